@@ -1,0 +1,307 @@
+"""Activation functions, elementwise and over one axis.
+
+Every `inplace` argument is accepted so that torch code runs as it stands, and has no effect: arrays
+are immutable, and XLA reuses the memory where it can. Functions are plain `def`s, so they pickle
+and compare as part of a module. At kinks the gradient is torch's (0 for relu at 0, for example).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from fx.functional.dtypes import accumulate
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
+    """Rectified linear unit: max(x, 0).
+
+    Args:
+        input: [...], any dtype.
+        inplace: accepted, no effect.
+
+    Returns:
+        [...], the input's dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> relu(jnp.array([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
+    return jax.nn.relu(input)
+
+
+def hardtanh(
+    input: jax.Array, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> jax.Array:
+    """Clips to [min_val, max_val]; the gradient is 0 at both ends."""
+    input = jnp.asarray(input)
+    low, high = jnp.asarray(min_val, input.dtype), jnp.asarray(max_val, input.dtype)
+    return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
+
+
+def relu6(input: jax.Array, inplace: bool = False) -> jax.Array:
+    """Returns min(max(x, 0), 6)."""
+    return hardtanh(input, 0, 6)
+
+
+def leaky_relu(input: jax.Array, negative_slope: float = 0.01, inplace: bool = False) -> jax.Array:
+    """Returns x where x > 0, negative_slope * x elsewhere; at 0 the derivative is the slope."""
+    input = jnp.asarray(input)
+    return jnp.where(input > 0, input, negative_slope * input)
+
+
+def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
+    """Leaky ReLU with a learned slope.
+
+    Args:
+        input: [N, C, ...], or [C].
+        weight: [1] for one slope, or [C] for one per channel.
+
+    Raises:
+        ValueError: the weight is neither [1] nor one slope per channel.
+    """
+    input, weight = jnp.asarray(input), jnp.asarray(weight)
+    axis = 1 if input.ndim > 1 else 0
+    channels = input.shape[axis] if input.ndim else 1
+    if weight.ndim > 1 or weight.size not in (1, channels):
+        raise ValueError(
+            f"prelu: expected weight [1] or [{channels}], got {list(weight.shape)}; "
+            "give one slope, or one per channel"
+        )
+    if weight.size == 1:
+        slope = weight.reshape(())
+    else:
+        slope = weight.reshape([-1 if i == axis else 1 for i in range(input.ndim)])  # [1, C, 1...]
+    return jnp.where(input > 0, input, slope * input)
+
+
+def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
+    """Returns x where x > 0, alpha * (exp(x) - 1) elsewhere."""
+    return jax.nn.elu(input, alpha)
+
+
+def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
+    """Returns x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere."""
+    return jax.nn.celu(input, alpha)
+
+
+def selu(input: jax.Array, inplace: bool = False) -> jax.Array:
+    """Scaled ELU with the constants that keep mean 0 and variance 1."""
+    return SELU_SCALE * elu(input, SELU_ALPHA)
+
+
+def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
+    """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution function.
+
+    Args:
+        input: [...], floating.
+        approximate: "none" for the exact function (the default, as in torch), "tanh" for its
+            approximation.
+
+    Raises:
+        ValueError: approximate is neither "none" nor "tanh".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> round(float(gelu(jnp.array(1.0))), 4)
+        0.8413
+
+    Source: torch.nn.functional.gelu. `jax.nn.gelu` approximates by default; this does not.
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(
+            f'gelu: expected approximate "none" or "tanh", got {approximate!r}; '
+            '"none" is the exact function'
+        )
+    return jax.nn.gelu(input, approximate=approximate == "tanh")
+
+
+def silu(input: jax.Array, inplace: bool = False) -> jax.Array:
+    """Sigmoid linear unit: x * sigmoid(x)."""
+    return jax.nn.silu(input)
+
+
+def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
+    """Returns x * tanh(softplus(x))."""
+    return jax.nn.mish(input)
+
+
+def sigmoid(input: jax.Array) -> jax.Array:
+    """Logistic function: 1 / (1 + exp(-x))."""
+    return jax.nn.sigmoid(input)
+
+
+def tanh(input: jax.Array) -> jax.Array:
+    """Hyperbolic tangent, elementwise."""
+    return jnp.tanh(input)
+
+
+def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
+    """Returns x / 6 + 1 / 2, clipped to [0, 1]."""
+    input = jnp.asarray(input)
+    zero, one = jnp.zeros((), input.dtype), jnp.ones((), input.dtype)
+    return jnp.where(input <= -3, zero, jnp.where(input >= 3, one, input / 6 + 0.5))
+
+
+def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
+    """Returns x * hardsigmoid(x), with torch's gradient at -3 (0) and 3 (1)."""
+    input = jnp.asarray(input)
+    zero = jnp.zeros((), input.dtype)
+    return jnp.where(input <= -3, zero, jnp.where(input >= 3, input, input * (input + 3) / 6))
+
+
+def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> jax.Array:
+    """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold."""
+    input = jnp.asarray(input)
+    scaled = beta * input
+    return jnp.where(scaled > threshold, input, jax.nn.softplus(scaled) / beta)
+
+
+def logsigmoid(input: jax.Array) -> jax.Array:
+    """log(sigmoid(x)), without overflow."""
+    return jax.nn.log_sigmoid(input)
+
+
+def softsign(input: jax.Array) -> jax.Array:
+    """Returns x / (1 + |x|)."""
+    return jax.nn.soft_sign(input)
+
+
+def tanhshrink(input: jax.Array) -> jax.Array:
+    """Returns x - tanh(x)."""
+    return input - jnp.tanh(input)
+
+
+def hardshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
+    """Returns 0 where |x| <= lambd, x elsewhere."""
+    input = jnp.asarray(input)
+    return jnp.where(jnp.abs(input) <= lambd, jnp.zeros((), input.dtype), input)
+
+
+def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
+    """Moves x towards 0 by lambd, and to 0 where |x| <= lambd.
+
+    Raises:
+        ValueError: lambd is negative.
+    """
+    if lambd < 0:
+        raise ValueError(f"softshrink: expected lambd >= 0, got {lambd}; use its absolute value")
+    input = jnp.asarray(input)
+    zero = jnp.zeros((), input.dtype)
+    return jnp.where(input > lambd, input - lambd, jnp.where(input < -lambd, input + lambd, zero))
+
+
+def threshold(input: jax.Array, threshold: float, value: float, inplace: bool = False) -> jax.Array:
+    """Returns x where x > threshold, value elsewhere."""
+    input = jnp.asarray(input)
+    return jnp.where(input > threshold, input, jnp.asarray(value, input.dtype))
+
+
+def glu(input: jax.Array, dim: int = -1) -> jax.Array:
+    """Gated linear unit: a * sigmoid(b), where a and b are the halves of the input along dim.
+
+    Raises:
+        ValueError: the axis has an odd length.
+    """
+    if input.shape[dim] % 2:
+        raise ValueError(
+            f"glu: expected an even length along dim {dim}, got {list(input.shape)}; "
+            "the layer before it should give twice the wanted width"
+        )
+    a, b = jnp.split(input, 2, axis=dim)
+    return a * jax.nn.sigmoid(b)
+
+
+def softmax(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Array:
+    """Probabilities: exp(x) / sum(exp(x)) along one axis.
+
+    Args:
+        input: [...], floating; float16 and bfloat16 are computed in float32.
+        dim: the axis to sum over.
+        dtype: to convert the input to first; None keeps its own.
+
+    Returns:
+        [...], the input's dtype, or dtype.
+
+    Raises:
+        ValueError: dim is None.
+        TypeError: the input is not floating and no dtype is given.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> softmax(jnp.zeros((2, 4)), dim=-1)[0].tolist()
+        [0.25, 0.25, 0.25, 0.25]
+
+    Source: torch.nn.functional.softmax, which still guesses a missing dim and warns; here it is an
+    error that names the axis torch would take.
+    """
+    return _over_axis(jax.nn.softmax, input, dim, dtype, "softmax")
+
+
+def log_softmax(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Array:
+    """log(softmax(x)) along one axis, without overflow; arguments and errors as `softmax`."""
+    return _over_axis(jax.nn.log_softmax, input, dim, dtype, "log_softmax")
+
+
+def softmin(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Array:
+    """Softmax of -x; arguments and errors as `softmax`."""
+    return _over_axis(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, dtype, "softmin")
+
+
+def _over_axis(function, input, dim, dtype, where):
+    input = jnp.asarray(input, dtype)
+    if dim is None:
+        guess = 0 if input.ndim in (0, 1, 3) else 1
+        raise ValueError(
+            f"{where}: expected dim, got None for input {list(input.shape)}; "
+            f"say dim={guess} for what torch would guess"
+        )
+    if not -max(input.ndim, 1) <= dim < max(input.ndim, 1):
+        raise ValueError(
+            f"{where}: expected dim within the {input.ndim} axes of {list(input.shape)}, got {dim}"
+        )
+    wide = accumulate(input, where)
+    output = function(wide.reshape(-1), 0) if input.ndim == 0 else function(wide, dim)
+    return output.reshape(input.shape).astype(input.dtype)
+
+
+def normalize(
+    input: jax.Array, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12
+) -> jax.Array:
+    """Divides by the p-norm along dim, or by eps where the norm is smaller.
+
+    Args:
+        input: [...], floating; float16 and bfloat16 sum in float32.
+        p: the exponent, positive or math.inf.
+        dim: the axis or axes of the norm.
+        eps: the least divisor.
+
+    Returns:
+        [...], the input's dtype. The gradient of a norm of 0 is 0, as in torch.
+
+    Raises:
+        ValueError: p is not positive.
+    """
+    if not p > 0:
+        raise ValueError(f"normalize: expected p > 0, got {p}; 2.0 is the Euclidean norm")
+    wide = accumulate(input, "normalize")
+    if p == math.inf:
+        norm = jnp.max(jnp.abs(wide), axis=dim, keepdims=True)
+    else:
+        total = jnp.sum(_power(wide, p), axis=dim, keepdims=True)
+        # A root has an infinite derivative at 0: take it of 1 there, and put the 0 back.
+        positive = total > 0
+        norm = jnp.where(positive, jnp.where(positive, total, 1) ** (1 / p), 0)
+    return (wide / jnp.maximum(norm, eps)).astype(jnp.asarray(input).dtype)
+
+
+def _power(x, p):
+    """|x|^p, whose derivatives are finite at 0 for the usual p."""
+    if p == 2:
+        return jnp.square(x)
+    absolute = x * jnp.sign(x)  # jnp.abs has the derivative 1 at 0, and torch 0
+    return absolute if p == 1 else absolute**p

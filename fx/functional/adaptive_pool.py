@@ -1,0 +1,114 @@
+"""Average and maximum over a given number of parts."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fx.functional.dtypes import accumulate
+from fx.functional.layout import channels_last
+from fx.functional.pool import first_maximum
+
+Size = int | None | Sequence[int | None]
+
+
+def adaptive_avg_pool1d(input: jax.Array, output_size: int | Sequence[int]) -> jax.Array:
+    """Average over L' parts of [N, C, L] or [C, L]; arguments as `adaptive_avg_pool2d`."""
+    return _adaptive(_mean_parts, input, output_size, 1, "adaptive_avg_pool1d")
+
+
+def adaptive_avg_pool2d(input: jax.Array, output_size: Size) -> jax.Array:
+    """Average over as many parts as are asked for.
+
+    Part i of n covers floor(i * size / n) to ceil((i + 1) * size / n), so parts overlap where n
+    does not divide the size.
+
+    Args:
+        input: [N, C, H, W] or [C, H, W], floating; float16 and bfloat16 sum in float32.
+        output_size: H' and W', or one number for both; None keeps the input's.
+
+    Returns:
+        [N, C, H', W'] or [C, H', W'], the input's dtype.
+
+    Raises:
+        TypeError: a size is neither an integer nor None, or the input not floating.
+        ValueError: the input has other axes, or a size is below 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> adaptive_avg_pool2d(jnp.ones((8, 64, 7, 5)), (1, None)).shape
+        (8, 64, 1, 5)
+    """
+    return _adaptive(_mean_parts, input, output_size, 2, "adaptive_avg_pool2d")
+
+
+def adaptive_avg_pool3d(input: jax.Array, output_size: Size) -> jax.Array:
+    """Average over parts of [N, C, D, H, W] or [C, D, H, W]; as `adaptive_avg_pool2d`."""
+    return _adaptive(_mean_parts, input, output_size, 3, "adaptive_avg_pool3d")
+
+
+def adaptive_max_pool1d(input: jax.Array, output_size: int | Sequence[int]) -> jax.Array:
+    """Maximum over L' parts of [N, C, L] or [C, L]; arguments as `adaptive_avg_pool2d`."""
+    return _adaptive(_max_parts, input, output_size, 1, "adaptive_max_pool1d")
+
+
+def adaptive_max_pool2d(input: jax.Array, output_size: Size) -> jax.Array:
+    """Maximum over as many parts as are asked for; arguments as `adaptive_avg_pool2d`."""
+    return _adaptive(_max_parts, input, output_size, 2, "adaptive_max_pool2d")
+
+
+def adaptive_max_pool3d(input: jax.Array, output_size: Size) -> jax.Array:
+    """Maximum over parts of [N, C, D, H, W] or [C, D, H, W]; as `adaptive_avg_pool2d`."""
+    return _adaptive(_max_parts, input, output_size, 3, "adaptive_max_pool3d")
+
+
+def _adaptive(reduce_parts, input, output_size, dims, where):
+    sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * dims
+    if not all(s is None or hasattr(s, "__index__") for s in sizes):
+        raise TypeError(f"{where}: expected output_size of ints or None, got {output_size!r}")
+    if len(sizes) == 1:
+        sizes *= dims
+    if len(sizes) != dims or any(s is not None and s < 1 for s in sizes):
+        raise ValueError(
+            f"{where}: expected output_size one number of 1 or more for each of {dims} axes, "
+            f"got {output_size!r}"
+        )
+
+    def pool(x):  # [N, *spatial, C]
+        dtype = x.dtype
+        for axis in reversed(range(1, dims + 1)):
+            parts = sizes[axis - 1]
+            if parts is not None and parts != x.shape[axis]:
+                x = reduce_parts(x, axis, parts, where)
+        return x.astype(dtype)
+
+    return channels_last(pool, input, dims, where)
+
+
+def _bounds(size, parts):
+    starts = np.arange(parts) * size // parts
+    ends = -(-(np.arange(1, parts + 1) * size) // parts)
+    return starts, ends
+
+
+def _mean_parts(x, axis, parts, where):
+    x = accumulate(x, where)
+    size = x.shape[axis]
+    if size % parts == 0:
+        shape = (*x.shape[:axis], parts, size // parts, *x.shape[axis + 1 :])
+        return x.reshape(shape).mean(axis + 1)  # [..., parts, size / parts, ...]
+    starts, ends = _bounds(size, parts)
+    cells = np.arange(size)
+    inside = (starts[:, None] <= cells) & (cells < ends[:, None])  # [parts, size]
+    weights = jnp.asarray(inside / (ends - starts)[:, None], x.dtype)
+    # An average in TensorFloat-32 would lose half of its digits.
+    y = jnp.tensordot(x, weights, axes=((axis,), (1,)), precision=jax.lax.Precision.HIGHEST)
+    return jnp.moveaxis(y, -1, axis)
+
+
+def _max_parts(x, axis, parts, where):
+    starts, ends = _bounds(x.shape[axis], parts)
+    # Shorter parts repeat their last cell, which changes no maximum.
+    cells = [np.minimum(starts + k, ends - 1) for k in range(int((ends - starts).max()))]
+    return first_maximum([jnp.take(x, cell, axis=axis) for cell in cells])

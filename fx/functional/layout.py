@@ -1,0 +1,70 @@
+"""The physical layout of spatial functions: channels-last, behind torch's channels-first."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+SPATIAL_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
+
+
+def to_last(x: jax.Array) -> jax.Array:
+    """Moves the channels of [N, C, ...] to the end: [N, ..., C]."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def to_first(x: jax.Array) -> jax.Array:
+    """Moves the channels of [N, ..., C] back: [N, C, ...]."""
+    return jnp.moveaxis(x, -1, 1)
+
+
+def channels_last(
+    function: Callable[[jax.Array], jax.Array], input: jax.Array, dims: int, where: str
+) -> jax.Array:
+    """Runs a channels-last function on a channels-first array, batched or not.
+
+    Every spatial function goes through here, so XLA sees a transpose back and a transpose forth
+    between two of them and cancels both.
+
+    Args:
+        function: maps [N, *spatial, C] to [N, *spatial', C'].
+        input: [N, C, *spatial], or [C, *spatial] without a batch.
+        dims: the number of spatial axes.
+        where: the caller's name, for its error.
+
+    Returns:
+        [N, C', *spatial'], without N where the input has none.
+
+    Raises:
+        ValueError: the input has neither dims + 2 nor dims + 1 axes.
+    """
+    input = jnp.asarray(input)
+    if input.ndim not in (dims + 1, dims + 2):
+        axes = SPATIAL_AXES[dims]
+        raise ValueError(
+            f"{where}: expected input [N, C, {axes}] or [C, {axes}], got {list(input.shape)}; "
+            f"reshape it to {dims + 2} axes"
+        )
+    batched = input.ndim == dims + 2
+    output = to_first(function(to_last(input if batched else input[None])))
+    return output if batched else output[0]
+
+
+def per_axis(value: int | Sequence[int], dims: int, where: str, name: str) -> tuple[int, ...]:
+    """Repeats an int once per spatial axis; a tuple must have the right length already.
+
+    A tuple of one counts as an int, as in torch.
+
+    Raises:
+        TypeError: an element is not an integer.
+        ValueError: the tuple has neither one element nor one per spatial axis.
+    """
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    if not all(hasattr(v, "__index__") for v in values):
+        raise TypeError(f"{where}: expected {name} an int or a tuple of {dims} ints, got {value!r}")
+    if len(values) not in (1, dims):
+        raise ValueError(
+            f"{where}: expected {name} an int or a tuple of {dims} ints, got {value!r}; "
+            "give one number per spatial axis"
+        )
+    return values * dims if len(values) == 1 else values

@@ -1,0 +1,165 @@
+"""Linear maps and lookups in tables."""
+
+import jax
+import jax.numpy as jnp
+
+from fx.functional.dtypes import as_index
+
+
+def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """Affine map: x @ weight.T + bias.
+
+    Args:
+        input: [..., in].
+        weight: [out, in], or [in] for a single output without an axis.
+        bias: [out], or None.
+
+    Returns:
+        [..., out].
+
+    Raises:
+        ValueError: the last axis of the input is not that of the weight.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> linear(jnp.ones((8, 3)), jnp.ones((5, 3)), jnp.zeros(5)).shape
+        (8, 5)
+    """
+    input, weight = jnp.asarray(input), jnp.asarray(weight)
+    if not input.ndim or input.shape[-1] != weight.shape[-1]:
+        raise ValueError(
+            f"linear: expected input [..., {weight.shape[-1]}], got {list(input.shape)}; "
+            "flatten it, or change in_features"
+        )
+    output = jnp.tensordot(input, weight, axes=((-1,), (-1,)))
+    return output if bias is None else output + bias
+
+
+def bilinear(
+    input1: jax.Array, input2: jax.Array, weight: jax.Array, bias: jax.Array | None = None
+) -> jax.Array:
+    """Bilinear map: x1 @ weight[o] @ x2 + bias[o] for every output o.
+
+    Args:
+        input1: [..., in1].
+        input2: [..., in2].
+        weight: [out, in1, in2].
+        bias: [out], or None.
+
+    Returns:
+        [..., out].
+
+    Raises:
+        ValueError: the inputs' shapes do not fit each other or the weight.
+    """
+    expected = (*input1.shape[:-1], weight.shape[2])
+    if input1.shape[-1] != weight.shape[1] or input2.shape != expected:
+        raise ValueError(
+            f"bilinear: expected inputs [..., {weight.shape[1]}] and [..., {weight.shape[2]}] "
+            f"with equal leading axes, got {list(input1.shape)} and {list(input2.shape)}"
+        )
+    output = jnp.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return output if bias is None else output + bias
+
+
+def embedding(
+    input: jax.Array,
+    weight: jax.Array,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> jax.Array:
+    """Rows of a table.
+
+    Args:
+        input: [...], integers in [0, num). One outside gives a row of NaN: a compiled function
+            cannot raise on a value, and NaN is seen where a clamped index is not.
+        weight: [num, dim].
+        padding_idx: the row that gets no gradient; negative counts from the end.
+        max_norm: not supported.
+        norm_type: belongs to max_norm.
+        scale_grad_by_freq: not supported.
+        sparse: accepted, no effect: XLA has dense gradients only.
+
+    Returns:
+        [..., dim].
+
+    Raises:
+        TypeError: the input is not of an integer dtype, or max_norm or scale_grad_by_freq is set.
+        ValueError: padding_idx is not a row of the weight.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> embedding(jnp.array([2, 0]), jnp.arange(6.0).reshape(3, 2)).tolist()
+        [[4.0, 5.0], [0.0, 1.0]]
+
+    Source: torch.nn.functional.embedding, whose max_norm changes the weight in place.
+    """
+    input, weight = jnp.asarray(input), jnp.asarray(weight)
+    if not jnp.issubdtype(input.dtype, jnp.integer):
+        raise TypeError(
+            f"embedding: expected integer input, got {input.dtype}; "
+            "the indices come first, the weight second"
+        )
+    if max_norm is not None:
+        raise TypeError(
+            "embedding: expected max_norm None: it would change the weight in place; scale the "
+            "weight before the call: weight * minimum(1, max_norm / norm)"
+        )
+    if scale_grad_by_freq:
+        raise TypeError(
+            "embedding: expected scale_grad_by_freq False; divide the gradient by "
+            "jnp.bincount(indices, length=num) instead"
+        )
+    num = weight.shape[0]
+    if padding_idx is not None and not -num <= padding_idx < num:
+        raise ValueError(
+            f"embedding: expected padding_idx within the {num} rows of the weight, "
+            f"got {padding_idx}"
+        )
+    # jnp.take lets a negative index count from the end; in torch it is an error like any other.
+    input = as_index(input)
+    index = jnp.where(input < 0, num, input)
+    rows = jnp.take(weight, index, axis=0, mode="fill", fill_value=jnp.nan)
+    if padding_idx is None:
+        return rows
+    padding = (input == padding_idx % num)[..., None]
+    return jnp.where(padding, jax.lax.stop_gradient(rows), rows)
+
+
+def one_hot(tensor: jax.Array, num_classes: int = -1) -> jax.Array:
+    """Rows of the identity matrix.
+
+    Args:
+        tensor: [...], integers in [0, num_classes). One outside gives a row of zeros.
+        num_classes: the number of classes; -1 takes the largest value plus one, which needs the
+            values and so does not work under jit.
+
+    Returns:
+        [..., num_classes], int64 where x64 is on, else int32.
+
+    Raises:
+        TypeError: the input is not of an integer dtype.
+        ValueError: num_classes is -1 under jit, or neither -1 nor positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> one_hot(jnp.array([1, 0]), 3).tolist()
+        [[0, 1, 0], [1, 0, 0]]
+    """
+    tensor = jnp.asarray(tensor)
+    if not jnp.issubdtype(tensor.dtype, jnp.integer):
+        raise TypeError(f"one_hot: expected integer input, got {tensor.dtype}")
+    if num_classes == -1:
+        try:
+            num_classes = int(tensor.max()) + 1 if tensor.size else 0
+        except jax.errors.ConcretizationTypeError:
+            raise ValueError(
+                "one_hot: expected num_classes, got -1 under a transformation, where the largest "
+                "value is not known; say how many classes there are"
+            ) from None
+    if num_classes < 1:
+        raise ValueError(f"one_hot: expected num_classes of 1 or more, got {num_classes}")
+    return jax.nn.one_hot(as_index(tensor), num_classes, dtype=jax.dtypes.canonicalize_dtype(int))

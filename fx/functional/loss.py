@@ -1,0 +1,266 @@
+"""Losses of regression and of probabilities; those over classes are in `cross_entropy.py`.
+
+Sums are taken in float32 (float64 for float64), and the result has the input's dtype. torch's long
+deprecated size_average and reduce are left out, so what follows them in torch is by keyword here.
+Targets must have the input's shape: torch only warns and broadcasts, and [N] against [N, 1] is then
+a silent [N, N].
+"""
+
+import jax
+import jax.numpy as jnp
+
+from fx.functional.dtypes import accumulate
+
+
+def mse_loss(
+    input: jax.Array,
+    target: jax.Array,
+    *,
+    reduction: str = "mean",
+    weight: jax.Array | None = None,
+) -> jax.Array:
+    """Square of the difference.
+
+    Args:
+        input: [...], floating.
+        target: the input's shape; converted to the dtype computed in.
+        reduction: "mean", "sum" or "none".
+        weight: the input's shape, or None; the mean is then the weighted one.
+
+    Returns:
+        A scalar, or [...] with reduction "none"; the input's dtype.
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: shapes differ, or the reduction is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> float(mse_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0])))
+        2.0
+    """
+    x, t = _pair(input, target, "mse_loss")
+    return _weighted(jnp.square(x - t), weight, reduction, input, "mse_loss")
+
+
+def l1_loss(
+    input: jax.Array,
+    target: jax.Array,
+    *,
+    reduction: str = "mean",
+    weight: jax.Array | None = None,
+) -> jax.Array:
+    """Absolute difference; arguments as `mse_loss`."""
+    x, t = _pair(input, target, "l1_loss")
+    return _weighted(_distance(x, t), weight, reduction, input, "l1_loss")
+
+
+def smooth_l1_loss(
+    input: jax.Array, target: jax.Array, *, reduction: str = "mean", beta: float = 1.0
+) -> jax.Array:
+    """d^2 / (2 beta) where the difference |d| < beta, |d| - beta / 2 elsewhere.
+
+    Arguments as `mse_loss`; beta 0 gives `l1_loss`.
+
+    Raises:
+        ValueError: beta is negative; see `mse_loss` for the others.
+    """
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}; 0 is l1_loss")
+    if beta == 0:
+        return l1_loss(input, target, reduction=reduction)
+    x, t = _pair(input, target, "smooth_l1_loss")
+    distance = _distance(x, t)
+    loss = jnp.where(distance < beta, 0.5 * jnp.square(x - t) / beta, distance - 0.5 * beta)
+    return reduce(loss, reduction, "smooth_l1_loss").astype(jnp.asarray(input).dtype)
+
+
+def huber_loss(
+    input: jax.Array,
+    target: jax.Array,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: jax.Array | None = None,
+) -> jax.Array:
+    """d^2 / 2 where the difference |d| <= delta, delta * (|d| - delta / 2) elsewhere.
+
+    Arguments as `mse_loss`, but the mean with a weight is the plain mean of the weighted losses, as
+    in torch.
+
+    Raises:
+        ValueError: delta is not positive; see `mse_loss` for the others.
+    """
+    if delta <= 0:
+        raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
+    x, t = _pair(input, target, "huber_loss")
+    distance = _distance(x, t)
+    loss = jnp.where(distance <= delta, 0.5 * jnp.square(x - t), delta * (distance - 0.5 * delta))
+    if weight is not None:
+        loss = loss * _like(weight, loss, "huber_loss", "weight")
+    return reduce(loss, reduction, "huber_loss").astype(jnp.asarray(input).dtype)
+
+
+def binary_cross_entropy(
+    input: jax.Array,
+    target: jax.Array,
+    weight: jax.Array | None = None,
+    *,
+    reduction: str = "mean",
+) -> jax.Array:
+    """Cross entropy between probabilities of two classes.
+
+    Args:
+        input: [...], probabilities. One outside of [0, 1] gives NaN: a compiled function cannot
+            raise on a value as torch does.
+        target: the input's shape, in [0, 1].
+        weight: of each element, broadcast against the input, or None.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or [...] with reduction "none"; the input's dtype.
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: shapes differ, or the reduction is unknown.
+
+    Source: torch.nn.functional.binary_cross_entropy: logarithms end at -100, and the gradient is
+    (x - t) / max(x (1 - x), 1e-12). `binary_cross_entropy_with_logits` is the more accurate one.
+    """
+    x, t = _pair(input, target, "binary_cross_entropy")
+    loss = _binary_cross_entropy(x, t)
+    if weight is not None:
+        loss = loss * weight.astype(loss.dtype)
+    return reduce(loss, reduction, "binary_cross_entropy").astype(jnp.asarray(input).dtype)
+
+
+@jax.custom_jvp
+def _binary_cross_entropy(x, t):
+    return -t * jnp.maximum(jnp.log(x), -100) - (1 - t) * jnp.maximum(jnp.log1p(-x), -100)
+
+
+@_binary_cross_entropy.defjvp
+def _binary_cross_entropy_jvp(primals, tangents):
+    (x, t), (x_dot, t_dot) = primals, tangents
+    by_t = jnp.maximum(jnp.log1p(-x), -100) - jnp.maximum(jnp.log(x), -100)
+    by_x = (x - t) / jnp.maximum((1 - x) * x, 1e-12)
+    return _binary_cross_entropy(x, t), by_x * x_dot + by_t * t_dot
+
+
+def binary_cross_entropy_with_logits(
+    input: jax.Array,
+    target: jax.Array,
+    weight: jax.Array | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: jax.Array | None = None,
+) -> jax.Array:
+    """Cross entropy of sigmoid(x), without overflow.
+
+    Args:
+        input: [...], logits.
+        target: the input's shape, in [0, 1].
+        weight: of each element, broadcast against the input, or None.
+        reduction: "mean", "sum" or "none".
+        pos_weight: of the positive part, broadcast against the input, or None.
+
+    Returns:
+        A scalar, or [...] with reduction "none"; the input's dtype.
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: shapes differ, or the reduction is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> round(float(binary_cross_entropy_with_logits(jnp.zeros(2), jnp.array([0.0, 1.0]))), 4)
+        0.6931
+    """
+    where = "binary_cross_entropy_with_logits"
+    x, t = _pair(input, target, where)
+    positive = 1 if pos_weight is None else 1 + (pos_weight.astype(x.dtype) - 1) * t
+    loss = (1 - t) * x + positive * jax.nn.softplus(-x)
+    if weight is not None:
+        loss = loss * weight.astype(loss.dtype)
+    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+
+
+def kl_div(
+    input: jax.Array, target: jax.Array, *, reduction: str = "mean", log_target: bool = False
+) -> jax.Array:
+    """Kullback-Leibler divergence: target * (log(target) - input).
+
+    Args:
+        input: [N, ...], log-probabilities.
+        target: the input's shape, probabilities; log-probabilities if log_target.
+        reduction: "batchmean" (the divergence of the definition), "mean" (over all elements),
+            "sum" or "none".
+        log_target: whether target is in the log space.
+
+    Returns:
+        A scalar, or [N, ...] with reduction "none"; the input's dtype.
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: shapes differ, or the reduction is unknown.
+    """
+    x, t = _pair(input, target, "kl_div")
+    if log_target:
+        loss = jnp.exp(t) * (t - x)
+    else:
+        # 0 log 0 is 0; the logarithm is taken of 1 there, so that no derivative is NaN.
+        positive = t > 0
+        loss = jnp.where(positive, t * jnp.log(jnp.where(positive, t, 1)), 0) - t * x
+    if reduction == "batchmean":
+        result = jnp.sum(loss) / (x.shape[0] if x.ndim else 1)
+    else:
+        result = reduce(loss, reduction, "kl_div")
+    return result.astype(jnp.asarray(input).dtype)
+
+
+def reduce(loss: jax.Array, reduction: str, where: str) -> jax.Array:
+    """Mean, sum, or the losses themselves; the mean of none is NaN, as in torch.
+
+    Raises:
+        ValueError: the reduction is unknown.
+    """
+    check_reduction(reduction, where)
+    if reduction == "none":
+        return loss
+    return jnp.mean(loss) if reduction == "mean" else jnp.sum(loss)
+
+
+def check_reduction(reduction: str, where: str) -> None:
+    """Raises for a reduction that is not "mean", "sum" or "none"."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'{where}: expected reduction "mean", "sum" or "none", got {reduction!r}')
+
+
+def _pair(input, target, where):
+    x = accumulate(input, where)
+    return x, _like(target, x, where, "target")
+
+
+def _distance(x, t):
+    """|x - t| with torch's derivative at 0, which is 0; that of jnp.abs is 1."""
+    return (x - t) * jnp.sign(x - t)
+
+
+def _like(value, x, where, name):
+    value = jnp.asarray(value)
+    if value.shape != x.shape:
+        raise ValueError(
+            f"{where}: expected {name} {list(x.shape)}, the input's shape, got "
+            f"{list(value.shape)}; reshape one of them, or broadcast on purpose with "
+            "jnp.broadcast_to"
+        )
+    return value.astype(x.dtype)
+
+
+def _weighted(loss, weight, reduction, input, where):
+    if weight is not None:
+        weight = _like(weight, loss, where, "weight")
+        loss = loss * weight
+    result = reduce(loss, reduction, where)
+    if weight is not None and reduction == "mean":
+        result = jnp.sum(loss) / jnp.sum(weight)
+    return result.astype(jnp.asarray(input).dtype)

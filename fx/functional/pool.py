@@ -1,0 +1,287 @@
+"""Maximum and average over windows.
+
+Maxima are taken over strided slices, one for each cell of a window: XLA fuses them, derivatives of
+any order and batching are those of slices, and the gradient of `reduce_window` takes several times
+as long on CPU. As windows are boxes, they can be taken axis by axis.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fx.functional.dtypes import accumulate
+from fx.functional.layout import channels_last, per_axis
+
+Size = int | Sequence[int]
+
+
+def max_pool1d(
+    input: jax.Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> jax.Array:
+    """Maximum over windows of [N, C, L] or [C, L]; arguments as `max_pool2d`."""
+    return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, 1)
+
+
+def max_pool2d(
+    input: jax.Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> jax.Array:
+    """Maximum over windows.
+
+    The gradient goes to the first maximum of a window in row-major order, and NaN wins, as in torch
+    (`jnp.max` would split the gradient between equal maxima).
+
+    Args:
+        input: [N, C, H, W] or [C, H, W].
+        kernel_size: of the window; a number, or one per axis.
+        stride: of the window; None is kernel_size.
+        padding: cells of minus infinity on both sides, at most half of kernel_size.
+        dilation: distance between the window's cells.
+        ceil_mode: a last window that starts inside the padded input but ends outside counts.
+
+    Returns:
+        [N, C, H', W'] or [C, H', W'], the input's dtype.
+
+    Raises:
+        TypeError: a size is not an integer.
+        ValueError: the input has other axes; a size is out of range; no window fits.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> max_pool2d(jnp.arange(16.0).reshape(1, 4, 4), 2).tolist()
+        [[[5.0, 7.0], [13.0, 15.0]]]
+
+    Source: torch.nn.functional.max_pool2d, without return_indices.
+    """
+    return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, 2)
+
+
+def max_pool3d(
+    input: jax.Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> jax.Array:
+    """Maximum over windows of [N, C, D, H, W] or [C, D, H, W]; arguments as `max_pool2d`."""
+    return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, 3)
+
+
+def avg_pool1d(
+    input: jax.Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> jax.Array:
+    """Average over windows of [N, C, L] or [C, L]; arguments as `avg_pool2d`."""
+    return _avg_pool(input, kernel_size, stride, padding, ceil_mode, count_include_pad, None, 1)
+
+
+def avg_pool2d(
+    input: jax.Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> jax.Array:
+    """Average over windows.
+
+    Args:
+        input: [N, C, H, W] or [C, H, W], floating; float16 and bfloat16 sum in float32.
+        kernel_size: of the window; a number, or one per axis.
+        stride: of the window; None is kernel_size.
+        padding: zeros on both sides, at most half of kernel_size.
+        ceil_mode: a last window that starts inside the padded input but ends outside counts; what
+            is outside the padding is not part of its size.
+        count_include_pad: whether padding counts in a window's size.
+        divisor_override: what to divide the sums by in place of the window's size.
+
+    Returns:
+        [N, C, H', W'] or [C, H', W'], the input's dtype.
+
+    Raises:
+        TypeError: a size is not an integer, or the input not floating.
+        ValueError: the input has other axes; a size is out of range; no window fits.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> avg_pool2d(jnp.arange(16.0).reshape(1, 4, 4), 2).tolist()
+        [[[2.5, 4.5], [10.5, 12.5]]]
+    """
+    return _avg_pool(
+        input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, 2
+    )
+
+
+def avg_pool3d(
+    input: jax.Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> jax.Array:
+    """Average over windows of [N, C, D, H, W] or [C, D, H, W]; arguments as `avg_pool2d`."""
+    return _avg_pool(
+        input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, 3
+    )
+
+
+def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, dims):
+    where = f"max_pool{dims}d"
+    windows = _windows(kernel_size, stride, padding, dilation, dims, where)
+    kernel, steps = [w[0] for w in windows], [w[1] for w in windows]
+    # A few cells with strides run fastest at once, many or overlapping ones axis by axis: then the
+    # last axis goes first, so that the first of equal maxima is the first in row-major order.
+    at_once = min(steps) > 1 and math.prod(kernel) <= 16
+    passes = [range(dims)] if at_once else [[axis] for axis in reversed(range(dims))]
+
+    def pool(x):  # [N, *spatial, C]
+        for axes in passes:
+            counts = {}
+            for axis in axes:
+                k, step, pad, gap = windows[axis]
+                count = _count(x.shape[axis + 1], k, step, pad, gap, ceil_mode, where)
+                x = _fit(x, axis + 1, _lowest(x.dtype), pad, (count - 1) * step + gap * (k - 1) + 1)
+                counts[axis + 1] = (k, step, gap, count)
+            x = first_maximum(_cells(x, counts))
+        return x
+
+    return channels_last(pool, input, dims, where)
+
+
+def first_maximum(candidates: Sequence[jax.Array]) -> jax.Array:
+    """The elementwise maximum, whose gradient goes to the first of equal ones; NaN wins.
+
+    Args:
+        candidates: arrays of one shape and dtype.
+    """
+    best, *others = candidates
+    for other in others:
+        best = jnp.where((other > best) | (other != other), other, best)
+    return best
+
+
+def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divisor, dims):
+    where = f"avg_pool{dims}d"
+    if divisor == 0:
+        raise ValueError(f"{where}: expected divisor_override other than 0, got 0")
+    windows = _windows(kernel_size, stride, padding, 1, dims, where)
+
+    def pool(x):  # [N, *spatial, C]
+        dtype, x = x.dtype, accumulate(x, where)
+        for axis, (kernel, step, pad, _) in enumerate(windows, start=1):
+            size = x.shape[axis]
+            count = _count(size, kernel, step, pad, 1, ceil_mode, where)
+            x = _fit(x, axis, 0, pad, (count - 1) * step + kernel)
+            if step == kernel:
+                x = x.reshape(*x.shape[:axis], count, kernel, *x.shape[axis + 1 :]).sum(axis + 1)
+            else:
+                x = functools.reduce(jnp.add, _cells(x, {axis: (kernel, step, 1, count)}))
+            if divisor is None:
+                sizes = _sizes(size, kernel, step, pad, count, include_pad)
+                x = x / _along(sizes, axis, x)
+        return (x if divisor is None else x / divisor).astype(dtype)
+
+    return channels_last(pool, input, dims, where)
+
+
+def _windows(kernel_size, stride, padding, dilation, dims, where):
+    """(kernel, stride, padding, dilation) for every axis."""
+    kernel = per_axis(kernel_size, dims, where, "kernel_size")
+    stride = kernel if stride is None else per_axis(stride, dims, where, "stride")
+    padding = per_axis(padding, dims, where, "padding")
+    dilation = per_axis(dilation, dims, where, "dilation")
+    if min(kernel + stride + dilation) < 1:
+        raise ValueError(
+            f"{where}: expected kernel_size, stride and dilation of 1 or more, got kernel_size "
+            f"{kernel}, stride {stride}, dilation {dilation}"
+        )
+    if not all(0 <= p <= k // 2 for p, k in zip(padding, kernel)):
+        raise ValueError(
+            f"{where}: expected padding of at most half of kernel_size {kernel}, got {padding}; "
+            "more would make windows of padding alone"
+        )
+    return list(zip(kernel, stride, padding, dilation))
+
+
+def _count(size, kernel, stride, pad, dilation, ceil_mode, where):
+    """How many windows fit along an axis."""
+    room = size + 2 * pad - dilation * (kernel - 1) - 1
+    count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
+    # A window that would start in the padding behind the input has nothing to see there.
+    if ceil_mode and (count - 1) * stride >= size + pad:
+        count -= 1
+    if count < 1:
+        raise ValueError(
+            f"{where}: expected a window no larger than the padded input, got a window of "
+            f"{dilation * (kernel - 1) + 1} on {size + 2 * pad}; use a larger input or a smaller "
+            "kernel_size"
+        )
+    return count
+
+
+def _fit(x, axis, value, pad, length):
+    """Pads an axis in front by pad and behind (or crops it) to the length the windows cover."""
+    behind = length - pad - x.shape[axis]
+    if pad == 0 and behind == 0:
+        return x
+    config = [(0, 0, 0)] * x.ndim
+    config[axis] = (pad, behind, 0)
+    return jax.lax.pad(x, jnp.asarray(value, x.dtype), config)
+
+
+def _cells(x, axes):
+    """For each cell of the window, in row-major order, that cell of every window.
+
+    Args:
+        x: an array.
+        axes: axis -> (kernel, stride, dilation, number of windows).
+    """
+    cells = []
+    for offsets in itertools.product(*(range(kernel) for kernel, *_ in axes.values())):
+        start, end, strides = [0] * x.ndim, list(x.shape), [1] * x.ndim
+        for (axis, (_, stride, dilation, count)), offset in zip(axes.items(), offsets):
+            start[axis] = offset * dilation
+            end[axis] = start[axis] + (count - 1) * stride + 1
+            strides[axis] = stride
+        cells.append(jax.lax.slice(x, start, end, strides))
+    return cells
+
+
+def _sizes(size, kernel, stride, pad, count, include_pad):
+    """Each window's number of cells along one axis."""
+    start = np.arange(count) * stride - pad
+    end = np.minimum(start + kernel, size + pad)
+    if not include_pad:
+        start, end = np.maximum(start, 0), np.minimum(end, size)
+    return end - start
+
+
+def _along(values, axis, x):
+    """A vector as an array that broadcasts along one axis of x."""
+    return jnp.asarray(np.expand_dims(values, tuple(range(1, x.ndim - axis))), x.dtype)
+
+
+def _lowest(dtype):
+    return -jnp.inf if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).min

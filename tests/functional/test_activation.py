@@ -1,0 +1,160 @@
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as TF
+
+from fx import functional as F
+from tests.functional.check import assert_close, check, check_bfloat16, normal
+
+CASES = [
+    ("relu", {}),
+    ("relu6", {}),
+    ("hardtanh", {}),
+    ("hardtanh", {"min_val": -0.5, "max_val": 2.0}),
+    ("leaky_relu", {}),
+    ("leaky_relu", {"negative_slope": 0.2}),
+    ("elu", {}),
+    ("elu", {"alpha": 0.5}),
+    ("celu", {"alpha": 2.0}),
+    ("selu", {}),
+    ("gelu", {}),
+    ("gelu", {"approximate": "tanh"}),
+    ("silu", {}),
+    ("mish", {}),
+    ("sigmoid", {}),
+    ("tanh", {}),
+    ("hardsigmoid", {}),
+    ("hardswish", {}),
+    ("softplus", {}),
+    ("softplus", {"beta": 2.0, "threshold": 3.0}),
+    ("logsigmoid", {}),
+    ("softsign", {}),
+    ("tanhshrink", {}),
+    ("hardshrink", {"lambd": 0.7}),
+    ("softshrink", {"lambd": 0.3}),
+    ("threshold", {"threshold": 0.1, "value": 20.0}),
+    ("glu", {"dim": 1}),
+    ("softmax", {"dim": -1}),
+    ("softmax", {"dim": 0}),
+    ("log_softmax", {"dim": 1}),
+    ("softmin", {"dim": 1}),
+    ("normalize", {}),
+    ("normalize", {"p": 1.0, "dim": 0}),
+    ("normalize", {"p": 3.0, "dim": -1, "eps": 2.0}),
+]
+ELEMENTWISE = [c for c in CASES if c[0] not in ("glu", "softmax", "log_softmax", "softmin")]
+# Every kink of the functions above, both of their sides, and where exponentials overflow.
+KINKS = [-1e4, -100.0, -6.0, -3.0, -1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 1.0, 2.0, 3.0, 6.0, 100.0, 1e4]
+
+
+def ident(case):
+    return "-".join([case[0], *(f"{k}={v}" for k, v in case[1].items())])
+
+
+@pytest.mark.parametrize("case", CASES, ids=ident)
+def test_against_torch(case):
+    name, arguments = case
+    # Away from kinks, where a second derivative would depend on rounding.
+    x = normal(3, 6, scale=2.0)
+    check(
+        lambda x: getattr(F, name)(x, **arguments),
+        lambda x: getattr(TF, name)(x, **arguments),
+        x,
+        second=name != "hardsigmoid",  # torch has none
+    )
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE[:-3], ids=ident)
+def test_kinks_and_extremes_have_torchs_gradient(case):
+    name, arguments = case
+    x = torch.tensor(KINKS, requires_grad=True)
+    y = getattr(TF, name)(x, **arguments)
+    (expected,) = torch.autograd.grad(y.sum(), x)
+    ours = lambda x: getattr(F, name)(x, **arguments)
+    value, pullback = jax.vjp(ours, jnp.array(KINKS))
+    assert_close(value, y)
+    assert_close(pullback(jnp.ones(len(KINKS)))[0], expected)
+
+
+@pytest.mark.parametrize("case", CASES, ids=ident)
+def test_low_precision_is_kept(case):
+    check_bfloat16(lambda x: getattr(F, case[0])(x, **case[1]), normal(3, 6))
+
+
+@pytest.mark.parametrize("case", CASES, ids=ident)
+def test_pickles(case):
+    function = getattr(F, case[0])
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+@pytest.mark.parametrize("weight", [(1,), (5,)])
+def test_prelu(weight):
+    check(F.prelu, TF.prelu, normal(3, 5, 4), normal(*weight))
+
+
+def test_prelu_of_an_unbatched_vector():
+    assert_close(F.prelu(jnp.array([-1.0, 2.0]), jnp.array([0.1])), np.array([-0.1, 2.0]))
+
+
+def test_inplace_is_accepted():
+    for name in ("relu", "relu6", "elu", "silu", "mish", "hardswish", "leaky_relu", "hardtanh"):
+        assert_close(
+            getattr(F, name)(jnp.array([-1.0, 2.0]), inplace=True),
+            getattr(TF, name)(torch.tensor([-1.0, 2.0]), inplace=True),
+        )
+
+
+def test_softmax_in_another_dtype():
+    y = F.softmax(jnp.array([1, 2], jnp.int32), dim=0, dtype=jnp.float32)
+    assert_close(y, TF.softmax(torch.tensor([1, 2]), dim=0, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_of_masked_and_scalar(name):
+    x = np.array([[0.0, -np.inf, 1.0], [-np.inf] * 3], np.float32)
+    assert_close(
+        getattr(F, name)(jnp.asarray(x), dim=1), getattr(TF, name)(torch.from_numpy(x), dim=1)
+    )
+    assert_close(
+        getattr(F, name)(jnp.float32(3), dim=0), getattr(TF, name)(torch.tensor(3.0), dim=0)
+    )
+
+
+def test_log_softmax_of_bfloat16_sums_in_float32():
+    x = jnp.zeros((1, 4096), jnp.bfloat16)
+    assert_close(F.log_softmax(x, dim=1), np.full((1, 4096), -np.log(4096)), "bfloat16")
+
+
+def test_normalize_of_zeros_has_torchs_gradient():
+    check(F.normalize, TF.normalize, np.zeros((2, 3), np.float32), second=False)
+    x = np.array([[0.0, 3.0, -4.0]], np.float32)
+    check(lambda x: F.normalize(x, p=1.0), lambda x: TF.normalize(x, p=1.0), x, second=False)
+    check(
+        lambda x: F.normalize(x, p=float("inf")),
+        lambda x: TF.normalize(x, p=float("inf")),
+        normal(2, 3),
+    )
+
+
+def test_errors():
+    x = jnp.ones((2, 3))
+    with pytest.raises(ValueError, match=r'gelu: expected approximate "none" or "tanh", got True'):
+        F.gelu(x, approximate=True)  # pyright: ignore
+    with pytest.raises(ValueError, match=r"softmax: expected dim, got None .*say dim=1"):
+        F.softmax(x)
+    with pytest.raises(ValueError, match=r"log_softmax: expected dim within the 2 axes .* got 2"):
+        F.log_softmax(x, dim=2)
+    with pytest.raises(TypeError, match=r"softmax: expected a floating input, got int32"):
+        F.softmax(jnp.ones(3, jnp.int32), dim=0)
+    with pytest.raises(ValueError, match=r"glu: expected an even length along dim -1, got \[2, 3]"):
+        F.glu(x)
+    with pytest.raises(ValueError, match=r"prelu: expected weight \[1] or \[3], got \[2]"):
+        F.prelu(x, jnp.ones(2))
+    with pytest.raises(ValueError, match=r"softshrink: expected lambd >= 0, got -1"):
+        F.softshrink(x, -1)
+    with pytest.raises(ValueError, match=r"normalize: expected p > 0, got 0"):
+        F.normalize(x, p=0)

@@ -1,0 +1,72 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+from fx import functional as F
+from fx.functional.layout import per_axis
+from tests.functional.check import assert_close, normal
+
+
+def test_no_transpose_is_left_between_spatial_functions():
+    """What the layout rests on: XLA cancels the transposes inside a chain."""
+
+    def chain(x, w):
+        for _ in range(3):
+            x = F.relu(F.conv2d(x, w, padding=1))
+            x, _ = F.batch_norm(x, None, None, training=True)
+            x = F.max_pool2d(x, 2)
+        return x
+
+    x, w = jnp.ones((4, 8, 32, 32)), jnp.ones((8, 8, 3, 3))
+    compiled = jax.jit(chain).lower(x, w).compile().as_text()
+    large = [
+        line
+        for line in compiled.splitlines()
+        if " transpose(" in line and "f32[4," in line.split(" transpose(")[0]
+    ]
+    # One in front, one behind: each may stand alone or in a fusion of its own.
+    assert len(large) <= 2, "\n".join(large)
+
+
+def every_family(x, w):
+    """[N, 3, 8, 8] to [N, 5], through each family that looks at shapes."""
+    x = F.conv2d(x, w, padding="same")
+    x, _ = F.batch_norm(x, jnp.zeros(8), jnp.ones(8))
+    x = F.max_pool2d(F.gelu(F.group_norm(x, 2)), 2)
+    x = F.avg_pool2d(F.dropout2d(x, 0.5, False), 3, 1, 1)
+    x = F.adaptive_avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), (2, 1))
+    x = F.layer_norm(F.linear(x.reshape(x.shape[0], -1), jnp.ones((5, 16))), 5)
+    return F.log_softmax(F.normalize(x), dim=1)
+
+
+def test_the_batch_may_be_symbolic():
+    x, w = normal(3, 3, 8, 8), jnp.asarray(normal(8, 3, 3, 3))
+    (n,) = export.symbolic_shape("n")
+    exported = export.export(jax.jit(lambda x: every_family(x, w)))(
+        jax.ShapeDtypeStruct((n, 3, 8, 8), jnp.float32)
+    )
+    assert_close(exported.call(x), every_family(x, w))
+
+
+def test_training_batch_norm_with_a_symbolic_batch():
+    (n,) = export.symbolic_shape("n")
+
+    def norm(x):
+        return F.batch_norm(x, jnp.zeros(3), jnp.ones(3), training=True)
+
+    exported = export.export(jax.jit(norm))(jax.ShapeDtypeStruct((n, 3), jnp.float32))
+    x = normal(4, 3)
+    jax.tree.map(assert_close, exported.call(x), norm(x))
+
+
+def test_per_axis():
+    assert per_axis(2, 3, "f", "stride") == (2, 2, 2)
+    assert per_axis([2], 3, "f", "stride") == (2, 2, 2)
+    assert per_axis((1, 2), 2, "f", "stride") == (1, 2)
+    with pytest.raises(
+        ValueError, match=r"f: expected stride an int or a tuple of 3 ints, got \(1"
+    ):
+        per_axis((1, 2), 3, "f", "stride")
+    with pytest.raises(TypeError, match=r"f: expected stride an int or a tuple of 2 ints, got '2'"):
+        per_axis("2", 2, "f", "stride")  # pyright: ignore
