@@ -1,0 +1,160 @@
+"""torch's flat `state_dict` to and from params and state, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fx.nn import describe
+from fx.nn.module import Module
+from fx.nn.parameter import Buffer
+
+
+def state_dict(model: Module, params: dict, state: dict | None = None) -> dict[str, Any]:
+    """List every array under the name that torch gives it, in torch's order.
+
+    Args:
+        model: the description.
+        params: its params, or a tree of the same structure: gradients, moments, an average.
+        state: its state; without it, buffers are left out.
+
+    Returns:
+        A flat dict ``{"features.0.weight": array, ...}``. Tied weights stand under each of their
+        names; buffers with ``persistent=False`` do not.
+
+    Raises:
+        ValueError: the trees are not those of the model; every difference is listed.
+
+    Example:
+        >>> import fx, jax
+        >>> model = fx.nn.Linear(3, 2)
+        >>> params, state = model.init(jax.random.key(0))
+        >>> {name: array.shape for name, array in fx.state_dict(model, params, state).items()}
+        {'weight': (2, 3), 'bias': (2,)}
+
+    Source: torch.nn.Module.state_dict.
+    """
+    whole = state if state is not None else _absent(model)
+    arrays = describe.match(model, params, whole)
+    return {
+        leaf.name: arrays[leaf.path]
+        for leaf in describe.leaves(model)
+        if not isinstance(leaf.declaration, Buffer)
+        or (state is not None and leaf.declaration.persistent)
+    }
+
+
+def load_state_dict(
+    model: Module, state_dict: Mapping[str, Any], strict: bool = True, *, dtype: Any = None
+) -> tuple[dict, dict]:
+    """Make params and state from a flat dict of arrays by torch's names.
+
+    Args:
+        model: the description.
+        state_dict: name to array: JAX, NumPy, or torch tensors on any device.
+        strict: every name must be there and no other; False fills missing ones from the
+            initialisers with ``jax.random.key(0)`` and passes unexpected ones over.
+        dtype: for floating arrays, in place of the declared one.
+
+    Returns:
+        ``(params, state)``.
+
+    Raises:
+        ValueError: listing at once every missing and unexpected name (if strict), every wrong
+            shape, and every dtype that cannot be converted without loss: another kind
+            (integers for floats), or float64 for float32 unless `dtype` asks for it.
+
+    Example:
+        >>> import fx, numpy as np
+        >>> weights = {"weight": np.ones((2, 3), np.float32), "bias": np.zeros(2, np.float32)}
+        >>> params, state = fx.load_state_dict(fx.nn.Linear(3, 2), weights)
+        >>> params["weight"].shape
+        (2, 3)
+
+    Source: torch.nn.Module.load_state_dict, which converts dtypes without a word.
+    """
+    trees: tuple[dict, dict] = {}, {}
+    wrong: list[str] = []
+    leaves = [leaf for leaf in describe.leaves(model)]
+    required = {
+        leaf.name: not isinstance(leaf.declaration, Buffer) or leaf.declaration.persistent
+        for leaf in leaves
+    }
+    filler = None
+    if not strict or not all(required.values()):
+        filler = describe.match(model, *model.init(jax.random.key(0)))
+    for leaf in leaves:
+        if leaf.name in state_dict:
+            value = _fitting(leaf, state_dict[leaf.name], dtype, wrong)
+            _check_tied(leaf, value, state_dict, wrong)
+        elif leaf.path != leaf.source and ".".join(leaf.source) in state_dict:
+            continue
+        elif filler is not None and not (strict and required[leaf.name]):
+            value = filler[leaf.path]
+        else:
+            wrong.append(f"missing: {leaf.name} {list(leaf.declaration.shape)}")
+            continue
+        if leaf.path == leaf.source:
+            describe.put(trees[isinstance(leaf.declaration, Buffer)], leaf.path, value)
+    if strict:
+        wrong += [f"unexpected: {name}" for name in state_dict if name not in required]
+    if wrong:
+        raise ValueError(
+            f"load_state_dict: the weights do not fit {type(model).__name__}; change the model, or "
+            "pass strict=False where names alone differ\n  " + "\n  ".join(wrong)
+        )
+    return trees
+
+
+def _absent(model: Module) -> dict:
+    """A state of the right structure to match against, where none was given."""
+    state: dict = {}
+    for leaf in describe.leaves(model):
+        if isinstance(leaf.declaration, Buffer) and leaf.path == leaf.source:
+            describe.put(state, leaf.path, np.zeros(leaf.declaration.shape, leaf.declaration.dtype))
+    return state
+
+
+def _check_tied(leaf: describe.Leaf, value: Any, given: Mapping, wrong: list[str]) -> None:
+    source = ".".join(leaf.source)
+    if leaf.path != leaf.source and value is not None and source in given:
+        if not np.array_equal(np.asarray(value), _array(given[source])):
+            wrong.append(f"{leaf.name} is tied to {source}, but the two arrays differ")
+
+
+def _array(value: Any) -> Any:
+    """A torch tensor, NumPy or JAX array as one that JAX takes; torch is not imported."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # NumPy has no bfloat16 of its own
+            return np.asarray(value.float().numpy(), jnp.bfloat16)
+        value = value.numpy()
+    return value if isinstance(value, jax.Array) else np.asarray(value)
+
+
+def _fitting(leaf: describe.Leaf, given: Any, dtype: Any, wrong: list[str]) -> Any:
+    """The array in the declared dtype, or a line in `wrong`."""
+    value, declared = _array(given), leaf.declaration
+    if value.shape != declared.shape:
+        wrong.append(f"{leaf.name}: expected the shape {declared.shape}, got {value.shape}")
+        return None
+    floating = jnp.issubdtype(declared.dtype, jnp.floating)
+    target = jnp.dtype(dtype) if dtype is not None and floating else declared.dtype
+    kinds = (jnp.floating, jnp.integer, jnp.bool_, jnp.complexfloating)
+    if not any(jnp.issubdtype(value.dtype, k) and jnp.issubdtype(target, k) for k in kinds):
+        wrong.append(f"{leaf.name}: expected the dtype {target}, got {value.dtype}")
+        return None
+    if floating and dtype is None and value.dtype.itemsize > target.itemsize:
+        wrong.append(
+            f"{leaf.name}: expected the dtype {target}, got {value.dtype}, which would be rounded; "
+            f"pass dtype=jnp.{target} (or jnp.{value.dtype} under x64)"
+        )
+        return None
+    if jnp.issubdtype(target, jnp.integer) and value.size:
+        low, high = np.iinfo(target).min, np.iinfo(target).max
+        if np.asarray(value).min() < low or np.asarray(value).max() > high:
+            wrong.append(f"{leaf.name}: a value does not fit {target}")
+            return None
+    return jnp.array(value, target, copy=True)  # torch goes on writing to its own memory

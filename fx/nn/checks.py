@@ -1,0 +1,74 @@
+"""What the layers check alike: torch's `device` argument, sizes, and the kind of an input."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fx.nn.module import Module, where
+
+
+def no_device(module: Module, device: Any) -> None:
+    """Refuse torch's `device`: a description holds no arrays that could be somewhere.
+
+    Raises:
+        ValueError: `device` is not None.
+    """
+    if device is not None:
+        raise ValueError(
+            f"{type(module).__name__}: expected device=None, got {device!r}; a description holds "
+            "no arrays: place those that init returns, jax.device_put(params, device)"
+        )
+
+
+def positive(module: Module, **sizes: Any) -> None:
+    """Refuse sizes that no array can have.
+
+    Raises:
+        TypeError: a size is not an integer.
+        ValueError: a size is 0 or negative.
+    """
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{type(module).__name__}: expected {name} an int, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{type(module).__name__}: expected {name} of 1 or more, got {value}")
+
+
+def per_axis(module: Module, dims: int, name: str, value: Any) -> tuple[int, ...]:
+    """A number for every spatial axis, as torch keeps them: 3 becomes (3, 3).
+
+    Raises:
+        ValueError: neither a number nor one number per axis.
+    """
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * dims
+    if len(values) != dims or not all(hasattr(v, "__index__") for v in values):
+        raise ValueError(
+            f"{type(module).__name__}: expected {name} an int or {dims} ints, got {value!r}"
+        )
+    return values
+
+
+def of_dtype(module: Module, input: Any, dtype: Any) -> jax.Array:
+    """The input as an array of the dtype that the layer's weights have.
+
+    Raises:
+        TypeError: it has another dtype.
+    """
+    input = jnp.asarray(input)
+    if input.dtype == dtype:
+        return input
+    if jnp.issubdtype(input.dtype, jnp.floating):
+        mend = f"convert the input, x.astype(jnp.{dtype}), or the params"
+    elif input.ndim > 2 and input.dtype == jnp.uint8:
+        mend = "convert images with fx.data.transforms.ToTensor, which scales them to [0, 1] too"
+    else:
+        mend = f"convert it with x.astype(jnp.{dtype})"
+    raise TypeError(f"{where(module)}: expected {dtype} input, got {input.dtype}; {mend}")
+
+
+def shape_error(module: Module, expected: str, input: Any, mend: str) -> ValueError:
+    """The error of an input of the wrong shape: where, expected, got, what to do."""
+    got = list(jnp.shape(input))
+    return ValueError(f"{where(module)}: expected input {expected}, got {got}; {mend}")

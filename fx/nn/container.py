@@ -1,0 +1,160 @@
+"""Modules that hold modules: Sequential, ModuleList, ModuleDict."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from fx.nn import describe
+from fx.nn.module import Module
+
+
+def _check(container: Module, name: str, module: Any) -> None:
+    if module is not None and not describe.is_module(module):
+        raise TypeError(
+            f"{type(container).__name__}: expected a module at {name!r}, got {module!r}"
+            + ("; write it with parentheses" if isinstance(module, type) else "")
+        )
+    setattr(container, name, module)
+
+
+class _Listed(Module):
+    """What Sequential and ModuleList share: parts under the names "0", "1", ..."""
+
+    _grows = True
+
+    def _parts(self) -> list[Any]:
+        return [value for value in vars(self).values() if describe.is_module(value)]
+
+    def __len__(self) -> int:
+        return len(self._parts())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parts())
+
+    def __getitem__(self, index: Any) -> Any:
+        """A part by position; a slice gives a container of the same kind."""
+        if isinstance(index, slice):
+            kind = Sequential if isinstance(self, Sequential) else ModuleList
+            part = object.__new__(kind)
+            named = [(n, v) for n, v in vars(self).items() if describe.is_module(v)][index]
+            vars(part).update(
+                named if kind is Sequential else ((str(i), v) for i, (_, v) in enumerate(named))
+            )
+            if getattr(self, "_scope", None) is not None:  # in forward: a view of the same parts
+                object.__setattr__(part, "_scope", self._scope)
+            return part
+        parts = self._parts()
+        if not -len(parts) <= index < len(parts):
+            raise IndexError(f"{type(self).__name__}: index {index} with {len(parts)} parts")
+        return parts[index]
+
+    def append(self, module: Any) -> Any:
+        """Add a part at the end (before the container is used); returns the container."""
+        _check(self, str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Any]) -> Any:
+        """Add several parts at the end; returns the container."""
+        for module in modules:
+            self.append(module)
+        return self
+
+
+class Sequential(_Listed):
+    """Runs its parts in turn, each on the output of the one before.
+
+    Args:
+        *modules: the parts, named "0", "1", ...; or one dict of named parts.
+
+    Raises:
+        TypeError: a part is not a module.
+
+    Example:
+        >>> from fx import nn
+        >>> nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+        Sequential(
+          (0): Linear(in_features=8, out_features=4, bias=True)
+          (1): ReLU()
+        )
+
+    Source: torch.nn.Sequential.
+    """
+
+    def __init__(self, *modules: Any):
+        named = len(modules) == 1 and isinstance(modules[0], Mapping)
+        parts = modules[0].items() if named else enumerate(modules)
+        for name, module in parts:
+            _check(self, str(name), module)
+
+    def forward(self, input: Any) -> Any:
+        """Args: input: whatever the first part takes."""
+        for module in self:
+            input = module(input)
+        return input
+
+
+class ModuleList(_Listed):
+    """A list of modules, whose weights are the owner's.
+
+    Args:
+        modules: the parts, in order.
+
+    Source: torch.nn.ModuleList. It takes parts until its owner's `__init__` is done.
+    """
+
+    _folds = True
+
+    def __init__(self, modules: Iterable[Any] | None = None):
+        self.extend(modules or ())
+
+
+class ModuleDict(Module):
+    """A dict of modules, whose weights are the owner's.
+
+    Args:
+        modules: a dict, or pairs, of names and parts.
+
+    Source: torch.nn.ModuleDict. It takes parts until its owner's `__init__` is done.
+    """
+
+    _grows = True
+
+    def __init__(self, modules: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None):
+        self.update(modules or {})
+
+    def __setitem__(self, name: str, module: Any) -> None:
+        _check(self, name, module)
+
+    def update(self, modules: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add parts from a dict or from pairs."""
+        for name, module in dict(modules).items():
+            _check(self, name, module)
+
+    def _named(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if describe.is_module(value)}
+
+    def __getitem__(self, name: str) -> Any:
+        named = self._named()
+        if name not in named:
+            raise KeyError(f"ModuleDict: nothing called {name!r}; it has {', '.join(named)}")
+        return named[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._named()
+
+    def __len__(self) -> int:
+        return len(self._named())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named())
+
+    def keys(self) -> Iterable[str]:
+        """The names, in order."""
+        return self._named().keys()
+
+    def values(self) -> Iterable[Any]:
+        """The parts, in order."""
+        return self._named().values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Pairs of name and part, in order."""
+        return self._named().items()

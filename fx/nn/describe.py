@@ -1,0 +1,320 @@
+"""Descriptions as data: freezing, identity, walking, printing; arrays matched to them by name.
+
+A description is a module's `vars`. Nothing here runs a model; `module.py` does.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fx.nn.parameter import Buffer, Parameter
+from fx.nn.scope import Path, named_key
+
+TIES = "_ties"  # the one attribute of a description that is not the user's
+
+
+class Freezing(type):
+    """The metaclass of modules: freezes one when its outermost `__init__` is done."""
+
+    _grows: bool
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's, which `inspect` cannot see behind `__call__`."""
+        signature = inspect.signature(cls.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Construct, then freeze; containers take parts until they are used."""
+        module = super().__call__(*args, **kwargs)
+        return module if cls._grows else frozen(module)
+
+
+class FrozenDict(dict):
+    """A dict that a description can hold: hashable, in the order it was written."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a dict inside a module's description cannot be changed")
+
+    __setitem__ = __delitem__ = pop = popitem = clear = _refuse
+    update = setdefault = __ior__ = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple:
+        return FrozenDict, (dict(self),)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A declared array: where it is read, where it is stored (elsewhere if tied), what it is."""
+
+    path: Path
+    source: Path
+    declaration: Any
+
+    @property
+    def name(self) -> str:
+        """The dotted name, as `state_dict` lists it."""
+        return ".".join(self.path)
+
+
+def is_module(value: Any) -> bool:
+    """Whether a value is a part of a model."""
+    return isinstance(type(value), Freezing)
+
+
+def check_name(module: Any, name: str, reserved: tuple[str, ...]) -> None:
+    """Refuse attribute names that would break the contract or a state_dict."""
+    kind = type(module).__name__
+    if name in reserved:
+        raise ValueError(f"{kind}: an attribute called {name!r} would shadow Module.{name}; rename")
+    if not name or "." in name:
+        raise ValueError(f"{kind}: expected a name without dots, got {name!r}")
+
+
+def frozen(module: Any) -> Any:
+    """Freeze a description (once): values made hashable, misuse refused, identity computed."""
+    if hasattr(module, "_scope"):
+        return module if module._scope is None else module._scope.description
+    attributes = vars(module)
+    for name, value in attributes.items():
+        attributes[name] = _frozen_value(module, name, value)
+    seen: dict[int, Path] = {}
+    aliases = _aliases(module)
+    for path, part in modules(module):
+        first = seen.setdefault(id(part), path)
+        shared = first != path and _canonical(path, aliases) == path
+        if shared and any(True for _ in leaves(part)):
+            raise ValueError(
+                f"{type(module).__name__}: the same {type(part).__name__} stands in "
+                f'"{".".join(first)}" and "{".".join(path)}"; build two, or share the weights on '
+                f'purpose: nn.tie(self, "{".".join(path)}", "{".".join(first)}") in __init__'
+            )
+    contents = (type(module), tuple((name, _typed(v)) for name, v in attributes.items()))
+    object.__setattr__(module, "_identity", contents)
+    object.__setattr__(module, "_hash", hash(contents))
+    object.__setattr__(module, "_scope", None)
+    return module
+
+
+def identity(module: Any) -> tuple:
+    """What makes two descriptions equal: the class, and names and typed values in order."""
+    return frozen(module)._identity
+
+
+def rebuild(kind: type, attributes: Mapping[str, Any]) -> Any:
+    """Make a description from its attributes, without its constructor."""
+    module = object.__new__(kind)
+    vars(module).update(attributes)
+    return frozen(module)
+
+
+def _frozen_value(module: Any, name: str, value: Any) -> Any:
+    if is_module(value):
+        return frozen(value)
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        items = [*value, *value.values()] if isinstance(value, dict) else list(value)
+        if any(is_module(item) or isinstance(item, Parameter | Buffer) for item in items):
+            right = "nn.ModuleDict" if isinstance(value, dict) else "nn.ModuleList"
+            raise TypeError(
+                f"{type(module).__name__}.{name}: a plain {type(value).__name__} holds modules or "
+                f"parameters, whose weights would be lost; use {right}"
+            )
+        if isinstance(value, dict):
+            return FrozenDict({k: _frozen_value(module, name, v) for k, v in value.items()})
+        items = [_frozen_value(module, name, item) for item in items]
+        if hasattr(value, "_fields"):
+            return type(value)(*items)
+        return frozenset(items) if isinstance(value, set | frozenset) else tuple(items)
+    if hasattr(value, "__array__") and not isinstance(value, np.generic | type):
+        raise TypeError(
+            f"{type(module).__name__}.{name}: a description cannot hold a raw array; declare "
+            f"self.{name} = nn.Buffer(array), or nn.Parameter(array) if it is trained"
+        )
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"{type(module).__name__}.{name}: expected a hashable value, got {value!r} of type "
+            f"{type(value).__name__}; make it a frozen dataclass or a tuple"
+        ) from None
+    return value
+
+
+def _typed(value: Any) -> Any:
+    """Make 1, 1.0 and True differ, and nan equal itself, in comparisons."""
+    if isinstance(value, float):
+        return type(value), value.hex()
+    if isinstance(value, dict):
+        return dict, tuple((_typed(k), _typed(v)) for k, v in value.items())
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_typed, value))
+    if isinstance(value, frozenset):
+        return frozenset, frozenset(map(_typed, value))
+    return value if is_module(value) else (type(value), value)
+
+
+def modules(module: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """A module and all its parts, in the description's order."""
+    yield path, module
+    for name, value in vars(module).items():
+        if is_module(value):
+            yield from modules(value, (*path, name))
+
+
+def ties(module: Any) -> tuple[tuple[Path, Path], ...]:
+    """The (alias, source) pairs that `tie` recorded on this module."""
+    return vars(module).get(TIES, ())
+
+
+def leaves(module: Any) -> Iterator[Leaf]:
+    """Every declared array: a module's parameters, its buffers, then its parts, as torch lists."""
+    aliases = _aliases(module)
+    for path, part in modules(module):
+        for kind in (Parameter, Buffer):
+            for name, value in vars(part).items():
+                if isinstance(value, kind):
+                    full = (*path, name)
+                    yield Leaf(full, _canonical(full, aliases), value)
+
+
+def _aliases(module: Any) -> dict[Path, Path]:
+    return {p + a: p + s for p, part in modules(module) for a, s in ties(part)}
+
+
+def _canonical(path: Path, aliases: dict[Path, Path]) -> Path:
+    for end in range(len(path), 0, -1):
+        if path[:end] in aliases:
+            return _canonical(aliases[path[:end]] + path[end:], aliases)
+    return path
+
+
+def put(tree: dict, path: Path, value: Any) -> None:
+    """Store a value in nested dicts."""
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = value
+
+
+def initialise(module: Any, key: Any) -> tuple[dict, dict]:
+    """Make every declared array, each from a key of its own; see `Module.init`."""
+    kind = getattr(key, "dtype", None)
+    if kind is None or not (jnp.issubdtype(kind, jax.dtypes.prng_key) or kind == jnp.uint32):
+        raise TypeError(
+            f"{type(module).__name__}.init: expected a PRNG key, got {key!r}; "
+            "pass jax.random.key(0)"
+        )
+    trees: tuple[dict, dict] = {}, {}
+    for leaf in leaves(module):
+        if leaf.path == leaf.source:
+            spec = leaf.declaration
+            value = spec.init(named_key(key, leaf.path), spec.shape, spec.dtype)
+            if jnp.shape(value) != spec.shape:
+                raise ValueError(
+                    f'{type(module).__name__} "{leaf.name}": expected {spec.init!r} to give the '
+                    f"shape {spec.shape}, got {jnp.shape(value)}"
+                )
+            put(trees[isinstance(spec, Buffer)], leaf.path, jnp.asarray(value, spec.dtype))
+    return trees
+
+
+def collect(module: Any, arrays: dict[Path, Any], prefix: Path = ()) -> tuple[dict, dict]:
+    """Params and state of a description whose arrays lie by path below a prefix."""
+    trees: tuple[dict, dict] = {}, {}
+    for leaf in leaves(module):
+        if leaf.path == leaf.source:
+            value = arrays[prefix + leaf.path]
+            put(trees[isinstance(leaf.declaration, Buffer)], leaf.path, value)
+    return trees
+
+
+def flatten(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The leaves of nested dicts with their paths."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+def match(module: Any, params: Any, state: Any) -> dict[Path, Any]:
+    """Give every declared path its array, tied ones included.
+
+    Raises:
+        TypeError: params or state is not a dict.
+        ValueError: listing every missing and unexpected name and every wrong shape.
+    """
+    given: dict[bool, dict[Path, Any]] = {}
+    for is_buffer, (word, tree) in enumerate((("params", params), ("state", state))):
+        if not isinstance(tree, Mapping):
+            raise TypeError(
+                f"{type(module).__name__}.apply: expected {word} to be a dict as init returns it, "
+                f"got {type(tree).__name__}; the order is apply(params, state, *inputs)"
+            )
+        given[bool(is_buffer)] = dict(flatten(tree))
+    arrays, wrong, known = {}, [], set()
+    for leaf in leaves(module):
+        is_buffer = isinstance(leaf.declaration, Buffer)
+        word = "state" if is_buffer else "params"
+        known.add((is_buffer, leaf.source))
+        if leaf.source not in given[is_buffer]:
+            wrong.append(f"missing in {word}: {leaf.name}")
+            continue
+        value = given[is_buffer][leaf.source]
+        if jnp.shape(value) != leaf.declaration.shape:
+            expected, got = leaf.declaration.shape, jnp.shape(value)
+            wrong.append(f"{leaf.name}: expected the shape {expected}, got {got}")
+        arrays[leaf.path] = jnp.array(value) if isinstance(value, np.ndarray) else value
+    for is_buffer, tree in given.items():
+        word = "state" if is_buffer else "params"
+        wrong += [
+            f"unexpected in {word}: {'.'.join(p)}" for p in tree if (is_buffer, p) not in known
+        ]
+    if wrong:
+        raise ValueError(
+            f"{type(module).__name__}: params and state do not fit the model; "
+            "make them with its init or with fx.load_state_dict\n  " + "\n  ".join(wrong)
+        )
+    return arrays
+
+
+def rewrite(tree: Mapping, arrays: dict[Path, Any], path: Path = ()) -> dict:
+    """A tree of the same structure, its leaves looked up by path."""
+    return {
+        name: rewrite(value, arrays, (*path, name))
+        if isinstance(value, Mapping)
+        else arrays[(*path, name)]
+        for name, value in tree.items()
+    }
+
+
+def text(module: Any) -> str:
+    """Print a model as PyTorch does."""
+    extra = module.extra_repr()
+    lines = extra.split("\n") if extra else []
+    children = [(n, repr(v)) for n, v in vars(module).items() if is_module(v)]
+    parts = []
+    for first, last, shown, count in _runs(children, type(module)._folds):
+        label = f"({first}): " if count == 1 else f"({first}-{last}): {count} x "
+        parts.append(label + shown.replace("\n", "\n  "))
+    if not parts and len(lines) < 2:
+        return f"{type(module).__name__}({extra})"
+    return f"{type(module).__name__}(\n  " + "\n  ".join(lines + parts) + "\n)"
+
+
+def _runs(children: list[tuple[str, str]], folds: bool) -> list[tuple[str, str, str, int]]:
+    """Equal neighbours as one entry, where the container prints them so (ModuleList)."""
+    runs: list[tuple[str, str, str, int]] = []
+    for name, shown in children:
+        if folds and runs and runs[-1][2] == shown:
+            runs[-1] = (runs[-1][0], name, shown, runs[-1][3] + 1)
+        else:
+            runs.append((name, name, shown, 1))
+    return runs

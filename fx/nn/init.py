@@ -1,0 +1,342 @@
+"""Initialisers: hashable functions ``(key, shape, dtype) -> array`` with torch's distributions.
+
+Source: torch.nn.init. Its functions fill a tensor in place; these return an initialiser, which a
+declaration holds and `Module.init` calls with a key.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Initialiser:
+    """A pure function of a key, a shape and a dtype that compares by its settings and pickles."""
+
+    __slots__ = ("function", "settings")
+    function: Callable[..., jax.Array]
+    settings: tuple[tuple[str, Any], ...]
+
+    def __init__(self, function: Callable[..., jax.Array], **settings: Any):
+        object.__setattr__(self, "function", function)
+        object.__setattr__(self, "settings", tuple(settings.items()))
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
+        """Make the array."""
+        return self.function(key, tuple(shape), dtype, **dict(self.settings))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"an initialiser is frozen: {name} cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Initialiser) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple:
+        return self.function, self.settings
+
+    def __reduce__(self) -> tuple:
+        return _restore, self._identity()
+
+    def __repr__(self) -> str:
+        name = self.function.__name__.strip("_")
+        shown = ", ".join(f"{k}={v!r}" for k, v in self.settings)
+        return f"{name}({shown})" if shown else name
+
+
+def _restore(function: Callable[..., jax.Array], settings: tuple) -> Initialiser:
+    return Initialiser(function, **dict(settings))
+
+
+class _Frozen:
+    """An array as a hashable value: dtype, shape and bytes."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: np.ndarray):
+        self.array = np.array(array)
+        self.array.flags.writeable = False
+
+    def _identity(self) -> tuple:
+        return self.array.dtype, self.array.shape, self.array.tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Frozen) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        return f"array of shape {self.array.shape}"
+
+
+def _zeros(key: Any, shape: tuple, dtype: Any) -> jax.Array:
+    return jnp.zeros(shape, dtype)
+
+
+def _ones(key: Any, shape: tuple, dtype: Any) -> jax.Array:
+    return jnp.ones(shape, dtype)
+
+
+zeros = Initialiser(_zeros)
+ones = Initialiser(_ones)
+
+
+def _constant(key: Any, shape: tuple, dtype: Any, value: Any) -> jax.Array:
+    value = value.array if isinstance(value, _Frozen) else value
+    return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
+
+
+def constant(value: Any) -> Initialiser:
+    """A number everywhere, or a given array.
+
+    Args:
+        value: a number, or an array that broadcasts to the shape.
+
+    Example:
+        >>> from fx.nn import init
+        >>> init.constant(0.5)(None, (2,)).tolist()
+        [0.5, 0.5]
+    """
+    return Initialiser(_constant, value=_Frozen(value) if hasattr(value, "__array__") else value)
+
+
+def _uniform(key: Any, shape: tuple, dtype: Any, a: float, b: float) -> jax.Array:
+    return jax.random.uniform(key, shape, dtype, a, b)
+
+
+def uniform(a: float = 0.0, b: float = 1.0) -> Initialiser:
+    """Uniform on [a, b)."""
+    return Initialiser(_uniform, a=a, b=b)
+
+
+def _normal(key: Any, shape: tuple, dtype: Any, mean: float = 0.0, std: float = 1.0) -> jax.Array:
+    return mean + std * jax.random.normal(key, shape, dtype)
+
+
+def normal(mean: float = 0.0, std: float = 1.0) -> Initialiser:
+    """Normal with a mean and a standard deviation."""
+    given = {"mean": mean, "std": std}
+    return Initialiser(_normal, **{k: v for k, v in given.items() if v != {"mean": 0, "std": 1}[k]})
+
+
+def _trunc_normal(
+    key: Any, shape: tuple, dtype: Any, mean: float, std: float, a: float, b: float
+) -> jax.Array:
+    low, high = (a - mean) / std, (b - mean) / std
+    return mean + std * jax.random.truncated_normal(key, low, high, shape, dtype)
+
+
+def trunc_normal(
+    mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Initialiser:
+    """Normal, cut off to [a, b] (values, not standard deviations, as in torch)."""
+    return Initialiser(_trunc_normal, mean=mean, std=std, a=a, b=b)
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which a nonlinearity asks for larger weights.
+
+    Args:
+        nonlinearity: "linear", "conv1d" to "conv3d", "sigmoid", "tanh", "relu", "leaky_relu" or
+            "selu".
+        param: the negative slope of leaky_relu (0.01 if None).
+
+    Raises:
+        ValueError: another name.
+
+    Example:
+        >>> from fx.nn import init
+        >>> round(init.calculate_gain("relu"), 4)
+        1.4142
+    """
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
+    linear = dict.fromkeys(
+        ["linear", "sigmoid"]
+        + [f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)],
+        1.0,
+    )  # fmt: skip
+    gains = {**linear, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
+    if nonlinearity not in gains:
+        known = ", ".join([*gains, "leaky_relu"])
+        raise ValueError(f"calculate_gain: expected one of {known}; got {nonlinearity!r}")
+    return gains[nonlinearity]
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight [out, in, ...].
+
+    Raises:
+        ValueError: fewer than two dimensions.
+    """
+    if len(shape) < 2:
+        raise ValueError(
+            f"init: expected a weight of two or more dimensions to know its fans, got {shape}; "
+            "use nn.init.zeros or nn.init.normal for a bias"
+        )
+    receptive = math.prod(shape[2:])
+    return shape[1] * receptive, shape[0] * receptive
+
+
+def _kaiming(
+    key: Any, shape: tuple, dtype: Any, a: float, mode: str, nonlinearity: str, draw: str
+) -> jax.Array:
+    fan = fans(shape)[mode == "fan_out"]
+    if fan == 0:
+        return jnp.zeros(shape, dtype)
+    return _draw(key, shape, dtype, calculate_gain(nonlinearity, a) / math.sqrt(fan), draw)
+
+
+def _draw(key: Any, shape: tuple, dtype: Any, std: float, draw: str) -> jax.Array:
+    if draw == "normal":
+        return std * jax.random.normal(key, shape, dtype)
+    bound = math.sqrt(3.0) * std
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _kaiming_initialiser(a: float, mode: str, nonlinearity: str, draw: str) -> Initialiser:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f'kaiming_{draw}: expected mode "fan_in" or "fan_out", got {mode!r}')
+    calculate_gain(nonlinearity, a)
+    return Initialiser(_kaiming, a=a, mode=mode, nonlinearity=nonlinearity, draw=draw)
+
+
+def kaiming_uniform(
+    a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Initialiser:
+    """He initialisation, uniform.
+
+    Args:
+        a: negative slope of the leaky_relu that follows.
+        mode: "fan_in" keeps the variance forward, "fan_out" backward.
+        nonlinearity: what follows; see `calculate_gain`.
+
+    Raises:
+        ValueError: an unknown mode or nonlinearity.
+
+    Source: He et al. 2015, section 2.2.
+    """
+    return _kaiming_initialiser(a, mode, nonlinearity, "uniform")
+
+
+def kaiming_normal(
+    a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Initialiser:
+    """He initialisation, normal; arguments as in `kaiming_uniform`."""
+    return _kaiming_initialiser(a, mode, nonlinearity, "normal")
+
+
+def _xavier(key: Any, shape: tuple, dtype: Any, gain: float, draw: str) -> jax.Array:
+    return _draw(key, shape, dtype, gain * math.sqrt(2.0 / sum(fans(shape))), draw)
+
+
+def xavier_uniform(gain: float = 1.0) -> Initialiser:
+    """Glorot initialisation, uniform. Source: Glorot and Bengio 2010, equation 16."""
+    return Initialiser(_xavier, gain=gain, draw="uniform")
+
+
+def xavier_normal(gain: float = 1.0) -> Initialiser:
+    """Glorot initialisation, normal. Source: Glorot and Bengio 2010, equation 12."""
+    return Initialiser(_xavier, gain=gain, draw="normal")
+
+
+def _orthogonal(key: Any, shape: tuple, dtype: Any, gain: float) -> jax.Array:
+    fans(shape)  # raises where a matrix is not what was asked for
+    rows, columns = shape[0], math.prod(shape[1:])
+    flat = jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype)
+    q, r = jnp.linalg.qr(flat)
+    q = q * jnp.sign(jnp.diagonal(r))  # makes the distribution uniform (Mezzadri 2006)
+    return gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+def orthogonal(gain: float = 1.0) -> Initialiser:
+    """A (semi-)orthogonal matrix, dimensions after the first flattened (Saxe et al. 2013)."""
+    return Initialiser(_orthogonal, gain=gain)
+
+
+def _eye(key: Any, shape: tuple, dtype: Any) -> jax.Array:
+    if len(shape) != 2:
+        raise ValueError(f"eye: expected a shape of two dimensions, got {shape}")
+    return jnp.eye(*shape, dtype=dtype)
+
+
+eye = Initialiser(_eye)
+
+
+def _dirac(key: Any, shape: tuple, dtype: Any, groups: int) -> jax.Array:
+    if len(shape) not in (3, 4, 5):
+        raise ValueError(f"dirac: expected a convolution weight of 3 to 5 dimensions, got {shape}")
+    if shape[0] % groups:
+        raise ValueError(f"dirac: expected {shape[0]} output channels in {groups} equal groups")
+    weight = np.zeros(shape)
+    size, centre = shape[0] // groups, tuple(n // 2 for n in shape[2:])
+    for group in range(groups):
+        for i in range(min(size, shape[1])):
+            weight[(group * size + i, i, *centre)] = 1
+    return jnp.asarray(weight, dtype)
+
+
+def dirac(groups: int = 1) -> Initialiser:
+    """A convolution that passes its input channels through."""
+    return Initialiser(_dirac, groups=groups)
+
+
+def by_type(model: Any, rules: Mapping[type, Mapping[str, Any]]) -> Any:
+    """A copy of a model with other initialisers for the layers of some types.
+
+    What torch users do in `_initialize_weights` with a loop over ``self.modules()``.
+
+    Args:
+        model: any module; it stays as it is.
+        rules: for a layer type (subclasses count), initialisers by parameter name. The first
+            rule that fits a layer is used. Parameters that a layer lacks (``bias=False``) are
+            passed over.
+
+    Returns:
+        The same model with changed declarations; ``init`` then uses them.
+
+    Raises:
+        ValueError: a rule fits no layer, or names a parameter that no fitting layer ever has.
+
+    Example:
+        >>> from fx import nn
+        >>> model = nn.init.by_type(nn.Sequential(nn.Linear(3, 2)), {
+        ...     nn.Linear: {"weight": nn.init.normal(std=0.01), "bias": nn.init.zeros}})
+        >>> model[0].weight
+        Parameter((2, 3), normal(std=0.01), float32)
+    """
+    from fx.nn.parameter import Buffer, Parameter
+    from fx.nn.rewrite import transform
+
+    unused = {(kind, name) for kind, names in rules.items() for name in names}
+
+    def change(part: Any) -> Any:
+        kind = next((kind for kind in rules if isinstance(part, kind)), None)
+        if kind is None:
+            return part
+        attributes = dict(vars(part))
+        for name, init in rules[kind].items():
+            old = attributes.get(name)
+            if name in attributes:
+                unused.discard((kind, name))
+            if isinstance(old, Parameter | Buffer):
+                attributes[name] = (
+                    Parameter(old.shape, init, old.dtype)
+                    if isinstance(old, Parameter)
+                    else Buffer(old.shape, init, old.dtype, old.persistent)
+                )
+        from fx.nn.describe import rebuild
+
+        return rebuild(type(part), attributes)
+
+    changed = transform(model, change)
+    if unused:
+        rest = ", ".join(sorted(f"{kind.__name__}.{name}" for kind, name in unused))
+        raise ValueError(f"init.by_type: no layer of {type(model).__name__} has {rest}")
+    return changed

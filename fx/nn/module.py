@@ -1,0 +1,282 @@
+"""The contract: a model is a frozen description; `init` makes its arrays, `apply` runs it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fx.nn import describe
+from fx.nn.parameter import Buffer, Parameter
+from fx.nn.scope import Call, Path, Scope
+
+RESERVED = ("init", "apply", "forward", "functional")
+
+
+class Module(metaclass=describe.Freezing):
+    """A frozen description of a computation; subclasses write `__init__` and `forward`.
+
+    Attributes assigned in `__init__` are the description: other modules, `nn.Parameter` and
+    `nn.Buffer` declarations, and hashable values (lists become tuples). Descriptions compare and
+    hash by what they hold, print as PyTorch's models do, and pickle. In `forward` a declaration
+    reads as its array, and assigning a `Buffer` records new state; nothing else can be assigned.
+
+    Source: torch.nn.Module. Parameters are not inside; there is no `.train()`, `.to()` or hook:
+    `apply(train=...)`, the arrays themselves and ordinary functions take their place.
+    """
+
+    __slots__ = ("__dict__", "_scope", "_apply", "_init", "_identity", "_hash", "__weakref__")
+    _grows = False  # containers take parts until they are used
+    _folds = False  # ModuleList prints equal neighbours as one line
+    _scope: Scope | None
+
+    def __init__(self) -> None:
+        """Does nothing; a subclass may call it or not."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in RESERVED:
+            if name in vars(cls) and name != "forward":
+                raise TypeError(f"{cls.__name__}.{name} would replace Module.{name}; rename it")
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """The computation; subclasses define it."""
+        raise TypeError(f"{where(self)} has no forward; define forward(self, ...)")
+
+    @property
+    def init(self) -> "Init":
+        """``init(key) -> (params, state)``: two nested dicts of arrays, keyed by attribute."""
+        if not hasattr(self, "_init"):
+            object.__setattr__(self, "_init", Init(describe.frozen(self)))
+        return self._init  # type: ignore[attr-defined]
+
+    @property
+    def apply(self) -> "Apply":
+        """``apply(params, state, *inputs, train=False, key=None, **kwargs) -> (outputs, state)``.
+
+        Pure: nothing is changed, `state` comes back with the structure it went in with. `train` is
+        a Python bool. `key` is needed where something random runs with ``train=True``. Equal
+        descriptions have equal `apply`s, so ``jax.jit(model.apply)`` compiles once for both.
+
+        Raises:
+            ValueError: names or shapes in params or state are not those of the model.
+            TypeError: `train` is not a bool (a traced one: use ``static_argnames="train"``).
+        """
+        if not hasattr(self, "_apply"):
+            object.__setattr__(self, "_apply", Apply(describe.frozen(self)))
+        return self._apply  # type: ignore[attr-defined]
+
+    @property
+    def training(self) -> bool:
+        """Whether `apply` was called with ``train=True``; known in `forward` only."""
+        scope = scope_of(self, "training is known")
+        if scope.call.train is None:
+            raise RuntimeError(f"{scope.where()}: training is known inside of apply only")
+        return scope.call.train
+
+    def next_key(self) -> jax.Array:
+        """A new PRNG key for this part; the n-th draw of a part is the same in every run."""
+        return scope_of(self, "keys can be drawn").next_key()
+
+    def functional(self) -> tuple[Callable[..., tuple[Any, dict]], tuple[dict, dict]]:
+        """In `forward`: lift a part out as a pure function and its params and state.
+
+        Returns:
+            ``fn, (params, state)``. ``fn(params, state, *inputs, key=None, **kwargs)`` gives
+            ``(outputs, new_state)`` in the mode (train or not) of the surrounding call, and may
+            be transformed at will; `nn.record_state` puts a new state back.
+        """
+        scope = scope_of(self, "a part can be lifted out")
+
+        def fn(params: dict, state: dict, /, *inputs: Any, key: Any = None, **kwargs: Any):
+            name = scope.call.name + scope.path
+            call = make_call(scope.description, params, state, scope.call.train, key, name)
+            return run(scope.description, call, state, inputs, kwargs)
+
+        return fn, current(self)
+
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Run `forward`; inside of `apply`, or on a description without parameters."""
+        scope = getattr(self, "_scope", None)
+        if scope is None:
+            return _call_unbound(self, inputs, kwargs)
+        try:
+            with jax.named_scope(".".join(scope.path) or type(self).__name__):
+                outputs = self.forward(*inputs, **kwargs)
+        except Exception as error:
+            said = str([error, *getattr(error, "__notes__", ())])
+            if scope.where() not in said and "in part " not in said:
+                error.add_note(f"in part {scope.where()}")
+            raise
+        if scope.call.on_call is not None:
+            scope.call.on_call(scope.path, self, inputs, outputs)
+        return outputs
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        scope: Any = getattr(self, "_scope", self)
+        if scope is self:  # still in __init__
+            describe.check_name(self, name, RESERVED)
+            object.__setattr__(self, name, value)
+        elif scope is None:
+            raise AttributeError(
+                f"{type(self).__name__} is frozen after __init__: {name!r} cannot change. Use "
+                f"nn.replace(model, {name!r}, new) for a changed copy, nn.tie to share weights"
+            )
+        else:
+            _record(self, scope, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)  # raises but in __init__
+        object.__delattr__(self, name)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Declare a buffer from an array (or None), as torch's method of that name does."""
+        setattr(self, name, None if tensor is None else Buffer(tensor, persistent=persistent))
+
+    def register_parameter(self, name: str, param: Any) -> None:
+        """Declare a parameter, or its absence with None, as torch's method of that name does."""
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: "Module | None") -> None:
+        """Add a part under a name that need not be an identifier."""
+        setattr(self, name, module)
+
+    def named_modules(self) -> Iterator[tuple[str, "Module"]]:
+        """This module and every part, with dotted names, in the order of the description."""
+        return ((".".join(path), module) for path, module in describe.modules(self))
+
+    def extra_repr(self) -> str:
+        """What `print` shows between the parentheses."""
+        return ""
+
+    def __repr__(self) -> str:
+        return describe.text(self)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or type(self) is not type(other) or hash(self) != hash(other):
+            return self is other
+        return describe.identity(self) == describe.identity(other)
+
+    def __hash__(self) -> int:
+        return describe.frozen(self)._hash  # type: ignore[attr-defined]
+
+    def __reduce__(self) -> tuple:
+        if getattr(self, "_scope", None) is not None:
+            raise TypeError(f"{where(self)}: a part inside of forward cannot be pickled or copied")
+        return describe.rebuild, (type(self), dict(vars(self)))
+
+
+@dataclass(frozen=True)
+class Init:
+    """`Module.init`, comparable by description."""
+
+    module: Module
+
+    def __call__(self, key: jax.Array) -> tuple[dict, dict]:
+        """Make the arrays; see `Module.init`."""
+        return describe.initialise(self.module, key)
+
+
+@dataclass(frozen=True)
+class Apply:
+    """`Module.apply`, comparable by description."""
+
+    module: Module
+
+    def __call__(
+        self, params: dict, state: dict, /, *inputs: Any, train: bool = False, key: Any = None,
+        **kwargs: Any,
+    ) -> tuple[Any, dict]:  # fmt: skip
+        """Run the model; see `Module.apply`."""
+        call = make_call(self.module, params, state, train, key)
+        return run(self.module, call, state, inputs, kwargs)
+
+
+def make_call(
+    module: Module, params: dict, state: dict, train: Any, key: Any, name: Path = ()
+) -> Call:
+    """Check what was given to `apply` and lay every array out by its path."""
+    if not isinstance(train, bool):
+        raise TypeError(
+            f"{type(module).__name__}.apply: expected train to be a Python bool, got {train!r}; "
+            'under jax.jit name it: jax.jit(model.apply, static_argnames="train")'
+        )
+    return Call(train, key, name, describe.match(module, params, state))
+
+
+def run(module: Module, call: Call, state: dict, inputs: tuple, kwargs: dict) -> tuple[Any, dict]:
+    """Bind views, run `forward`, and collect the new state in the old one's structure."""
+    outputs = bind(module, call, ())(*inputs, **kwargs)
+    return outputs, describe.rewrite(state, call.arrays)
+
+
+def bind(module: Module, call: Call, path: Path, made: dict | None = None) -> Any:
+    """Copy a description shallowly, its declarations replaced by arrays and its parts by views."""
+    made = {} if made is None else made
+    view = made[path] = object.__new__(type(module))
+    for name, value in vars(module).items():
+        if isinstance(value, Module):
+            value = bind(value, call, (*path, name), made)
+        elif isinstance(value, Parameter | Buffer):
+            value = call.arrays[(*path, name)]
+        vars(view)[name] = value
+    for alias, source in describe.ties(module):
+        if (*path, *source) in made:  # a whole part is tied: both names read one view
+            holder = made[(*path, *alias[:-1])]
+            vars(holder)[alias[-1]] = made[(*path, *alias)] = made[(*path, *source)]
+    object.__setattr__(view, "_scope", Scope(call, path, module))
+    return view
+
+
+def where(module: Module) -> str:
+    """How errors name a part: `Conv2d "layer1.0.conv1"` in `forward`, the class outside."""
+    scope = getattr(module, "_scope", None)
+    return type(module).__name__ if scope is None else scope.where()
+
+
+def current(view: Module) -> tuple[dict, dict]:
+    """Params and state of a bound part as they stand."""
+    scope = scope_of(view, "a part can be read")
+    return describe.collect(scope.description, scope.call.arrays, scope.path)
+
+
+def scope_of(module: Module, what: str) -> Scope:
+    """The scope of a view; an error on a description."""
+    scope = getattr(module, "_scope", None)
+    if scope is None:
+        raise RuntimeError(f"{type(module).__name__}: {what} in forward only, inside of apply")
+    return scope
+
+
+def _record(view: Module, scope: Scope, name: str, value: Any) -> None:
+    declaration = vars(scope.description).get(name)
+    if not isinstance(declaration, Buffer):
+        raise AttributeError(
+            f"{scope.where()}: {name!r} is assigned in forward, where only a Buffer may change; "
+            f"declare self.{name} = nn.Buffer(shape, init) in __init__, or use a local variable"
+        )
+    if scope.call.train is None:
+        raise RuntimeError(f"{scope.where()}: has state, which only apply(...) returns")
+    scope.check_trace(f"the buffer {name!r} is assigned")
+    old = scope.call.arrays[(*scope.path, name)]
+    if jnp.shape(value) != jnp.shape(old):
+        raise ValueError(
+            f"{scope.where()}: expected the buffer {name!r} to keep its shape {jnp.shape(old)}, "
+            f"got {jnp.shape(value)}"
+        )
+    value = jnp.asarray(value, jnp.result_type(old))
+    scope.call.arrays[(*scope.path, name)] = vars(view)[name] = value
+
+
+def _call_unbound(module: Module, inputs: tuple, kwargs: dict) -> Any:
+    """Let `nn.ReLU()(x)` and `nn.CrossEntropyLoss(weight)(x, y)` work as they do in torch."""
+    declared = any(True for _ in describe.leaves(describe.frozen(module)))
+    params, state = module.init(jax.random.key(0)) if declared else ({}, {})
+    if params:
+        raise TypeError(
+            f"{type(module).__name__} has parameters and cannot be called by itself; "
+            "use params, state = model.init(key) and model.apply(params, state, x)"
+        )
+    call = Call(None, None, (), describe.match(module, params, state))
+    return bind(module, call, ())(*inputs, **kwargs)

@@ -1,0 +1,68 @@
+"""What a bound view knows of the call it is in: its path, the flags, the key, the arrays.
+
+`Module.apply` makes one `Call`, and a shallow copy (a view) of every part with a `Scope`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+import jax
+from jax.extend.core import get_opaque_trace_state
+
+Path = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Call:
+    """One run of `apply`, shared by all views."""
+
+    train: bool | None  # None: called by itself, outside of apply
+    key: jax.Array | None
+    name: Path  # where this model sits in a larger one; () unless it came through `functional`
+    arrays: dict[Path, Any]  # every parameter and buffer by path; assigned buffers replace theirs
+    on_call: Callable[[Path, Any, tuple, Any], None] | None = None
+    trace: Any = field(default_factory=get_opaque_trace_state)
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """The share of one view in a `Call`."""
+
+    call: Call
+    path: Path
+    description: Any
+    draws: int = 0
+
+    def check_trace(self, what: str) -> None:
+        """Raise where a jax transformation inside `forward` stands between here and `apply`."""
+        if get_opaque_trace_state() != self.call.trace:
+            raise RuntimeError(
+                f"{self.where()}: {what} under a transformation inside of forward (a jax.jit, "
+                "checkpoint, vmap, grad, scan or cond); its result would leak or repeat. Lift the "
+                "part out: fn, (params, state) = self.part.functional(), transform fn, and "
+                "nn.record_state(self.part, new_state)"
+            )
+
+    def next_key(self) -> jax.Array:
+        """A key that depends on the call's key, this part's path and how often it has drawn."""
+        if self.call.key is None:
+            raise ValueError(
+                f"{self.where()}: expected a key for its random numbers, got none; "
+                "call apply(..., train=True, key=key)"
+            )
+        self.check_trace("a key is drawn")
+        self.draws += 1
+        return jax.random.fold_in(named_key(self.call.key, self.path), self.draws)
+
+    def where(self) -> str:
+        """`Conv2d "layer1.0.conv1"`, as errors name a part."""
+        name = ".".join(self.call.name + self.path)
+        kind = type(self.description).__name__
+        return f'{kind} "{name}"' if name else kind
+
+
+def named_key(key: jax.Array, path: Path) -> jax.Array:
+    """Derive a key from a path, alike in every process, so that parts do not shift each other."""
+    return jax.random.fold_in(key, crc32(".".join(path).encode()))

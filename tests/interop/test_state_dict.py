@@ -1,0 +1,111 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import fx
+from fx import nn
+
+KEY = jax.random.key(0)
+
+
+def build(lib):
+    return lib.Sequential(lib.Conv2d(3, 4, 3), lib.BatchNorm2d(4), lib.Flatten(), lib.Linear(4, 2))
+
+
+def test_names_order_and_shapes_are_torchs():
+    model, twin = build(nn), build(torch.nn)
+    ours = fx.state_dict(model, *model.init(KEY))
+    theirs = twin.state_dict()
+    assert list(ours) == list(theirs)
+    assert [tuple(a.shape) for a in ours.values()] == [tuple(a.shape) for a in theirs.values()]
+
+
+def test_round_trips_through_torch():
+    model, twin = build(nn), build(torch.nn)
+    params, state = fx.load_state_dict(model, twin.state_dict())
+    back = {
+        n: torch.from_numpy(np.array(a)) for n, a in fx.state_dict(model, params, state).items()
+    }
+    twin.load_state_dict(back)
+    again = fx.load_state_dict(model, twin.state_dict())
+    chex.assert_trees_all_equal(again, (params, state))
+    chex.assert_trees_all_equal_structs(again, model.init(KEY))
+
+
+def test_gradients_in_place_of_params():
+    model = build(nn)
+    params, state = model.init(KEY)
+    grads = jax.grad(lambda p: model.apply(p, state, jnp.ones((2, 3, 3, 3)))[0].sum())(params)
+    assert list(fx.state_dict(model, grads)) == [
+        "0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias",
+    ]  # fmt: skip
+
+
+def test_everything_wrong_is_listed_at_once():
+    model = build(nn)
+    sd = dict(fx.state_dict(model, *model.init(KEY)))
+    del sd["0.weight"]
+    sd |= {"1.bias": np.ones(5, np.float32), "extra": np.ones(1), "3.bias": np.ones(2, np.int32)}
+    sd["3.weight"] = np.ones((2, 4), np.float64)
+    with pytest.raises(ValueError) as error:
+        fx.load_state_dict(model, sd)
+    for line in (
+        "the weights do not fit Sequential",
+        "missing: 0.weight [4, 3, 3, 3]",
+        "1.bias: expected the shape (4,), got (5,)",
+        "unexpected: extra",
+        "3.bias: expected the dtype float32, got int32",
+        "3.weight: expected the dtype float32, got float64, which would be rounded; pass dtype=",
+    ):
+        assert line in str(error.value)
+
+
+def test_not_strict_fills_and_passes_over():
+    model = build(nn)
+    sd = dict(fx.state_dict(model, *model.init(jax.random.key(5))))
+    weight = sd.pop("0.weight")
+    params, _ = fx.load_state_dict(model, {**sd, "extra": weight}, strict=False)
+    chex.assert_trees_all_equal(params["0"]["weight"], model.init(KEY)[0]["0"]["weight"])
+    chex.assert_trees_all_equal(params["3"]["bias"], sd["3.bias"])
+    with pytest.raises(ValueError, match="expected the shape"):
+        fx.load_state_dict(model, {**sd, "0.bias": np.ones(9)}, strict=False)
+
+
+def test_dtypes():
+    model, twin = nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    half = fx.load_state_dict(model, twin.bfloat16().state_dict())[0]
+    assert half["weight"].dtype == jnp.float32
+    np.testing.assert_array_equal(half["weight"], twin.weight.detach().float().numpy())
+    kept = fx.load_state_dict(model, twin.state_dict(), dtype=jnp.bfloat16)[0]
+    assert kept["bias"].dtype == jnp.bfloat16
+    rounded = fx.load_state_dict(model, twin.double().state_dict(), dtype=jnp.float32)[0]
+    assert rounded["bias"].dtype == jnp.float32
+
+
+def test_a_counter_that_does_not_fit_is_an_error():
+    model = nn.BatchNorm1d(2)
+    sd = dict(fx.state_dict(model, *model.init(KEY)))
+    with pytest.raises(ValueError, match="num_batches_tracked: a value does not fit int32"):
+        fx.load_state_dict(model, {**sd, "num_batches_tracked": np.array(2**40)})
+
+
+def test_buffers_that_are_not_persistent_stay_out():
+    class Cached(nn.Module):
+        def __init__(self):
+            self.cache = nn.Buffer((2,), nn.init.ones, persistent=False)
+            self.kept = nn.Buffer((2,), nn.init.zeros)
+
+    params, state = Cached().init(KEY)
+    sd = fx.state_dict(Cached(), params, state)
+    assert list(sd) == ["kept"]
+    chex.assert_trees_all_equal(fx.load_state_dict(Cached(), sd)[1], state)
+
+
+def test_weights_do_not_share_memory_with_torch():
+    model, twin = nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    _, state = fx.load_state_dict(model, twin.state_dict())
+    twin.train()(torch.ones(3, 2) * 5)
+    np.testing.assert_array_equal(state["running_mean"], np.zeros(2))

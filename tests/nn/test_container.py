@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+
+from fx import nn
+
+KEY = jax.random.key(0)
+
+
+def parts(lib):
+    return lib.Linear(3, 4), lib.ReLU(), lib.Linear(4, 2)
+
+
+def test_sequential_runs_in_turn_and_prints_as_torch():
+    model = nn.Sequential(*parts(nn))
+    params, state = model.init(KEY)
+    out, _ = model.apply(params, state, jnp.ones((5, 3)))
+    p = params
+    hidden = jax.nn.relu(jnp.ones((5, 3)) @ p["0"]["weight"].T + p["0"]["bias"])
+    expected = hidden @ p["2"]["weight"].T + p["2"]["bias"]
+    assert jnp.allclose(out, expected, rtol=1e-6)
+    assert repr(model) == repr(torch.nn.Sequential(*parts(torch.nn)))
+
+
+def test_named_sequential():
+    model = nn.Sequential({"first": nn.Linear(3, 4), "act": nn.ReLU()})
+    assert set(model.init(KEY)[0]) == {"first"} and len(model) == 2
+    assert repr(model).splitlines()[1].startswith("  (first): Linear")
+
+
+def test_indexing_and_slices():
+    model = nn.Sequential(*parts(nn))
+    assert model[-1] == model[2] == nn.Linear(4, 2) and list(model)[1] == nn.ReLU()
+    tail = model[1:]
+    assert list(tail.init(KEY)[0]) == ["2"] and repr(tail).startswith("Sequential(\n  (1): ReLU()")
+    torch_tail = torch.nn.Sequential(*parts(torch.nn))[1:]
+    assert list(torch_tail.state_dict()) == ["2.weight", "2.bias"]
+    assert len(nn.ModuleList(parts(nn))[::2]) == 2
+    with pytest.raises(IndexError, match="index 5 with 3 parts"):
+        model[5]
+
+
+def test_slices_inside_forward_share_weights():
+    class Features(nn.Module):
+        def __init__(self):
+            self.net = nn.Sequential(*parts(nn))
+
+        def forward(self, x):
+            return self.net[:2](x), self.net(x)
+
+    params, state = Features().init(KEY)
+    (early, late), _ = Features().apply(params, state, jnp.ones((1, 3)))
+    last = params["net"]["2"]
+    assert jnp.allclose(late, early @ last["weight"].T + last["bias"])
+
+
+def test_modules_are_checked():
+    with pytest.raises(TypeError, match="Sequential: expected a module at '0'.*with parentheses"):
+        nn.Sequential(nn.ReLU)
+    with pytest.raises(TypeError, match="ModuleList: expected a module at '1', got 3"):
+        nn.ModuleList([nn.ReLU(), 3])
+
+
+def test_module_list_prints_as_torch():
+    def build(lib):
+        return lib.ModuleList([lib.Linear(2, 2), lib.Linear(2, 2), lib.ReLU()])
+
+    assert repr(build(nn)) == repr(build(torch.nn))
+
+
+def test_module_dict():
+    class Heads(nn.Module):
+        def __init__(self):
+            self.heads = nn.ModuleDict({"a": nn.Linear(3, 1)})
+            self.heads["b"] = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return {name: head(x) for name, head in self.heads.items()}
+
+    model = Heads()
+    out, _ = model.apply(*model.init(KEY), jnp.ones((4, 3)))
+    assert out["a"].shape == (4, 1) and out["b"].shape == (4, 2)
+    assert list(model.heads) == ["a", "b"] and "a" in model.heads and len(model.heads) == 2
+    assert (
+        list(model.heads.keys()) == ["a", "b"] and list(model.heads.values())[1].out_features == 2
+    )
+    with pytest.raises(KeyError, match="nothing called 'c'; it has a, b"):
+        model.heads["c"]
+    built = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 1), "b": torch.nn.Linear(3, 2)})
+    assert repr(model.heads) == repr(built)
+
+
+def test_a_subclass_of_sequential():
+    class Block(nn.Sequential):
+        def __init__(self, d):
+            super().__init__(nn.Linear(d, d), nn.ReLU())
+
+    model = nn.Sequential(Block(3), Block(3))
+    assert model.apply(*model.init(KEY), jnp.ones((1, 3)))[0].shape == (1, 3)
+    assert Block(3) == Block(3) != nn.Sequential(nn.Linear(3, 3), nn.ReLU())

@@ -1,0 +1,263 @@
+"""What every layer of the table must do."""
+
+import inspect
+import pickle
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from jax import export
+
+import fx
+from fx import nn
+from tests.functional.check import assert_close
+from tests.nn.table import CASES, every
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
+    pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss"),
+    pytest.mark.filterwarnings("ignore:size_average and reduce args will be deprecated"),
+]
+KEY = jax.random.key(0)
+NAMES = sorted({case.name for case in CASES})
+
+
+def tensors(arrays):
+    return [
+        torch.from_numpy(a).long() if a.dtype == np.int32 else torch.from_numpy(a) for a in arrays
+    ]
+
+
+def weights(layer):
+    """A copy: torch changes running statistics in place."""
+    return {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
+
+
+def like(tree, seed):
+    """Random numbers of a tree's shapes."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), tree)
+
+
+def torch_derivatives(case, layer, arrays, tangents):
+    """Output, cotangent, gradients by name and their derivative along the tangents."""
+    inputs = tensors(arrays)
+    points = dict(layer.named_parameters())
+    for i, (input, spec) in enumerate(zip(inputs, case.on)):
+        if spec.moves:
+            points[i] = input.requires_grad_()
+    output = layer(*[x.clone() for x in inputs])  # inplace=True does change them in torch
+    cotangent = like(np.empty(output.shape, np.float32), 2)
+    if not points:
+        return output, cotangent, {}, {}
+    weight = torch.from_numpy(np.array(cotangent))
+    first = torch.autograd.grad(output, [*points.values()], weight, create_graph=True)
+    along = sum(
+        (g * torch.from_numpy(np.array(tangents[name]))).sum() for name, g in zip(points, first)
+    )
+    second = {name: torch.zeros_like(p) for name, p in points.items()}
+    if case.second and along.requires_grad:
+        found = torch.autograd.grad(along, [*points.values()], allow_unused=True)
+        second |= {name: g for name, g in zip(points, found) if g is not None}
+    return output, cotangent, dict(zip(points, first)), second
+
+
+def by_name(model, params, inputs, case):
+    moving = [i for i, spec in enumerate(case.on) if spec.moves]
+    return {**fx.state_dict(model, params), **dict(zip(moving, inputs))}
+
+
+def check_parity(case, train):
+    model, layer, arrays = case.ours(), case.theirs(train), case.sample()
+    params, state = fx.load_state_dict(model, weights(layer))
+    moving = [i for i, spec in enumerate(case.on) if spec.moves]
+    point = (params, [jnp.asarray(arrays[i]) for i in moving])
+    tangent = like(point, 1)
+
+    def run(params, values):
+        inputs = [jnp.asarray(a) for a in arrays]
+        for i, value in zip(moving, values):
+            inputs[i] = value
+        return model.apply(params, state, *inputs, train=train)
+
+    output, cotangent, first, second = torch_derivatives(
+        case, layer, arrays, by_name(model, *tangent, case)
+    )
+
+    @jax.jit
+    def derivatives(point, tangent, cotangent):
+        def gradients(*point):
+            value, pull, state = jax.vjp(run, *point, has_aux=True)
+            return (pull(cotangent), value), state
+
+        (found, value), along, state = jax.jvp(gradients, point, tangent, has_aux=True)
+        return value, state, found, along
+
+    value, new_state, found, (along, forward) = derivatives(point, tangent, cotangent)
+    assert_close(value, output, what="output")
+    for name, gradient in by_name(model, *found, case).items():
+        assert_close(gradient, first[name], what=f"gradient to {name}")
+    if case.second:
+        for name, ours in by_name(model, *along, case).items():
+            assert_close(ours, second[name], what=f"second derivative to {name}", factor=10)
+    chex.assert_tree_all_finite(along)
+    paired = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(tangent)))
+    assert_close(jnp.vdot(forward, cotangent), paired, what="forward mode", factor=10)
+    for name, ours in fx.state_dict(model, params, new_state).items():
+        assert_close(ours, layer.state_dict()[name], what=f"{name} after the call")
+
+
+@every()
+def test_evaluation_equals_torch(case):
+    check_parity(case, train=False)
+
+
+@every([case for case in CASES if case.modal])
+def test_training_equals_torch(case):
+    check_parity(case, train=True)
+
+
+@every(
+    [case for case in CASES if not case.modal and ("Dropout" not in case.name or 0.0 in case.args)]
+)
+def test_training_is_evaluation_where_there_is_no_difference(case):
+    model = case.ours()
+    variables = jax.eval_shape(model.init, KEY)
+    programs = [
+        str(jax.make_jaxpr(lambda *a, t=t: model.apply(*a, train=t))(*variables, *case.sample()))
+        for t in (False, True)
+    ]
+    assert programs[0] == programs[1]
+
+
+@every()
+def test_transformations(case):
+    """Jit equals eager, vmap equals a loop, the state keeps its form, one compilation is enough."""
+    model, samples = case.ours(), [case.sample(seed) for seed in range(2)]
+    train = case.modal
+    params, state = fx.load_state_dict(model, weights(case.theirs()))
+    eager = [model.apply(params, state, *sample, train=train) for sample in samples]
+    chex.assert_trees_all_equal_shapes_and_dtypes(eager[0][1], state)
+
+    @jax.jit
+    @chex.assert_max_traces(1)
+    def run(params, state, *inputs):
+        return case.ours().apply(params, state, *inputs, train=train)
+
+    jitted = [run(params, state, *sample) for sample in samples]
+    mapped = jax.vmap(run, (None, None, *(0,) * len(case.on)))
+    chex.clear_trace_counter()
+    stacked = mapped(params, state, *map(np.stack, zip(*samples)))
+    for i, (output, new_state) in enumerate(eager):
+        for what, other in [("jit", jitted[i]), ("vmap", jax.tree.map(lambda a: a[i], stacked))]:  # noqa: B023
+            assert_close(other[0], output, what=what)
+            jax.tree.map(lambda a, b: assert_close(a, b, what="state"), other[1], new_state)
+
+
+@every()
+def test_bfloat16(case):
+    model, arrays = case.ours(), case.sample()
+    params, state = fx.load_state_dict(model, weights(case.theirs()))
+    wide, _ = jax.jit(model.apply, static_argnames="train")(
+        params, state, *arrays, train=case.modal
+    )
+    low = [jnp.asarray(a, jnp.bfloat16 if a.dtype == np.float32 else None) for a in arrays]
+    params = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params)
+    apply = jax.jit(model.apply, static_argnames="train")
+    output, new_state = apply(params, state, *low, train=case.modal)
+    assert output.dtype == jnp.bfloat16
+    chex.assert_trees_all_equal_shapes_and_dtypes(new_state, state)
+    assert_close(output, wide, "bfloat16", factor=3)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.batched], ids=str)
+def test_batch_of_unknown_size(case):
+    """What jax.export needs: shapes follow from a symbolic batch size."""
+    model, (batch,) = case.ours(), export.symbolic_shape("b")
+    variables = jax.eval_shape(model.init, KEY)
+    known = case.sample()
+    unknown = [jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype) for x in known]
+    output, _ = jax.eval_shape(model.apply, *variables, *unknown)
+    expected, _ = jax.eval_shape(model.apply, *variables, *known)
+    assert len(output.shape) == len(expected.shape)
+    for size, at_known in zip(output.shape, expected.shape):
+        assert eval(str(size), {"b": known[0].shape[0]}) == at_known
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_description(case):
+    """Prints as torch prints, compares, hashes, pickles, and has torch's attributes and names."""
+    model, layer = case.ours(), case.theirs()
+    assert repr(model) == repr(layer)
+    assert model == case.ours() and hash(model) == hash(case.ours())
+    again = pickle.loads(pickle.dumps(model))
+    assert again == model and repr(again) == repr(model)
+    for name, value in vars(layer).items():
+        if not name.startswith("_") and name in vars(model):
+            ours = getattr(model, name)
+            assert ours == (tuple(value) if isinstance(value, list) else value), name
+    variables = jax.eval_shape(model.init, KEY)
+    names = fx.state_dict(model, *variables)
+    assert {n: a.shape for n, a in names.items()} == {
+        n: tuple(t.shape) for n, t in layer.state_dict().items()
+    }
+    loaded = fx.load_state_dict(model, weights(layer))
+    for name, value in fx.state_dict(model, *loaded).items():
+        np.testing.assert_array_equal(value, layer.state_dict()[name].numpy())
+    chex.assert_trees_all_equal_shapes_and_dtypes(loaded, variables)
+
+
+def parameters(function, without=()):
+    """(name, default, may be positional) of a signature."""
+    return [
+        (p.name, p.default, p.kind)
+        for p in inspect.signature(function).parameters.values()
+        if p.name not in without
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signature_is_torchs(name):
+    deprecated = ("min_value", "max_value")
+    theirs = getattr(torch.nn, name)
+    if theirs.__init__ is torch.nn.Module.__init__:
+        expected = parameters(lambda self: None)
+    else:
+        expected = parameters(theirs.__init__, deprecated)
+    assert parameters(getattr(nn, name).__init__) == expected
+    forward = [p[0] for p in parameters(theirs.forward)]
+    assert [p[0] for p in parameters(getattr(nn, name).forward)] == forward
+
+
+def test_the_table_has_every_layer():
+    core = {"Module", "Parameter", "Buffer", "Sequential", "ModuleList", "ModuleDict"}
+    layers = {
+        name for name, value in vars(nn).items()
+        if isinstance(value, type) and issubclass(value, nn.Module)
+        and value.__module__ not in ("fx.nn.lift", "fx.nn.container")
+    }  # fmt: skip
+    assert layers - core <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    "case",
+    {
+        c.name: c
+        for c in CASES
+        if "dtype" in inspect.signature(getattr(nn, c.name).__init__).parameters
+    }.values(),
+    ids=str,
+)
+def test_device_and_dtype(case):
+    kind, kwargs = getattr(nn, case.name), dict(case.kwargs)
+    args = case.args
+    declared = kind(*args, **kwargs, dtype=jnp.bfloat16)
+    params, _ = jax.eval_shape(declared.init, KEY)
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
+    with pytest.raises(
+        ValueError, match=f"{case.name}: expected device=None, got 'cuda'.*device_put"
+    ):
+        kind(*args, **kwargs, device="cuda")

@@ -1,0 +1,51 @@
+import jax
+import pytest
+
+import fx
+from fx import nn
+
+CONV = 2 * 32 * 32 * (3 * 32 + 32 * 32) * 9
+
+
+def test_convnet_counts():
+    found = fx.summary(fx.models.ConvNet(), (1, 3, 32, 32))
+    assert found.parameters == 323498 and found.size_bytes == 4 * 323498
+    assert found.buffers == 2 * (32 + 32 + 64 + 64 + 128 + 128) + 6
+    rows = {row.name: row for row in found.rows}
+    assert rows["features.0"].parameters == 3 * 32 * 9 + 32
+    assert rows["features.0"].output == [1, 32, 32, 32]
+    assert rows["features.0"].flops == 2 * 32 * 32 * 32 * 27 + 32 * 32 * 32
+    assert rows["classifier.5"].flops == 2 * 256 * 10 + 10
+    assert rows[""].flops == found.flops == rows["features"].flops + rows["classifier"].flops
+    assert rows["features"].parameters + rows["classifier"].parameters == 323498
+
+
+def test_nothing_is_run(monkeypatch):
+    class Loud(nn.Module):
+        def forward(self, x):
+            assert isinstance(x, jax.core.Tracer)
+            return x + 1
+
+    assert fx.summary(Loud(), (10,)).flops == 10
+
+
+def test_it_prints_a_table():
+    text = str(fx.summary(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), (2, 8)))
+    lines = text.splitlines()
+    assert lines[0].split() == ["layer", "output", "shape", "parameters", "FLOPs"]
+    assert lines[3].split() == ["Linear", "(0)", "[2,", "4]", "36", "136"]
+    assert "parameters: 36 (0.00 MiB)" in text and "FLOPs: 144" in text
+
+
+def test_loops_and_training_mode_are_counted():
+    class Scanned(nn.Module):
+        def forward(self, x):
+            return jax.lax.scan(lambda c, _: (c @ x, None), x, length=5)[0]
+
+    assert fx.summary(Scanned(), (4, 4)).flops == 5 * 2 * 4**3
+    fx.summary(fx.models.ConvNet(), (2, 3, 32, 32), train=True)
+
+
+def test_inputs_are_checked():
+    with pytest.raises(TypeError, match="expected arrays, jax.ShapeDtypeStruct or shapes, got 3"):
+        fx.summary(nn.ReLU(), 3)
