@@ -1,0 +1,137 @@
+"""The data set: host arrays that share their first axis."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+_CHUNK_BYTES = 2**19  # statistics() widens to float64; such a chunk stays in the cache
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Examples at rest on the host, as their source has them.
+
+    Args:
+        inputs: an array, or a tuple or dict of arrays, each `[N, ...]`. Images are uint8
+            `[N, H, W, C]`; converting and moving the channel axis is the transforms' work, on the
+            device. A `np.memmap` stays on disk until its rows are read.
+        targets: an array, or a tuple or dict of arrays, each `[N, ...]`. Class labels are
+            int32 `[N]`.
+        classes: the names of the labels; empty where there are none.
+
+    Raises:
+        TypeError: a leaf is not a NumPy array.
+        ValueError: there are no examples, or the arrays differ in their number of examples.
+
+    Example:
+        >>> data = Dataset(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int32))
+        >>> data
+        Dataset(inputs=uint8[4,8,8,3], targets=int32[4], classes=0)
+        >>> len(data)
+        4
+    """
+
+    inputs: Any
+    targets: Any
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        leaves = jax.tree.leaves_with_path({"inputs": self.inputs, "targets": self.targets})
+        for path, leaf in leaves:
+            if not isinstance(leaf, np.ndarray) or leaf.ndim == 0:
+                raise TypeError(
+                    f"Dataset: expected {_name(path)} to be a NumPy array [N, ...], got "
+                    f"{type(leaf).__name__}; convert it with np.asarray"
+                )
+        lengths = {_name(path): len(leaf) for path, leaf in leaves}
+        if not lengths or 0 in lengths.values():
+            raise ValueError(
+                f"Dataset: expected at least one example, got {lengths or 'no arrays'}; "
+                "check the source or the split that it came from"
+            )
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"Dataset: expected arrays of one length, got {lengths}; "
+                "every array's first axis counts the examples"
+            )
+
+    def __len__(self) -> int:
+        return len(jax.tree.leaves((self.inputs, self.targets))[0])
+
+    def __repr__(self) -> str:
+        inputs, targets = (_brief(tree) for tree in (self.inputs, self.targets))
+        return f"Dataset(inputs={inputs}, targets={targets}, classes={len(self.classes)})"
+
+    def take(self, indices: np.ndarray) -> tuple[Any, Any]:
+        """Return the `(inputs, targets)` of the rows `indices`.
+
+        Args:
+            indices: int array of any shape `S`.
+
+        Returns:
+            The two trees, each leaf `[*S, ...]`, copied.
+        """
+        return jax.tree.map(lambda leaf: leaf[indices], (self.inputs, self.targets))
+
+    def subset(self, indices: np.ndarray) -> Dataset:
+        """Return a data set of the rows `indices` (int `[M]`), copied, in that order.
+
+        Raises:
+            ValueError: `indices` is empty.
+        """
+        inputs, targets = self.take(np.asarray(indices))
+        return Dataset(inputs, targets, self.classes)
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the mean and standard deviation of each channel, as `Normalize` takes them.
+
+        Returns:
+            `(mean, std)` over all axes of `inputs` but the last, which is the channel. Integers
+            are scaled by the largest value of their type, as `ToTensor` scales them, so that uint8
+            gives numbers in [0, 1]. Computed in float64; the deviation is the population's.
+
+        Raises:
+            TypeError: `inputs` is not one array `[N, ..., C]`.
+
+        Example:
+            >>> images = np.full((2, 4, 4, 1), 51, np.uint8)
+            >>> Dataset(images, np.zeros(2, np.int32)).statistics()
+            ((0.2,), (0.0,))
+        """
+        if not isinstance(self.inputs, np.ndarray) or self.inputs.ndim < 2:
+            raise TypeError(
+                "Dataset.statistics: expected inputs to be one array [N, ..., C], got "
+                f"{_brief(self.inputs)}; compute the statistics of each array on its own"
+            )
+        scale = np.iinfo(self.inputs.dtype).max if self.inputs.dtype.kind in "iu" else 1
+        row_bytes = max(1, self.inputs[0].nbytes)
+        chunks = range(0, len(self), max(1, _CHUNK_BYTES // row_bytes))
+        count = self.inputs.size // self.inputs.shape[-1]
+        # Two passes: E[x^2] - E[x]^2 cancels where the mean is large beside the deviation.
+        total, squares = 0.0, 0.0
+        for start in chunks:
+            total = total + self._channels(start, chunks.step).sum(1)
+        mean = total / count
+        for start in chunks:
+            centred = self._channels(start, chunks.step) - np.asarray(mean)[:, None]
+            squares = squares + np.einsum("cn,cn->c", centred, centred)
+        std = np.sqrt(squares / count)
+        return tuple(map(float, mean / scale)), tuple(map(float, std / scale))
+
+    def _channels(self, start: int, rows: int) -> np.ndarray:
+        part = self.inputs[start : start + rows]
+        return part.reshape(-1, part.shape[-1]).T.astype(np.float64, order="C")  # [C, rows * ...]
+
+
+def _name(path) -> str:
+    return path[0].key + jax.tree_util.keystr(path[1:])
+
+
+def _brief(tree: Any) -> str:
+    shapes = jax.tree.map(lambda x: f"{x.dtype}[{','.join(map(str, x.shape))}]", tree)
+    return str(shapes).replace("'", "")
