@@ -1,0 +1,129 @@
+"""The command `fx`: what can be done with a bundle, without the code of the model."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the arguments, without the program's name; by default those of the process.
+
+    Returns:
+        The exit code: 0, or 1 after a failure, which is one line on stderr. Wrong usage exits
+        with 2, as argparse does.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        print(f"fx {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fx", description="Use bundles that fx.export wrote.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="classify image files")
+    predict.add_argument("bundle")
+    predict.add_argument("images", nargs="+", metavar="image")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    predict.add_argument("--top", type=_positive, default=1, metavar="K", help="the K best classes")
+    predict.set_defaults(run=_predict)
+
+    verify = commands.add_parser("verify", help="check a bundle's files and golden output")
+    verify.add_argument("bundle")
+    verify.set_defaults(run=_verify)
+
+    inspect = commands.add_parser("inspect", help="show a bundle's manifest")
+    inspect.add_argument("bundle")
+    inspect.add_argument("--json", action="store_true", help="as the file has it")
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of 1 or more, got {number}")
+    return number
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from fx.deploy import load_bundle
+
+    engine = load_bundle(arguments.bundle)
+    for image, found in zip(arguments.images, engine.batch_predict(arguments.images), strict=True):
+        probabilities = found["probabilities"].tolist()
+        order = sorted(range(len(probabilities)), key=lambda i: -probabilities[i])
+        best = [
+            {"class": engine.class_name(i), "class_index": i, "probability": probabilities[i]}
+            for i in order[: arguments.top]
+        ]
+        if arguments.json:
+            line = {"image": image, **found, "probabilities": probabilities}
+            if arguments.top > 1:
+                line["top"] = best
+            print(json.dumps(line, ensure_ascii=False))
+        else:
+            print(f"{image}: " + ", ".join(f"{b['class']} {b['probability']:.4f}" for b in best))
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from fx.deploy import verify
+
+    report = verify(arguments.bundle)
+    if report.ok:
+        print(report)
+        return 0
+    raise ValueError(f"{arguments.bundle}: {'; '.join(str(report).splitlines())}")
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fx.deploy import manifest
+
+    contents = manifest.read(Path(arguments.bundle))
+    if arguments.json:
+        print(json.dumps(contents, indent=2, ensure_ascii=False))
+    else:
+        for field, value in contents.items():
+            print(_field(field, value))
+    return 0
+
+
+def _field(name: str, value: Any) -> str:
+    """A field of the manifest for reading; what needs several lines stands indented below."""
+    from fx.deploy.manifest import show
+
+    if name in {"inputs", "outputs"}:
+        text = "\n".join(f"{spec['name']}: {show(spec)}" for spec in value)
+    elif name == "files":
+        text = "\n".join(
+            f"{file}: {about['size_bytes']} bytes, sha256 {about['sha256']}"
+            for file, about in value.items()
+        )
+    elif isinstance(value, dict):
+        text = "\n".join(f"{key}: {item}" for key, item in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(map(str, value))
+    else:
+        text = "" if value is None else str(value)
+    if isinstance(value, dict) or name in {"inputs", "outputs"} or "\n" in text:
+        return "\n  ".join([f"{name}:", *text.splitlines()])
+    return f"{name}: {text or 'none'}"

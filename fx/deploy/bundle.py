@@ -1,0 +1,255 @@
+"""Exports a model as a bundle: a folder that runs without the model's code."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax import export as jax_export
+
+from fx.deploy import golden, manifest, stablehlo
+from fx.interop.weights import write_weights
+
+
+def export(
+    model: Any,
+    params: Any,
+    state: Any,
+    spec: tuple[Sequence[int | None], Any],
+    path: str | os.PathLike[str],
+    *,
+    preprocess: Callable[[Any], Any] | None = None,
+    postprocess: Literal["softmax"] | Callable[[Any], Any] | None = "softmax",
+    classes: Sequence[str] | None = None,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    example: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes `postprocess . apply . preprocess` and the weights as a bundle.
+
+    The program is StableHLO for every platform and any batch size, and takes the weights as
+    arguments. Before anything is written at `path`, the exported program is run where it can be
+    (this machine's platform is among `platforms`) and compared with the live model.
+
+    Args:
+        model: any object with `apply(params, state, inputs) -> (outputs, state)`.
+        params: pytree of arrays; stored as `params.<name>`.
+        state: pytree of arrays; stored as `state.<name>`.
+        spec: `(shape, dtype)` of the input, the batch as None: `((None, 32, 32, 3), "uint8")`.
+        path: the folder to make.
+        preprocess: called as `preprocess(inputs)` inside the program: a transform, or any function
+            that JAX can trace.
+        postprocess: "softmax" turns logits [N, K] into `{"probabilities": float32 [N, K]}`; None
+            gives `{"outputs": ...}`; a function is given the model's outputs and returns an array
+            or a flat dict of arrays, each with the batch as first axis.
+        classes: K names, in the order of the model's outputs.
+        platforms: of "cpu", "cuda", "rocm", "tpu".
+        example: rows of real input [n, ...] to keep as golden input in place of seeded noise.
+        metadata: anything that JSON can hold, kept in the manifest.
+        overwrite: whether a bundle at `path` is replaced; anything else at `path` never is.
+
+    Returns:
+        The path of the bundle.
+
+    Raises:
+        FileExistsError: `path` exists, and `overwrite` is False or it is not a bundle.
+        TypeError: outputs are not arrays by name; `metadata` is not for JSON; a weight is a key.
+        ValueError: `spec`, `classes`, `platforms` or `example` do not fit; outputs are not logits
+            [N, K], lose the batch axis or are NaN; the code depends on the batch size.
+
+    Example:
+        >>> import tempfile, jax.numpy as jnp
+        >>> class Mean:
+        ...     def apply(self, params, state, x):
+        ...         return x.mean((1, 2)) * params["scale"], state
+        >>> path = export(
+        ...     Mean(), {"scale": jnp.ones(3)}, {}, ((None, 8, 8, 3), "float32"),
+        ...     f"{tempfile.mkdtemp()}/bundle", classes=["red", "green", "blue"])
+        >>> sorted(file.name for file in path.iterdir())
+        ['golden.safetensors', 'manifest.json', 'model.stablehlo', 'weights.safetensors']
+    """
+    path = Path(path)
+    _check_target(path, overwrite)
+    shape, dtype = _check_spec(spec)
+    names, extra = _check_classes(classes), _check_metadata(metadata)
+    rows = golden.make_inputs(shape, dtype, example)
+    weights = stablehlo.flatten(params, state)
+    function = stablehlo.program(model, params, state, preprocess, postprocess)
+    exported = stablehlo.lower(function, weights, shape, dtype, platforms)
+    blob = bytes(exported.serialize())
+    outputs = [stablehlo.signature(n, a) for n, a in stablehlo.outputs_of(exported).items()]
+    manifest.check_classes(names, outputs)
+    rounded = stablehlo.is_rounded(exported)
+    limits = golden.tolerances(exported.platforms, rounded)
+    expected, independent = _expect(function, weights, rows, rounded)
+    _compare(blob, weights, rows, expected, limits)
+    contents = {
+        "inputs": [stablehlo.signature("input", exported.in_avals[-1])],
+        "outputs": outputs,
+        "classes": names,
+        "model": _describe(model),
+        "preprocess": _describe(preprocess),
+        "postprocess": _describe(postprocess),
+        "platforms": list(exported.platforms),
+        "versions": manifest.versions(),
+        "calling_convention_version": exported.calling_convention_version,
+        "compatibility": manifest.COMPATIBILITY,
+        "rows_independent": independent,
+        "golden": {"rows": len(rows), "tolerance": limits},
+        "metadata": extra,
+    }
+    _write(path, contents, blob, weights, {"input": rows, **_prefixed(expected)}, overwrite)
+    return path
+
+
+def _check_target(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"export: {path} exists; give overwrite=True or another path")
+    try:
+        manifest.read(path)
+    except (OSError, ValueError) as error:
+        raise FileExistsError(
+            f"export: overwrite=True replaces bundles only: {error}; give another path"
+        ) from error
+
+
+def _check_spec(spec: Any) -> tuple[tuple[int | None, ...], np.dtype]:
+    try:
+        shape, dtype = spec
+        shape, dtype = tuple(shape), jax.numpy.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            'export: expected a spec (shape, dtype) like ((None, 32, 32, 3), "uint8"), '
+            f"got {spec!r}"
+        ) from error
+    if not shape or shape[0] is not None or not all(isinstance(n, int) for n in shape[1:]):
+        raise ValueError(
+            "export: expected a shape whose first axis, the batch, is None and whose others are "
+            f"numbers, got {shape}"
+        )
+    if stablehlo.needs_x64(dtype):
+        raise ValueError(f"export: JAX without x64 has no {dtype}; give a dtype of 32 bits or less")
+    return shape, dtype
+
+
+def _check_classes(classes: Sequence[str] | None) -> list[str] | None:
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"export: expected classes as a sequence of strings, got {classes!r}")
+    return list(classes)
+
+
+def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(dict(metadata or {}), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"export: metadata must be what JSON can hold: {error}") from error
+
+
+def _describe(part: Any) -> str | None:
+    """How a part is written in the manifest, without addresses, which differ in each process."""
+    if part is None or isinstance(part, str):
+        return part
+    if hasattr(part, "__qualname__"):
+        return f"{part.__module__}.{part.__qualname__}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(part))
+
+
+def _prefixed(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"output.{name}": value for name, value in outputs.items()}
+
+
+def _expect(
+    function: Callable[..., Any], weights: dict[str, np.ndarray], rows: np.ndarray, rounded: bool
+) -> tuple[dict[str, np.ndarray], bool]:
+    """The live model's outputs for the golden rows, and whether rows leave each other alone."""
+    live = jax.jit(function)
+
+    def predict(batch: np.ndarray) -> dict[str, np.ndarray]:
+        with jax.default_matmul_precision("highest"):  # the same numbers on every platform
+            return jax.device_get(live(weights, batch))
+
+    expected = predict(rows)
+    for name, value in expected.items():
+        if np.isnan(value).any():
+            raise ValueError(
+                f'export: the model gives NaN as "{name}" for the golden input; look for NaN in '
+                "params and state, and at what preprocess does"
+            )
+    limit = golden.ROUNDED if rounded else golden.FLOAT32
+    return expected, golden.rows_are_independent(predict, rows, expected, limit)
+
+
+def _compare(
+    blob: bytes,
+    weights: dict[str, np.ndarray],
+    rows: np.ndarray,
+    expected: dict[str, np.ndarray],
+    limits: dict[str, float],
+) -> None:
+    """Runs what will be written, if this machine can, and holds it to the live model."""
+    limit = limits.get(jax_export.default_export_platform())
+    if limit is None:
+        return
+    exported = jax_export.deserialize(bytearray(blob))
+    error = golden.difference(jax.device_get(jax.jit(exported.call)(weights, rows)), expected)
+    if error > limit:
+        raise ValueError(
+            f"export: the exported program differs from the live model by {error:.2g}; is there "
+            "something in the model or its preprocessing that is not a function of its arguments?"
+        )
+
+
+def _write(
+    path: Path,
+    contents: dict[str, Any],
+    blob: bytes,
+    weights: dict[str, np.ndarray],
+    golden_rows: dict[str, np.ndarray],
+    overwrite: bool,
+) -> None:
+    """Writes all files beside `path`, then renames: a bundle is there whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    folder.mkdir()
+    try:
+        (folder / manifest.PROGRAM).write_bytes(blob)
+        write_weights(folder / manifest.WEIGHTS, weights)
+        write_weights(folder / manifest.GOLDEN, golden_rows)
+        names = (manifest.PROGRAM, manifest.WEIGHTS, manifest.GOLDEN)
+        head = {
+            "format": manifest.FORMAT,
+            "format_version": manifest.FORMAT_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        files = {"files": manifest.describe_files(folder, names)}
+        manifest.write(folder, {**head, **contents, **files})
+        _check_target(path, overwrite)
+        _move(folder, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(folder: Path, path: Path) -> None:
+    if not path.exists():
+        folder.rename(path)
+        return
+    old = path.with_name(f"{folder.name}.old")
+    path.rename(old)
+    try:
+        folder.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)

@@ -1,0 +1,289 @@
+"""Runs a bundle, with jax and this package alone: no code of the model is imported."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from fx.deploy import golden, manifest, stablehlo
+from fx.deploy.image import as_row
+from fx.interop.weights import read_weights
+
+
+def load_bundle(
+    path: str | os.PathLike[str],
+    *,
+    verify: bool = True,
+    run_golden: bool = False,
+    max_batch_size: int = 256,
+) -> "Engine":
+    """Loads a bundle that `fx.export` wrote.
+
+    Load only bundles of people you trust: the program in it is run.
+
+    Args:
+        path: the bundle's folder.
+        verify: whether every file is held to its sha256 first.
+        run_golden: whether the golden input is run and its outputs compared, too, at the price of
+            a compilation.
+        max_batch_size: larger batches are run in pieces of this many rows.
+
+    Returns:
+        The engine, with the weights on JAX's default device.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        ValueError: it is not a bundle; a file is missing, altered or damaged (each is named); the
+            program was exported for other platforms or by a jax outside of the compatibility
+            window; `run_golden` found other outputs.
+
+    Example:
+        >>> import tempfile, fx
+        >>> class Mean:
+        ...     def apply(self, params, state, x):
+        ...         return x.mean((1, 2)), state
+        >>> path = fx.export(
+        ...     Mean(), {}, {}, ((None, 8, 8, 3), "float32"),
+        ...     f"{tempfile.mkdtemp()}/bundle", classes=["red", "green", "blue"])
+        >>> engine = load_bundle(path)
+        >>> engine
+        Engine(input: float32 [N, 8, 8, 3] -> probabilities: float32 [N, 3], classes=3)
+        >>> green = np.tile(np.array([0, 1, 0], np.float32), (8, 8, 1))
+        >>> engine.predict(green)["class"]
+        'green'
+    """
+    path = Path(path)
+    contents = manifest.read(path)
+    if verify:
+        manifest.check_files(path, contents)
+    manifest.check_runs_here(path, contents)
+    where = path / manifest.PROGRAM
+    if not where.is_file():
+        raise ValueError(f"{where} is missing; copy or export the bundle again")
+    exported = stablehlo.deserialize(where.read_bytes(), str(where), contents["versions"])
+    weights = read_weights(path / manifest.WEIGHTS)
+    _check_fit(path, contents, exported, weights)
+    engine = Engine(contents, exported, weights, max_batch_size=max_batch_size)
+    if run_golden:
+        _check_golden(path, engine)
+    return engine
+
+
+class Engine:
+    """A loaded bundle. Calls may come from many threads; nothing in it changes.
+
+    Batches are padded to the next power of two, at most `max_batch_size`, so that few sizes are
+    ever compiled; the padding is cut from what comes back. Where the outputs of a row depend on
+    the other rows, which the export found out, nothing is padded or split.
+
+    Args:
+        contents: the manifest.
+        exported: the program.
+        weights: arrays by name.
+        max_batch_size: larger batches are run in pieces of this many rows.
+    """
+
+    def __init__(
+        self,
+        contents: dict[str, Any],
+        exported: export.Exported,
+        weights: dict[str, np.ndarray],
+        *,
+        max_batch_size: int = 256,
+    ):
+        if max_batch_size < 1:
+            raise ValueError(f"Engine: expected max_batch_size of 1 or more, got {max_batch_size}")
+        self.manifest = contents
+        self.input: dict[str, Any] = contents["inputs"][0]
+        self.outputs: list[dict[str, Any]] = contents["outputs"]
+        self.classes: list[str] | None = contents.get("classes")
+        self.max_batch_size = max_batch_size
+        self._weights = jax.device_put(weights)
+        self._call = jax.jit(exported.call)  # called as it is, it would cost twice as much
+
+    def __repr__(self) -> str:
+        """What goes in and what comes out."""
+        outputs = ", ".join(f"{o['name']}: {manifest.show(o)}" for o in self.outputs)
+        classes = f", classes={len(self.classes)}" if self.classes else ""
+        return f"Engine({self.input['name']}: {manifest.show(self.input)} -> {outputs}{classes})"
+
+    def __call__(self, batch: Any) -> dict[str, np.ndarray]:
+        """Runs a batch.
+
+        Args:
+            batch: array [N, ...] of exactly the signature's shape and dtype, N at least 1.
+
+        Returns:
+            The outputs by name, in NumPy, each with N rows: "probabilities" [N, K] float32, where
+            the export kept softmax.
+
+        Raises:
+            TypeError: the dtype is not the signature's.
+            ValueError: the shape is not the signature's, or N is 0.
+        """
+        rows = self._check(batch)
+        step = self.max_batch_size if self.manifest["rows_independent"] else len(rows)
+        parts = [self._run(rows[i : i + step]) for i in range(0, len(rows), step)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def bucket(self, size: int) -> int:
+        """The batch size that `size` rows, at most `max_batch_size`, are padded to."""
+        if not self.manifest["rows_independent"]:
+            return size
+        return min(1 << (size - 1).bit_length(), self.max_batch_size)
+
+    def _run(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        padded = np.zeros((self.bucket(len(rows)), *rows.shape[1:]), rows.dtype)
+        padded[: len(rows)] = rows
+        outputs = jax.device_get(self._call(self._weights, padded))
+        return {name: value[: len(rows)] for name, value in outputs.items()}
+
+    def _check(self, batch: Any) -> np.ndarray:
+        rows = np.asarray(batch)
+        wanted, got = manifest.show(self.input), f"{rows.dtype} {list(rows.shape)}"
+        shape = self.input["shape"][1:]
+        if rows.ndim != len(shape) + 1 or list(rows.shape[1:]) != shape:
+            mend = "; give one row as batch[None]" if list(rows.shape) == shape else ""
+            raise ValueError(f"Engine: expected input {wanted}, got {got}{mend}")
+        if str(rows.dtype) != self.input["dtype"]:
+            mend = f'batch.astype("{self.input["dtype"]}")'
+            raise TypeError(f"Engine: expected input {wanted}, got {got}; convert it: {mend}")
+        if not len(rows):
+            raise ValueError(f"Engine: expected input {wanted} of at least one row, got {got}")
+        return rows
+
+    def predict(self, image: Any) -> dict[str, Any]:
+        """Classifies one image.
+
+        Args:
+            image: array of the signature's shape and dtype, say uint8 [H, W, C]; or, where the
+                bundle takes uint8 [N, H, W, C], a path or a PIL image, which is turned upright,
+                converted and resized as a whole (bilinear, aspect ratio not kept).
+
+        Returns:
+            "class": its name, or its index as text where the bundle names none; "class_index": int;
+            "confidence": its probability, float; "probabilities": float32 [K].
+
+        Raises:
+            ValueError: the image does not fit or cannot be read; the bundle has no probabilities.
+            TypeError: the array has another dtype.
+            ImportError: a path was given and Pillow is missing.
+        """
+        return self.batch_predict([image])[0]
+
+    def batch_predict(self, images: Iterable[Any]) -> list[dict[str, Any]]:
+        """Classifies many images, `max_batch_size` at a time.
+
+        Args:
+            images: what `predict` takes, many of it: an array [N, H, W, C], a list of paths, ...
+
+        Returns:
+            For each image what `predict` returns, in their order.
+
+        Raises:
+            ValueError: as `predict`.
+            TypeError: as `predict`, or `images` is one path.
+            ImportError: as `predict`.
+        """
+        if isinstance(images, (str, os.PathLike)):
+            raise TypeError(f"batch_predict: expected many images, got {images!r}; use predict")
+        if "probabilities" not in [output["name"] for output in self.outputs]:
+            names = ", ".join(output["name"] for output in self.outputs)
+            raise ValueError(
+                f"predict: the bundle gives {names}, not probabilities; call engine(batch), or "
+                'export with postprocess="softmax"'
+            )
+        size = self.max_batch_size if self.manifest["rows_independent"] else None
+        found = []
+        for piece in _pieces(images, size):
+            batch = np.stack([as_row(image, self.input) for image in piece])
+            found += [self._describe(row) for row in self(batch)["probabilities"]]
+        return found
+
+    def _describe(self, probabilities: np.ndarray) -> dict[str, Any]:
+        index = int(probabilities.argmax())
+        return {
+            "class": self.class_name(index),
+            "class_index": index,
+            "confidence": float(probabilities[index]),
+            "probabilities": probabilities,
+        }
+
+    def class_name(self, index: int) -> str:
+        """The class at `index`, or the index as text where the bundle names none."""
+        return self.classes[index] if self.classes else str(index)
+
+    def warm_up(self, sizes: Sequence[int] = (1,)) -> tuple[int, ...]:
+        """Compiles what batches of these sizes will run, so that no request waits for it.
+
+        Args:
+            sizes: numbers of rows, each at least 1.
+
+        Returns:
+            The batch sizes compiled.
+        """
+        shape, dtype = self.input["shape"][1:], self.input["dtype"]
+        compiled = sorted({self.bucket(size) for size in sizes})
+        for size in compiled:
+            self(np.zeros((size, *shape), jax.numpy.dtype(dtype)))
+        return tuple(compiled)
+
+
+def _pieces(images: Iterable[Any], size: int | None) -> Iterator[list[Any]]:
+    rest = iter(images)
+    while piece := list(islice(rest, size)):
+        yield piece
+
+
+def _check_fit(
+    path: Path,
+    contents: dict[str, Any],
+    exported: export.Exported,
+    weights: dict[str, np.ndarray],
+) -> None:
+    """Whether manifest, program and weights are of one export."""
+    mend = "its files are of different exports: copy or export the bundle again"
+    outputs = [stablehlo.signature(n, a) for n, a in stablehlo.outputs_of(exported).items()]
+    inputs = [stablehlo.signature("input", exported.in_avals[-1])]
+    if contents["inputs"] != inputs or contents["outputs"] != outputs:
+        raise ValueError(
+            f"{path}: the program takes {inputs} and gives {outputs}, and the "
+            f"manifest says {contents['inputs']} and {contents['outputs']}; {mend}"
+        )
+    manifest.check_classes(contents.get("classes"), outputs)
+    wanted = stablehlo.weights_of(exported)
+    for name in sorted(wanted.keys() | weights.keys()):
+        w, got = wanted.get(name), weights.get(name)
+        if w is None or got is None or (w.shape, w.dtype) != (got.shape, got.dtype):
+            expected = "no such weight" if w is None else f"{w.dtype} {list(w.shape)}"
+            came = "none" if got is None else f"{got.dtype} {list(got.shape)}"
+            raise ValueError(
+                f'{path}: weight "{name}": the program expects {expected}, '
+                f"{manifest.WEIGHTS} has {came}; {mend}"
+            )
+        if stablehlo.needs_x64(w.dtype):
+            raise ValueError(f'{path}: weight "{name}" has 64 bits; start with JAX_ENABLE_X64=1')
+
+
+def golden_error(path: Path, engine: Engine) -> float:
+    """How far the engine is from the outputs that the bundle keeps, all rows at once."""
+    kept = read_weights(path / manifest.GOLDEN)
+    expected = {
+        name.removeprefix("output."): value for name, value in kept.items() if name != "input"
+    }
+    return golden.difference(engine(kept["input"]), expected)
+
+
+def _check_golden(path: Path, engine: Engine) -> None:
+    error = golden_error(path, engine)
+    limit = engine.manifest["golden"]["tolerance"][export.default_export_platform()]
+    if error > limit:
+        raise ValueError(
+            f"{path}: the golden outputs differ by {error:.2g}, more than {limit:g}; "
+            "this machine or version computes something else than the one that exported"
+        )

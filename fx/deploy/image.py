@@ -1,0 +1,81 @@
+"""Turns what stands for an image into the array that a bundle takes."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
+    """One row of a batch, from an array of the signature's shape, a file or a PIL image.
+
+    A file or PIL image is turned upright (EXIF), converted to the signature's channels and resized
+    as a whole, bilinear with antialiasing, to its height and width; its aspect ratio is not kept.
+    An array is taken as it is, and checked.
+
+    Args:
+        image: array [H, W, C], path, or `PIL.Image.Image`.
+        spec: the input as the manifest lists it.
+
+    Raises:
+        ImportError: a path was given and Pillow is missing.
+        FileNotFoundError: there is no file at the path.
+        TypeError: the array's dtype is not the signature's.
+        ValueError: the array's shape is not the signature's, the file is not an image of 8 bits a
+            channel, or the bundle does not take images.
+    """
+    shape = spec["shape"][1:]
+    if isinstance(image, (str, os.PathLike)):
+        return _decode(_open(image), str(image), shape, spec["dtype"])
+    if hasattr(image, "getbands"):
+        return _decode(image, "PIL image", shape, spec["dtype"])
+    array = np.asarray(image)
+    if list(array.shape) != shape:
+        raise ValueError(
+            f"predict: expected one image {spec['dtype']} {shape}, got {array.dtype} "
+            f"{list(array.shape)}; resize it, or give a path or a PIL image"
+        )
+    if str(array.dtype) != spec["dtype"]:
+        raise TypeError(
+            f"predict: expected {spec['dtype']}, got {array.dtype}; convert it: "
+            f'image.astype("{spec["dtype"]}")'
+        )
+    return array
+
+
+def _open(path: str | os.PathLike[str]) -> Any:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise ImportError(
+            "reading image files needs Pillow: pip install 'fx[images]'; or give arrays"
+        ) from error
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no image file at {path}")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({error})") from error
+
+
+def _decode(image: Any, where: str, shape: Sequence[int], dtype: str) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    if dtype != "uint8" or len(shape) != 3 or shape[2] not in MODES:
+        raise ValueError(
+            f"predict: the bundle takes {dtype} {['N', *shape]}; only one that takes uint8 "
+            "[N, H, W, C] reads image files: export with the preprocessing inside, or give arrays"
+        )
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these to 8 bits, not scale them
+        raise ValueError(
+            f"{where} has mode {image.mode}, more than 8 bits a channel; scale it to 8 bits first"
+        )
+    height, width, channels = shape
+    upright = ImageOps.exif_transpose(image).convert(MODES[channels])
+    resized = upright.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.uint8).reshape(height, width, channels)

@@ -1,0 +1,172 @@
+"""The program of a bundle: preprocess, apply and postprocess as StableHLO, weights as arguments."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+_config_lock = threading.Lock()
+
+
+def flatten(params: Any, state: Any) -> dict[str, np.ndarray]:
+    """The leaves of both trees by name: `params.fc.weight`, `state.norm.running_mean`."""
+    paths, _ = jax.tree_util.tree_flatten_with_path({"params": params, "state": state})
+    weights: dict[str, np.ndarray] = {}
+    for path, leaf in paths:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name in weights:
+            raise ValueError(f"export: two weights have the name {name!r}; rename a part")
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key):
+            raise TypeError(f"export: {name!r} is a PRNG key; keep keys out of params and state")
+        weights[name] = np.asarray(jnp.asarray(leaf))
+    return weights
+
+
+def program(
+    model: Any, params: Any, state: Any, preprocess: Any, postprocess: Any
+) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The function `(weights, inputs) -> outputs by name` that is exported.
+
+    Of params and state only the structure is used; the values come with each call.
+    """
+    names = list(flatten(params, state))
+    tree = jax.tree.structure({"params": params, "state": state})
+
+    # Defined anew on each export, so that nothing lowered before, with source paths, is reused.
+    def predict(weights: dict[str, Any], inputs: Any) -> dict[str, Any]:
+        trees = jax.tree.unflatten(tree, [weights[name] for name in names])
+        if preprocess is not None:
+            inputs = preprocess(inputs)
+        outputs, _ = model.apply(trees["params"], trees["state"], inputs)
+        return _named(outputs, postprocess)
+
+    return predict
+
+
+def _named(outputs: Any, postprocess: Any) -> dict[str, Any]:
+    if isinstance(postprocess, str):
+        if postprocess != "softmax":
+            raise ValueError(
+                f'export: postprocess is "softmax", None or a function, got {postprocess!r}'
+            )
+        shape = getattr(outputs, "shape", None)
+        if shape is None or len(shape) != 2 or not jnp.issubdtype(outputs.dtype, jnp.floating):
+            got = type(outputs).__name__ if shape is None else f"{outputs.dtype} {list(shape)}"
+            raise ValueError(
+                f"export: softmax expected the model to return floating logits [N, K], got {got}; "
+                "give postprocess=None or a function"
+            )
+        return {"probabilities": jax.nn.softmax(outputs.astype(jnp.float32), axis=-1)}
+    if postprocess is not None:
+        outputs = postprocess(outputs)
+    if not isinstance(outputs, dict):
+        outputs = {"outputs": outputs}
+    for name, value in outputs.items():
+        if not isinstance(name, str) or not hasattr(value, "shape"):
+            raise TypeError(
+                f"export: expected an array or a flat dict of arrays by name, got {name!r}: "
+                f"{type(value).__name__}; give a postprocess that returns such a dict"
+            )
+    return outputs
+
+
+@contextmanager
+def _without_source_paths() -> Iterator[None]:
+    """Keeps the file names of the exporting machine out of the artefact."""
+    with (
+        _config_lock
+    ):  # the setting belongs to the process; two exports must not restore each other's
+        limit = jax.config.jax_traceback_in_locations_limit
+        jax.config.update("jax_traceback_in_locations_limit", 0)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_traceback_in_locations_limit", limit)
+
+
+def lower(
+    function: Callable[..., Any],
+    weights: dict[str, np.ndarray],
+    shape: Sequence[int | None],
+    dtype: np.dtype,
+    platforms: Sequence[str],
+) -> export.Exported:
+    """Traces and lowers the program once for all platforms and batch sizes."""
+    unknown = sorted(set(platforms) - set(PLATFORMS))
+    if unknown or not platforms:
+        raise ValueError(
+            f"export: platforms are among {', '.join(PLATFORMS)} (a GPU of NVIDIA is cuda), "
+            f"got {', '.join(unknown) or 'none'}"
+        )
+    (batch,) = export.symbolic_shape("b")
+    specs = {name: jax.ShapeDtypeStruct(w.shape, w.dtype) for name, w in weights.items()}
+    inputs = jax.ShapeDtypeStruct((batch, *shape[1:]), dtype)  # type: ignore[arg-type]
+    try:
+        with _without_source_paths():
+            exported = export.export(jax.jit(function), platforms=platforms)(specs, inputs)
+    except jax.errors.InconclusiveDimensionOperation as error:
+        raise ValueError(
+            "export: the model or its pre- or postprocessing asks about the batch size, which an "
+            f"export leaves open ({str(error).splitlines()[0]}); make the code independent of it"
+        ) from error
+    _check_outputs(exported)
+    return exported
+
+
+def _check_outputs(exported: export.Exported) -> None:
+    batch = exported.in_avals[-1].shape[0]
+    for name, aval in outputs_of(exported).items():
+        if not aval.shape or aval.shape[0] != batch:
+            raise ValueError(
+                f'export: expected the batch as first axis of output "{name}", '
+                f"got {[str(size) for size in aval.shape]}; give a postprocess that keeps it"
+            )
+
+
+def is_rounded(exported: export.Exported) -> bool:
+    """Whether the program computes in floats of fewer than 32 bits anywhere."""
+    return re.search(r"[x<](b?f16|f8\w+)>", exported.mlir_module()) is not None
+
+
+def needs_x64(dtype: Any) -> bool:
+    """Whether JAX as it is set now would cut this dtype to 32 bits."""
+    wide = jnp.dtype(dtype).name in {"int64", "uint64", "float64", "complex128"}
+    return wide and not jax.config.jax_enable_x64
+
+
+def weights_of(exported: export.Exported) -> dict[str, Any]:
+    """Shape and dtype of each weight that the program takes."""
+    args, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
+    return args[0]
+
+
+def outputs_of(exported: export.Exported) -> dict[str, Any]:
+    """Shape and dtype of each output of the program."""
+    return jax.tree.unflatten(exported.out_tree, exported.out_avals)
+
+
+def signature(name: str, aval: Any) -> dict[str, Any]:
+    """An input or output as the manifest lists it; None is the batch."""
+    return {"name": name, "shape": [None, *aval.shape[1:]], "dtype": str(aval.dtype)}
+
+
+def deserialize(blob: bytes, where: str, versions: dict[str, str]) -> export.Exported:
+    """Reads the program, or says which versions did not go together."""
+    try:
+        exported = export.deserialize(bytearray(blob))
+        exported.mlir_module()  # read here what jax would read, and fail on, in the first call
+        return exported
+    except Exception as error:  # flatbuffers, MLIR and jax raise kinds of their own
+        raise ValueError(
+            f"{where} cannot be read by jax {jax.__version__}: it is damaged, or "
+            "outside of the versions that jax.export promises to read; use jax "
+            f"{versions.get('jax')}, which wrote it, or export again "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
