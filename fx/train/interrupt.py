@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM as a request to stop, for the time of a run."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+
+@dataclasses.dataclass
+class Interrupt:
+    """Whether someone has asked the run to stop."""
+
+    requested: bool = False
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[Interrupt]:
+    """Turn the first SIGINT or SIGTERM into a request; the second does what it did before.
+
+    The handlers that were there come back at the end. Signals that are ignored stay ignored, and
+    outside of the main thread, where Python allows no handlers, nothing is caught.
+    """
+    interrupt = Interrupt()
+    previous: dict[int, Any] = {}
+
+    def give_back() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def handle(number: int, frame: Any) -> None:
+        del frame
+        if interrupt.requested:
+            give_back()
+            signal.raise_signal(number)
+        else:
+            interrupt.requested = True
+            # Not print: the signal may have come in the middle of one.
+            os.write(2, b"\nstopping after this call; once more to abort at once\n")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.signal(number, handle)
+    try:
+        yield interrupt
+    finally:
+        give_back()

@@ -1,0 +1,232 @@
+"""The loop on the host: the one impure part of a run."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+
+from fx import checkpoint
+from fx.train.callbacks import Event, JsonLog, TensorBoard, make_progress
+from fx.train.interrupt import catch_signals
+from fx.train.record import Record, describe_data
+from fx.train.run import Run
+
+
+class Batches(Protocol):
+    """What the loop needs of a loader: a length, and epochs that are a function of their number."""
+
+    def __len__(self) -> int:
+        """Return the number of steps in an epoch."""
+        ...
+
+    def epoch(self, epoch: int, /) -> Iterable[Any]:
+        """Yield an epoch's batches; with `start=` and `steps_per_call=` where these are used."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        ts: The training state at its end. The best one is `fx.checkpoint.restore(out, like=ts,
+            which="best")`.
+        history: A row for each epoch: "epoch" (from 1), "step", "train_loss" and the other
+            metrics' means over its examples, "val_..." for each of validate's, "learning_rate" of
+            its last step. The same in every run of the same program, interrupted or not.
+        timing: A row for each epoch: "epoch", "seconds", "images_per_s" (None where it was
+            all compilation).
+        best: "epoch", "step", "name" and "value" of the best validation; None without one.
+        stopped: "finished", "early" (patience) or "interrupted" (Ctrl-C, SIGTERM).
+    """
+
+    ts: Any = dataclasses.field(repr=False)
+    history: list[dict[str, Any]] = dataclasses.field(repr=False)
+    timing: list[dict[str, Any]] = dataclasses.field(repr=False)
+    best: dict[str, Any] | None
+    stopped: str
+
+
+def fit(
+    step: Callable[[Any, Any], tuple[Any, dict[str, Any]]],
+    ts: Any,
+    loader: Batches,
+    *,
+    validate: Callable[[Any], dict[str, float]] | None = None,
+    epochs: int,
+    patience: int | None = None,
+    monitor: str | None = None,
+    mode: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    log_every: int = 50,
+    progress: bool = True,
+    tensorboard: bool = False,
+    checkpoint_every: int | None = None,
+    callbacks: Iterable[Callable[[Event], None]] = (),
+) -> Result:
+    """Train for a number of epochs, with validation, early stopping, checkpoints and logs.
+
+    It does nothing that a `for` loop around `step` could not do; docs/by-hand.md has that loop.
+    With `out`, the run's folder gets `checkpoints/` (the last two and the best, one at the end of
+    each epoch), `history.json` and `log.jsonl`. Ctrl-C or SIGTERM finishes the call that is under
+    way, writes a checkpoint and returns; the same call with `resume=True` goes on from there bit
+    for bit as if nothing had happened. A second Ctrl-C aborts at once.
+
+    Metrics are fetched every `log_every` steps, so that the device never waits for the host.
+
+    Args:
+        step: `(ts, batch) -> (ts, metrics)`, from `make_step` or of one's own; metrics are a
+            dictionary of scalars (of arrays `[k]` where it has an attribute `steps_per_call` k).
+        ts: The state to start from; with `resume`, the structure to expect. Where the step donates
+            its state, `ts` cannot be used afterwards; use the result's.
+        loader: Whose `epoch(n)` yields the batches of epoch n, and whose `len` is their number.
+        validate: `ts -> {"loss": ..., ...}`, at the end of each epoch; see `make_eval`.
+        epochs: How many to train, those before a resume included.
+        patience: Stop after so many epochs without a better validation.
+        monitor: Which of validate's values is watched; "accuracy" where it gives one, else "loss".
+        mode: "max" or "min": whether higher or lower is better. Left out, "min" for names that end
+            in "loss" and "max" for others.
+        out: The run's folder; None writes nothing.
+        resume: Go on from the newest sound checkpoint in `out`. Where there is none the run starts
+            from `ts` and says so, so the same command can always be repeated.
+        log_every: Steps between two log events.
+        progress: A bar in a terminal with rich, plain lines elsewhere; False prints notices only.
+        tensorboard: Write event files to `out/tensorboard`; needs `pip install 'fx[tensorboard]'`.
+        checkpoint_every: Steps between two checkpoints within an epoch; None writes none there.
+        callbacks: Called with each `Event`.
+
+    Returns:
+        A `Result`.
+
+    Raises:
+        FileExistsError: `out` holds a run and resume is False; nothing is overwritten.
+        ValueError: An argument out of range; patience or monitor without validate; a monitor that
+            validate does not give; a checkpoint of another model, optimizer or order of batches;
+            a loader that yields more or fewer batches than its length.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import fx
+        >>> class Line:
+        ...     def init(self, key):
+        ...         return {"weight": jnp.zeros(())}, {}
+        ...     def apply(self, params, state, x, *, train=False, key=None):
+        ...         return params["weight"] * x, state
+        >>> class Ones:
+        ...     def __len__(self):
+        ...         return 2
+        ...     def epoch(self, n):
+        ...         yield from [(jnp.ones(4), jnp.ones(4))] * 2
+        >>> optimizer = fx.optim.sgd(0.25)
+        >>> step = fx.train.make_step(Line(), lambda y, t: jnp.mean((y - t) ** 2), optimizer)
+        >>> ts = fx.train.create(Line(), optimizer, jax.random.key(0))
+        >>> result = fit(step, ts, Ones(), epochs=3, progress=False)
+        >>> result.stopped, [row["train_loss"] for row in result.history]
+        ('finished', [0.625, 0.0390625, 0.00244140625])
+    """
+    _check_arguments(
+        epochs, patience, log_every, checkpoint_every, monitor, mode, validate, out, resume
+    )
+    folder = None if out is None else Path(out)
+    ts, record = _open(ts, loader, folder, resume)
+    first = int(jax.device_get(ts.step))
+    with contextlib.ExitStack() as stack:
+        done = record.epoch * len(loader) + record.steps
+        show, clock = make_progress(progress, epochs, len(loader), done)
+        stack.callback(show.close)
+        listeners = [show, *_logs(folder, tensorboard, first, stack), *callbacks]
+        interrupt = stack.enter_context(catch_signals())
+        run = Run(
+            step,
+            loader,
+            record,
+            listeners,
+            interrupt,
+            folder,
+            first,
+            clock,
+            log_every,
+            checkpoint_every,
+        )
+        while (stopped := _verdict(record, epochs, patience)) is None:
+            ts = run.train_epoch(ts)
+            if interrupt.requested:
+                run.save(ts)
+            else:
+                run.end_epoch(ts, validate, monitor, mode)
+            if interrupt.requested and _verdict(record, epochs, patience) is None:
+                stopped = "interrupted"
+                where = f"epoch {record.epoch + 1}, step {record.steps} of {len(loader)}"
+                kept = f"saved in {folder}; resume=True goes on" if folder else "nothing was saved"
+                show.say(f"interrupted in {where}; {kept}")
+                break
+    return Result(ts, record.history, record.timing, record.best, stopped)
+
+
+def _check_arguments(
+    epochs, patience, log_every, checkpoint_every, monitor, mode, validate, out, resume
+) -> None:
+    counts = {"epochs": epochs, "patience": patience, "log_every": log_every}
+    for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
+        if value is not None and value < 1:
+            raise ValueError(f"fit: expected {name} of 1 or more, got {value}")
+    if mode not in (None, "max", "min"):
+        raise ValueError(f'fit: expected mode="max" or "min", got {mode!r}')
+    if validate is None and (patience is not None or monitor is not None):
+        raise ValueError("fit: patience and monitor need validate=; make one with make_eval")
+    if resume and out is None:
+        raise ValueError("fit: resume=True needs out=, the folder of the run to go on with")
+
+
+def _open(ts: Any, loader: Any, folder: Path | None, resume: bool) -> tuple[Any, Record]:
+    """Find out where to start: at the beginning, or where a checkpoint left off."""
+    data = describe_data(loader)
+    if folder is None:
+        return ts, Record(data)
+    names = ("history.json", "log.jsonl")
+    if not resume:
+        if checkpoint.steps(folder) or any((folder / name).exists() for name in names):
+            raise FileExistsError(
+                f"fit: {folder} holds a run already; resume=True goes on with it, "
+                "or choose another out"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return ts, Record(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not checkpoint.steps(folder):
+        print(f"resume: {folder} has no checkpoint; starting from the beginning", flush=True)
+        return ts, Record(data)
+    ts, saved = checkpoint.restore(folder, like=ts)
+    record = Record(**saved)
+    if record.data != data:
+        raise ValueError(
+            f"fit: the run in {folder} had {record.data}, the loader has {data}; "
+            "with another order of batches it cannot go on; use the same, or another out"
+        )
+    step = int(jax.device_get(ts.step))
+    print(f"resume: {folder}, step {step}, {record.epoch} epochs finished", flush=True)
+    return ts, record
+
+
+def _logs(folder: Path | None, tensorboard: bool, after: int, stack: contextlib.ExitStack) -> list:
+    if tensorboard and folder is None:
+        raise ValueError("fit: tensorboard=True needs out=, the folder to write to")
+    if folder is None or jax.process_index() != 0:
+        return []
+    logs: list[Any] = [JsonLog(folder / "log.jsonl", after)]
+    stack.callback(logs[0].close)
+    if tensorboard:
+        logs.append(TensorBoard(folder / "tensorboard", after))
+        stack.callback(logs[1].close)
+    return logs
+
+
+def _verdict(record: Record, epochs: int, patience: int | None) -> str | None:
+    if patience is not None and record.waited >= patience:
+        return "early"
+    return "finished" if record.epoch >= epochs else None

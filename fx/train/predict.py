@@ -1,0 +1,185 @@
+"""Compiled evaluation and prediction, over batches that are padded to one size."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
+from fx.train.state import TrainState
+from fx.train.step import Metrics, as_arguments, check_scalars, read_metrics, split_batch
+
+RUN_AHEAD = 8
+"""Calls that may be on their way to the device at once."""
+
+
+class Padded(Protocol):
+    """What evaluation needs of a loader."""
+
+    def padded(self) -> Iterable[tuple[Any, Any]]:
+        """Yield `((inputs, targets), mask)`, batches of one size with mask False on padding."""
+        ...
+
+
+def make_eval(
+    model: Any,
+    loss_fn: Callable[[Any, Any], jax.Array],
+    loader: Padded,
+    *,
+    metrics: Callable[[Any, Any], Metrics] | None = None,
+    transform: Callable[[Any, Any], Any] | None = None,
+    precision: str = "float32",
+) -> Callable[[TrainState], dict[str, float]]:
+    """Make a function that evaluates a training state on a data set.
+
+    Loss and metrics are computed for each example by itself, `loss_fn(outputs[i:i+1],
+    targets[i:i+1])`, and averaged over examples, in float64. So what is computed from a batch as a
+    whole is not the batch's: a cross entropy with class weights averages with equal weight over
+    examples, and a metric such as ROC-AUC belongs in `fx.evaluate`.
+
+    Args:
+        model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
+            outputs have the batch as their first axis.
+        loss_fn: `(outputs, targets) -> loss`, a scalar.
+        loader: Whose `padded()` yields `((inputs, targets), mask)`.
+        metrics: `(outputs, targets) -> {name: scalar}`.
+        transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random.
+        precision: As for `make_step`.
+
+    Returns:
+        `validate(ts) -> {"loss": float, ...}`, which reads `ts.params` and `ts.state`.
+
+    Raises:
+        ValueError: An unknown precision; at the first call, outputs without the batch's axis, a
+            loss that is not a scalar; at each call, a loader that yields nothing.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import fx
+        >>> class Double:
+        ...     def apply(self, params, state, x, *, train=False, key=None):
+        ...         return 2 * x, state
+        >>> class Three:
+        ...     def padded(self):
+        ...         yield (jnp.arange(4.0), jnp.zeros(4)), jnp.array([True, True, True, False])
+        >>> validate = make_eval(Double(), lambda y, target: jnp.mean(y - target), Three())
+        >>> validate(fx.train.TrainState(0, {}, {}, (), None))
+        {'loss': 2.0}
+    """
+    check_precision(precision)
+    forward = _forward(model, transform, precision)
+
+    @jax.jit
+    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> Metrics:
+        inputs, targets = split_batch(batch)
+        with matmul_precision(precision):
+            outputs = forward(params, state, inputs)
+
+        def of_one(output: Any, target: Any) -> Metrics:
+            output, target = jax.tree.map(lambda leaf: leaf[None], (output, target))
+            loss = loss_fn(output, target)
+            check_scalars("loss_fn", {"loss": loss})
+            return {"loss": loss, **read_metrics(metrics, output, target)}
+
+        _check_rows(outputs, mask.shape[0])
+        values = jax.vmap(of_one)(outputs, targets)
+        # where, not a product: padding may give nan.
+        return {name: jnp.sum(jnp.where(mask, _float(v), 0)) for name, v in values.items()}
+
+    def validate(ts: TrainState) -> dict[str, float]:
+        found, count = [], 0
+        for batch, mask in loader.padded():
+            found.append(sums(ts.params, ts.state, batch, mask))
+            if len(found) > RUN_AHEAD:  # batches that wait for their turn take memory
+                jax.block_until_ready(found[-RUN_AHEAD])
+            count += int(np.sum(np.asarray(mask)))
+        if not count:
+            raise ValueError("make_eval: the loader yielded no example to evaluate")
+        rows = jax.device_get(found)
+        return {name: sum(float(row[name]) for row in rows) / count for name in rows[0]}
+
+    return validate
+
+
+def predict(
+    model: Any,
+    params: Any,
+    state: Any,
+    loader: Padded,
+    *,
+    transform: Callable[[Any, Any], Any] | None = None,
+    precision: str = "float32",
+) -> tuple[Any, Any]:
+    """Run a model over a data set, and return what came out beside the targets.
+
+    Args:
+        model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`.
+        params: Parameters.
+        state: State.
+        loader: Whose `padded()` yields `((inputs, targets), mask)`.
+        transform: `(inputs, None) -> inputs`, compiled in.
+        precision: As for `make_step`; outputs are float32.
+
+    Returns:
+        Outputs and targets as NumPy arrays (or trees of these), `[N, ...]`, without padding, in
+        the data set's order.
+
+    Raises:
+        ValueError: Outputs whose first axis is not the batch's, or a loader that yields nothing.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> class Double:
+        ...     def apply(self, params, state, x, *, train=False, key=None):
+        ...         return 2 * x, state
+        >>> class Three:
+        ...     def padded(self):
+        ...         yield (jnp.arange(4.0), jnp.arange(4)), jnp.array([True, True, True, False])
+        >>> predict(Double(), {}, {}, Three())
+        (array([0., 2., 4.], dtype=float32), array([0, 1, 2], dtype=int32))
+    """
+    check_precision(precision)
+    forward = _forward(model, transform, precision)
+
+    @jax.jit
+    def run(params: Any, state: Any, inputs: Any) -> Any:
+        with matmul_precision(precision):
+            return forward(params, state, inputs)
+
+    parts = []
+    for batch, mask in loader.padded():
+        inputs, targets = split_batch(batch)
+        outputs, rows = run(params, state, inputs), np.asarray(mask)
+        _check_rows(outputs, len(rows))
+        found = jax.device_get((outputs, targets))
+        parts.append(jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found))
+    if not parts:
+        raise ValueError("predict: the loader yielded no batch")
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def _forward(model: Any, transform: Callable[[Any, Any], Any] | None, precision: str):
+    def forward(params: Any, state: Any, inputs: Any) -> Any:
+        if transform is not None:
+            inputs = transform(inputs, None)
+        arguments = as_arguments(to_compute(inputs, precision))
+        outputs, _ = model.apply(to_compute(params, precision), state, *arguments, train=False)
+        return to_output(outputs, precision)
+
+    return forward
+
+
+def _float(value: Any) -> jax.Array:
+    return jnp.asarray(value, jnp.result_type(float))
+
+
+def _check_rows(outputs: Any, rows: int) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
+        if jnp.shape(leaf)[:1] != (rows,):
+            raise ValueError(
+                f"evaluation: expected the model's output{jax.tree_util.keystr(path)} to have the "
+                f"batch of {rows} as its first axis, got shape {list(jnp.shape(leaf))}; return the "
+                "rest from another method, or wrap the model"
+            )

@@ -1,0 +1,117 @@
+"""What the loop knows beside the training state: position, totals, history, early stopping."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class Record:
+    """The loop's own state; together with the training state it is what a run resumes from.
+
+    Attributes:
+        data: What must be the same for the order of batches to go on: steps per epoch, and the
+            loader's seed and batch size where it tells them.
+        epoch: Epochs finished.
+        steps: Steps taken in the epoch that is under way.
+        examples: Examples seen in it.
+        sums: Metrics times examples, summed over its steps in float64.
+        learning_rate: That of the step taken last.
+        best: Epoch, step, name and value of the best validation so far.
+        waited: Epochs since then.
+        history: A row for each finished epoch, the same in every run of the same program.
+        timing: A row for each finished epoch of what is not the same: seconds, images_per_s.
+        seconds: Time spent on the epoch that is under way.
+    """
+
+    data: dict[str, Any]
+    epoch: int = 0
+    steps: int = 0
+    examples: int = 0
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    learning_rate: float | None = None
+    best: dict[str, Any] | None = None
+    waited: int = 0
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    timing: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, metrics: dict[str, Any], steps: int, examples: int) -> dict[str, float]:
+        """Add the metrics of one call, in the order of its steps; return their sums.
+
+        Args:
+            metrics: Scalars, or arrays [steps] from a call of several steps.
+            steps: Steps of the call.
+            examples: Examples of each step.
+        """
+        sums = {}
+        for name, values in _loss_first(metrics):
+            floats = np.asarray(values).astype(np.float64).reshape(-1).tolist()
+            if len(floats) != steps:
+                raise ValueError(
+                    f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
+                    f"got shape {list(np.shape(values))}"
+                )
+            if name == "learning_rate":
+                self.learning_rate = floats[-1]
+                continue
+            sums[name] = 0.0
+            for value in floats:
+                sums[name] += value * examples
+                self.sums[name] = self.sums.get(name, 0.0) + value * examples
+        self.steps += steps
+        self.examples += steps * examples
+        return sums
+
+    def close_epoch(self, step: int, validation: dict[str, float], images_per_s: float | None):
+        """End the epoch: add its rows to history and timing, and start the next; return both."""
+        row: dict[str, Any] = {"epoch": self.epoch + 1, "step": step}
+        row |= {f"train_{name}": total / self.examples for name, total in self.sums.items()}
+        row |= {f"val_{name}": float(value) for name, value in _loss_first(validation)}
+        if self.learning_rate is not None:
+            row["learning_rate"] = self.learning_rate
+        timing = {
+            "epoch": self.epoch + 1,
+            "seconds": self.seconds,
+            "images_per_s": images_per_s,
+        }
+        self.history.append(row)
+        self.timing.append(timing)
+        self.epoch += 1
+        self.steps, self.examples, self.sums, self.seconds = 0, 0, {}, 0.0
+        return row, timing
+
+    def judge(self, row: dict[str, Any], monitor: str | None, mode: str | None) -> bool:
+        """Update `best` and `waited` from the epoch's row; return whether it is the best so far."""
+        if monitor is None:
+            monitor = "accuracy" if "val_accuracy" in row else "loss"
+        name = f"val_{monitor}"
+        if name not in row:
+            known = sorted(key.removeprefix("val_") for key in row if key.startswith("val_"))
+            raise ValueError(f"fit: monitor={monitor!r} expected one of validate's names, {known}")
+        if mode is None:
+            mode = "min" if monitor.endswith("loss") else "max"
+        value, before = row[name], None if self.best is None else self.best["value"]
+        better = before is None or (value > before if mode == "max" else value < before)
+        if better and not math.isnan(value):
+            self.waited = 0
+            self.best = {**{k: row[k] for k in ("epoch", "step")}, "name": name, "value": value}
+            return True
+        self.waited += 1
+        return False
+
+
+def _loss_first(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(values.items(), key=lambda item: (item[0] != "loss", item[0]))
+
+
+def describe_data(loader: Any) -> dict[str, Any]:
+    """Read off a loader what determines the order of batches."""
+    known = {"steps_per_epoch": len(loader)}
+    for name in ("seed", "batch_size"):
+        value = getattr(loader, name, None)
+        if type(value) is int:
+            known[name] = value
+    return known

@@ -1,0 +1,69 @@
+"""The state of a training run as one pytree."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a training step reads and replaces.
+
+    Attributes:
+        step: Steps taken, int32 [].
+        params: The model's parameters: what is differentiated.
+        state: The model's state: running statistics and other buffers.
+        opt_state: The optimizer's state.
+        key: PRNG key of the run, []. It stays; a step uses `fold_in(key, step)`.
+    """
+
+    step: jax.Array
+    params: Any
+    state: Any
+    opt_state: Any
+    key: jax.Array
+
+
+def create(model: Any, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
+    """Initialise a model and its optimizer.
+
+    Args:
+        model: Any object with `init(key) -> (params, state)`.
+        optimizer: An optax transformation, those of `fx.optim` included.
+        key: PRNG key; one half makes the weights, the other is kept for the steps.
+
+    Returns:
+        The state before the first step. To start from given weights, use
+        `ts.replace(params=params, state=state)` with weights of the same shapes.
+
+    Example:
+        >>> import jax
+        >>> import fx
+        >>> class Scale:
+        ...     def init(self, key):
+        ...         return {"weight": jax.random.normal(key, (3,))}, {}
+        >>> ts = create(Scale(), fx.optim.sgd(0.1), jax.random.key(0))
+        >>> int(ts.step), ts.params["weight"].shape
+        (0, (3,))
+    """
+    init_key, run_key = jax.random.split(key)
+    params, state = model.init(init_key)
+    ts = TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params), run_key)
+    return _unshared(ts)
+
+
+def _unshared(tree: Any) -> Any:
+    # Some optimizers start with the parameters themselves as their state, and an array that
+    # appears twice cannot be donated.
+    seen = set()
+
+    def own(leaf: Any) -> Any:
+        if id(leaf) in seen:
+            return jnp.copy(leaf)
+        seen.add(id(leaf))
+        return leaf
+
+    return jax.tree.map(own, tree)

@@ -1,0 +1,396 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fx
+from tests.train.tiny_run import Batches, assert_same_bits, make
+
+
+def fit(out=None, steps_per_call=1, epochs=4, loader=None, **options):
+    step, ts, validate = make(steps_per_call=steps_per_call)
+    options = {"validate": validate, "progress": False, "log_every": 4} | options
+    return fx.fit(step, ts, loader or Batches(), epochs=epochs, out=out, **options)
+
+
+def interrupt_at(step, number=signal.SIGINT):
+    """Step functions cannot raise signals, loaders can: a real one, from inside of the run."""
+
+    class Interrupting(Batches):
+        def epoch(self, epoch, start=0, steps_per_call=1):
+            at = epoch * len(self) + start
+            for batch in super().epoch(epoch, start, steps_per_call):
+                at += 1 if steps_per_call == 1 else len(batch[0])
+                if at >= step and not self.sent:
+                    self.sent = True
+                    signal.raise_signal(number)
+                yield batch
+
+        sent = False
+
+    return Interrupting()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody interrupts."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return fit(out), out
+
+
+def test_what_a_run_leaves(whole):
+    result, out = whole
+    assert result.stopped == "finished"
+    assert [row["epoch"] for row in result.history] == [1, 2, 3, 4]
+    assert [row["step"] for row in result.history] == [6, 12, 18, 24]
+    names = {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert all(set(row) == names | {"epoch", "step"} for row in result.history)
+    assert result.history[-1]["val_accuracy"] > 0.5
+    best = max(result.history, key=lambda row: row["val_accuracy"])  # the first of equals
+    assert result.best == {
+        "epoch": best["epoch"],
+        "step": best["step"],
+        "name": "val_accuracy",
+        "value": best["val_accuracy"],
+    }
+    saved = json.loads((out / "history.json").read_text())
+    assert saved["history"] == result.history
+    assert saved["timing"] == result.timing
+    assert saved["best"] == result.best
+    assert all(row["seconds"] > 0 for row in result.timing)
+    assert result.timing[-1]["images_per_s"] > 0
+
+
+def test_the_checkpoints_are_the_last_and_the_best(whole):
+    result, out = whole
+    _, ts, validate = make()
+    last, _ = fx.checkpoint.restore(out, like=ts)
+    assert_same_bits(last, result.ts)
+    best, record = fx.checkpoint.restore(out, like=ts, which="best")
+    assert int(best.step) == result.best["step"]
+    assert validate(best)["accuracy"] == result.best["value"]
+    assert record["history"][-1]["step"] == result.best["step"]
+
+
+def test_the_log_has_a_line_for_each_event(whole):
+    result, out = whole
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    for line, row in zip(epochs, result.history, strict=True):
+        assert {name: line[name] for name in row} == row
+    logs = [line["step"] for line in lines if line["kind"] == "log"]
+    assert logs == [4, 6, 10, 12, 16, 18, 22, 24]  # every 4 of an epoch, and its end
+    assert {"loss", "accuracy", "learning_rate", "seconds", "images_per_s"} <= set(lines[0])
+
+
+def test_the_totals_are_the_means_over_the_steps_of_an_own_loop(whole):
+    result, _ = whole
+    step, ts, _ = make()
+    losses = []
+    for batch in Batches().epoch(0):
+        ts, metrics = step(ts, batch)
+        losses.append(float(metrics["loss"]))
+    assert result.history[0]["train_loss"] == sum(8 * loss for loss in losses) / (6 * 8)
+
+
+@pytest.mark.parametrize(
+    "step, steps_per_call, number",
+    [(9, 1, signal.SIGINT), (12, 1, signal.SIGTERM), (9, 4, signal.SIGINT)],
+)
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, whole, step, steps_per_call, number):
+    expected = whole[0] if steps_per_call == 1 else fit(steps_per_call=steps_per_call)
+    before = signal.getsignal(number)
+    first = fit(tmp_path, steps_per_call, loader=interrupt_at(step, number))
+    assert first.stopped == "interrupted"
+    assert signal.getsignal(number) is before
+    reached = {(9, 1): 9, (12, 1): 12, (9, 4): 10}[step, steps_per_call]
+    assert fx.checkpoint.steps(tmp_path)[-1] == int(first.ts.step) == reached
+    assert len(first.history) == 1
+    second = fit(tmp_path, steps_per_call, resume=True)
+    assert second.stopped == "finished"
+    assert_same_bits(second.ts, expected.ts)
+    assert second.history == expected.history
+    assert second.best == expected.best
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "epoch"] == [6, 12, 18, 24]
+
+
+def test_in_a_fresh_process_too(tmp_path, whole):
+    script = tmp_path / "program.py"
+    script.write_text(
+        textwrap.dedent("""
+        import sys
+        import jax
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
+        from tests.train.test_loop import fit, interrupt_at
+        at = int(sys.argv[2])
+        print(fit(sys.argv[1], resume=True, loader=interrupt_at(at) if at else None).stopped)
+        """)
+    )
+    root = Path(__file__).parent.parent.parent
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    out = tmp_path / "run"
+    seen = []
+    for at in (9, 0):
+        command = [sys.executable, str(script), str(out), str(at)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        seen.append(done.stdout.splitlines())
+    assert seen[0][0].endswith("has no checkpoint; starting from the beginning")
+    assert seen[0][-1] == "interrupted"
+    assert seen[1][0].endswith("step 9, 1 epochs finished")
+    assert seen[1][-1] == "finished"
+    ts, record = fx.checkpoint.restore(out, like=make()[1])
+    assert_same_bits(ts, whole[0].ts)
+    assert record["history"] == whole[0].history
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, whole):
+    class Dies(Batches):
+        def epoch(self, epoch, start=0, steps_per_call=1):
+            for number, batch in enumerate(super().epoch(epoch, start, steps_per_call)):
+                if epoch == 2 and number == 5:
+                    raise OSError("the disk is gone")
+                yield batch
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fit(tmp_path, loader=Dies(), checkpoint_every=2)
+    assert fx.checkpoint.steps(tmp_path)[-1] == 16
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"kind": "log", "ste')  # what a kill leaves
+    result = fit(tmp_path, resume=True, checkpoint_every=2)
+    assert_same_bits(result.ts, whole[0].ts)
+    assert result.history == whole[0].history
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if line["kind"] == "log"]
+    assert steps == sorted(set(steps))
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(tmp_path, whole, capsys):
+    fit(tmp_path, epochs=2)
+    (tmp_path / "checkpoints/12/loop.json").write_text("{}")
+    result = fit(tmp_path, resume=True)
+    said = capsys.readouterr().out
+    assert "checkpoints/12 is damaged: loop.json has 2 bytes" in said
+    assert "Using step 6 instead." in said
+    assert_same_bits(result.ts, whole[0].ts)
+    assert result.history == whole[0].history
+
+
+def test_the_same_command_can_be_repeated(tmp_path, whole):
+    first = fit(tmp_path, resume=True, epochs=2)
+    again = fit(tmp_path, resume=True, epochs=2)
+    assert again.stopped == "finished"
+    assert again.history == first.history and again.timing == first.timing
+    assert_same_bits(again.ts, first.ts)
+    longer = fit(tmp_path, resume=True)
+    assert longer.history == whole[0].history
+
+
+def test_a_second_signal_aborts_at_once(tmp_path):
+    class Impatient(Batches):
+        def epoch(self, epoch, start=0, steps_per_call=1):
+            for batch in super().epoch(epoch, start, steps_per_call):
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+                yield batch
+
+    loader, before = Impatient(), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, loader=loader)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert loader.closed == 1
+
+
+def test_the_loader_is_closed_when_a_run_is_interrupted():
+    loader = interrupt_at(2)
+    assert fit(loader=loader, validate=None).stopped == "interrupted"
+    assert loader.closed == 1
+
+
+def test_ignored_signals_stay_ignored_and_threads_go_without():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert fit(loader=interrupt_at(2), epochs=1).stopped == "finished"
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fit(epochs=1)))
+    thread.start()
+    thread.join()
+    assert results[0].stopped == "finished"
+
+
+def scripted(values, **options):
+    """A run whose validation gives these values, one after the other."""
+    step, ts, _ = make()
+    values = iter(values)
+    options = {"progress": False, "epochs": 10} | options
+    return fx.fit(step, ts, Batches(16), validate=lambda ts: next(values), **options)
+
+
+@pytest.mark.parametrize(
+    "values, options, epochs, best, stopped",
+    [
+        ([{"accuracy": v, "loss": 1.0} for v in (1, 3, 2, 3, 9)], {"patience": 2}, 4, 2, "early"),
+        ([{"loss": v} for v in (3.0, 1.0, 2.0, 1.5, 0.0)], {"patience": 2}, 4, 2, "early"),
+        (
+            [{"accuracy": 1.0, "val_error": v} for v in (3.0, 1.0, 2.0, 0.5)],
+            {"patience": 2, "monitor": "val_error", "mode": "min", "epochs": 4},
+            4,
+            4,
+            "finished",
+        ),
+        ([{"loss": v} for v in (float("nan"), 2.0, float("nan"))], {"epochs": 3}, 3, 2, "finished"),
+        ([{"loss": float("nan")}] * 3, {"patience": 3}, 3, None, "early"),
+    ],
+)
+def test_early_stopping(values, options, epochs, best, stopped):
+    result = scripted(values, **options)
+    assert result.stopped == stopped
+    assert len(result.history) == epochs
+    assert (result.best and result.best["epoch"]) == best
+
+
+def test_patience_counts_across_a_resume(tmp_path):
+    worse = [{"accuracy": -float(n)} for n in range(9)]
+    scripted(worse, epochs=2, out=tmp_path)
+    result = scripted(worse[2:], patience=3, out=tmp_path, resume=True)
+    assert result.stopped == "early" and len(result.history) == 4
+    assert scripted([], patience=3, out=tmp_path, resume=True).stopped == "early"
+
+
+def test_a_callable_and_a_loader_of_ones_own_are_enough():
+    class Plain:
+        def __len__(self):
+            return 3
+
+        def epoch(self, number):
+            return [(np.ones(4, np.float32), np.ones(4, np.float32))] * 3
+
+    def step(ts, batch):
+        return ts.replace(step=ts.step + 1), {"loss": ts.step * 1.0}
+
+    ts = fx.train.TrainState(0, {}, {}, (), None)
+    result = fx.fit(step, ts, Plain(), epochs=2, progress=False)
+    assert [row["train_loss"] for row in result.history] == [1.0, 4.0]
+
+
+def test_a_shorter_last_batch_counts_for_what_it_is(capsys):
+    seen = []
+    loader = Batches(20, 8, drop_last=False)
+    result = fit(loader=loader, epochs=2, log_every=1, callbacks=[seen.append])
+    logs = [event.values["loss"] for event in seen if event.kind == "log"][:3]
+    expected = (logs[0] * 8 + logs[1] * 8 + logs[2] * 4) / 20
+    assert result.history[0]["train_loss"] == pytest.approx(expected, rel=1e-12)
+    said = capsys.readouterr().out
+    assert said.count("compiling again") == 1
+    assert "the first batch was float32[8, 4], int32[8], this is float32[4, 4], int32[4]" in said
+
+
+def test_callbacks_get_events_and_are_not_waited_for():
+    seen = []
+    result = fit(epochs=2, callbacks=[seen.append])
+    assert [(e.kind, e.epoch, e.step) for e in seen] == [
+        ("log", 1, 4),
+        ("log", 1, 6),
+        ("epoch", 1, 6),
+        ("log", 2, 10),
+        ("log", 2, 12),
+        ("epoch", 2, 12),
+    ]
+    assert seen[2].values == result.history[0]
+    assert_same_bits(seen[-1].ts, result.ts)
+
+
+def test_metrics_are_fetched_at_log_points_only(monkeypatch):
+    fetches = []
+    real = jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda tree: fetches.append(1) or real(tree))
+    fit(validate=None, epochs=1, log_every=100)
+    assert len(fetches) == 2  # the step to start from, and the epoch's metrics
+
+
+def test_nan_is_said_once(capsys):
+    def step(ts, batch):
+        return ts.replace(step=ts.step + 1), {"loss": jnp.float32(jnp.nan)}
+
+    ts = fx.train.TrainState(0, {}, {}, (), None)
+    fx.fit(step, ts, Batches(), epochs=2, progress=False)
+    assert capsys.readouterr().out.count("the loss is nan") == 1
+
+
+def test_a_run_is_not_overwritten(tmp_path, whole):
+    _, out = whole
+    before = sorted((p, p.stat().st_mtime_ns) for p in out.rglob("*"))
+    with pytest.raises(FileExistsError, match="holds a run already; resume=True goes on with it"):
+        fit(out)
+    assert sorted((p, p.stat().st_mtime_ns) for p in out.rglob("*")) == before
+    (tmp_path / "log.jsonl").write_text("")
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        fit(tmp_path)
+
+
+class Short(Batches):
+    def __len__(self):
+        return super().__len__() + 1
+
+    def epoch(self, epoch, start=0, steps_per_call=1):
+        yield from Batches().epoch(epoch, start, steps_per_call)
+
+
+class Long(Batches):
+    def __len__(self):
+        return super().__len__() - 1
+
+    def epoch(self, epoch, start=0, steps_per_call=1):
+        yield from Batches().epoch(epoch, start, steps_per_call)
+
+
+@pytest.mark.parametrize(
+    "text, options",
+    [
+        ("expected epochs of 1 or more, got 0", {"epochs": 0}),
+        ("expected patience of 1 or more, got 0", {"patience": 0}),
+        ("expected log_every of 1 or more, got 0", {"log_every": 0}),
+        ("expected checkpoint_every of 1 or more, got -1", {"checkpoint_every": -1}),
+        ('expected mode="max" or "min", got \'up\'', {"mode": "up"}),
+        ("patience and monitor need validate=", {"patience": 3, "validate": None}),
+        ("resume=True needs out=", {"resume": True}),
+        ("tensorboard=True needs out=", {"tensorboard": True}),
+        (
+            r"monitor='auc' expected one of validate's names, \['accuracy', 'loss'\]",
+            {"monitor": "auc"},
+        ),
+        (r"expected 7 steps an epoch, len\(loader\), but got 6", {"loader": Short()}),
+        (r"expected 5 steps an epoch, len\(loader\), but got more", {"loader": Long()}),
+    ],
+)
+def test_errors(text, options):
+    with pytest.raises(ValueError, match=text):
+        fit(**options)
+
+
+def test_a_metric_without_a_value_for_each_step_is_an_error():
+    def step(ts, batch):
+        return ts, {"loss": jnp.zeros(3)}
+
+    ts = fx.train.TrainState(0, {}, {}, (), None)
+    with pytest.raises(ValueError, match=r"metric 'loss' .* each of 1 steps, got shape \[3\]"):
+        fx.fit(step, ts, Batches(), epochs=1, progress=False)
+
+
+def test_another_order_of_batches_cannot_go_on(whole):
+    _, out = whole
+    with pytest.raises(ValueError, match="'seed': 0, .*'seed': 1, .*it cannot go on"):
+        fit(out, resume=True, loader=Batches(seed=1))

@@ -1,0 +1,331 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import fx
+from tests.train.tiny_run import (
+    Batches,
+    Net,
+    accuracy,
+    assert_same_bits,
+    data,
+    jitter,
+    loss_fn,
+    make,
+)
+
+OPTIMIZER = fx.optim.sgd(0.1)
+
+
+def fresh():
+    return fx.train.create(Net(), OPTIMIZER, jax.random.key(0))
+
+
+def batch():
+    return next(iter(Batches().epoch(0)))
+
+
+def test_create_splits_the_key_and_initialises_the_optimizer():
+    ts = fresh()
+    init_key, run_key = jax.random.split(jax.random.key(0))
+    assert_same_bits(ts.params, Net().init(init_key)[0])
+    assert_same_bits(ts.key, run_key)
+    assert ts.step.dtype == jnp.int32 and int(ts.step) == 0
+    assert float(fx.optim.current_lr(ts.opt_state)) == pytest.approx(0.1)
+
+
+def test_a_step_is_what_one_would_write_by_hand():
+    ts, (x, y) = fresh(), batch()
+    augment_key, model_key = jax.random.split(jax.random.fold_in(ts.key, 0))
+
+    def objective(params):
+        inputs = jitter(x, augment_key)
+        outputs, state = Net().apply(params, ts.state, inputs, train=True, key=model_key)
+        return loss_fn(outputs, y), (outputs, state)
+
+    (loss, (outputs, state)), grads = jax.value_and_grad(objective, has_aux=True)(ts.params)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, ts.params, grads)
+    step = fx.train.make_step(
+        Net(), loss_fn, OPTIMIZER, metrics=accuracy, transform=jitter, donate=False
+    )
+    new, metrics = step(ts, (x, y))
+    chex.assert_trees_all_close(new.params, expected, rtol=1e-6)
+    chex.assert_trees_all_close(new.state, state, rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
+    assert float(metrics["accuracy"]) == float(accuracy(outputs, y)["accuracy"])
+    assert float(metrics["learning_rate"]) == pytest.approx(0.1)
+    assert int(new.step) == 1
+    assert_same_bits(new.key, ts.key)
+
+
+def test_each_step_draws_anew_and_depends_on_the_step_only():
+    step = fx.train.make_step(Net(), loss_fn, fx.optim.sgd(0.0), transform=jitter, donate=False)
+    ts, one = fresh(), batch()
+    after, first = step(ts, one)
+    _, second = step(after.replace(state=ts.state), one)
+    _, again = step(ts.replace(step=jnp.int32(1)), one)
+    assert float(first["loss"]) != float(second["loss"])
+    assert float(second["loss"]) == float(again["loss"])
+
+
+def test_several_steps_a_call_are_the_single_steps():
+    step, ts, _ = make(donate=False)
+    stepped, _, _ = make(steps_per_call=4, donate=False)
+    singles = []
+    one = ts
+    for each in Batches().epoch(0):
+        one, metrics = step(one, each)
+        singles.append(metrics)
+    many, parts = ts, []
+    for each in Batches().epoch(0, steps_per_call=4):  # 6 steps: 4 and 2
+        many, metrics = stepped(many, each)
+        parts.append(metrics)
+    assert [part["loss"].shape for part in parts] == [(4,), (2,)]
+    assert int(many.step) == int(one.step) == 6
+    chex.assert_trees_all_close(many.params, one.params, rtol=1e-5, atol=1e-6)
+    for name in ("loss", "learning_rate", "accuracy"):
+        stacked = np.concatenate([part[name] for part in parts])
+        np.testing.assert_allclose(stacked, [m[name] for m in singles], rtol=1e-5)
+
+
+def test_a_single_step_is_not_a_loop():
+    step, ts, _ = make()
+    assert "scan" not in str(jax.make_jaxpr(step.function)(ts, batch()))
+    looped, ts, _ = make(steps_per_call=2)
+    stacked = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), batch())
+    assert "scan" in str(jax.make_jaxpr(looped.function)(ts, stacked))
+
+
+def test_it_compiles_once():
+    counted = chex.assert_max_traces(loss_fn, n=1)
+    step = fx.train.make_step(Net(), counted, OPTIMIZER)
+    ts = fresh()
+    for epoch in range(2):
+        for each in Batches().epoch(epoch):
+            ts, _ = step(ts, each)
+    assert int(ts.step) == 12
+
+
+def test_donation_reuses_the_state_and_can_be_turned_off():
+    ts = fresh()
+    fx.train.make_step(Net(), loss_fn, OPTIMIZER, donate=False)(ts, batch())
+    assert not ts.params["first"]["weight"].is_deleted()
+    fx.train.make_step(Net(), loss_fn, OPTIMIZER)(ts, batch())
+    assert ts.params["first"]["weight"].is_deleted()
+
+
+def test_a_tuple_of_inputs_becomes_arguments():
+    class Two(Net):
+        def apply(self, params, state, a, b, *, train=False, key=None):
+            return super().apply(params, state, a + b, train=train, key=key)
+
+    x, y = batch()
+    one, _ = fx.train.make_step(Net(), loss_fn, OPTIMIZER)(fresh(), (x, y))
+    two, _ = fx.train.make_step(Two(), loss_fn, OPTIMIZER)(fresh(), ((x, 0 * x), y))
+    chex.assert_trees_all_close(one.params, two.params)
+
+
+class Watching(Net):
+    """Notes the dtypes that reach the model."""
+
+    def apply(self, params, state, x, *, train=False, key=None):
+        self.seen = {leaf.dtype for leaf in jax.tree.leaves((params, x))}
+        self.state = {leaf.dtype for leaf in jax.tree.leaves(state)}
+        return super().apply(params, state, x, train=train, key=key)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_precision(precision):
+    model = Watching()
+    seen = []
+
+    def watching_loss(outputs, targets):
+        seen.append(outputs.dtype)
+        return loss_fn(outputs, targets)
+
+    step = fx.train.make_step(model, watching_loss, OPTIMIZER, precision=precision, donate=False)
+    ts = fresh()
+    new, metrics = step(ts, batch())
+    exact, _ = fx.train.make_step(Net(), loss_fn, OPTIMIZER, donate=False)(ts, batch())
+    computed = jnp.bfloat16 if precision == "bf16" else jnp.float32
+    assert model.seen == {jnp.dtype(computed)}
+    assert model.state == {jnp.dtype(jnp.float32)}
+    assert set(seen) == {jnp.dtype(jnp.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(new.params)} == {jnp.dtype(jnp.float32)}
+    assert metrics["loss"].dtype == jnp.float32
+    tolerance = 0.02 if precision == "bf16" else 1e-6
+    chex.assert_trees_all_close(new.params, exact.params, rtol=tolerance, atol=tolerance)
+    if precision == "bf16":
+        assert not np.array_equal(new.params["first"]["weight"], exact.params["first"]["weight"])
+
+
+@pytest.mark.parametrize(
+    "precision, expected", [("float32", "HIGHEST"), ("tf32", "HIGH"), ("bf16", "DEFAULT")]
+)
+def test_precision_reaches_every_product_whatever_the_default_is(precision, expected):
+    step = fx.train.make_step(Net(), loss_fn, OPTIMIZER, precision=precision)
+    with jax.default_matmul_precision("bfloat16"):
+        text = step.compiled.lower(fresh(), batch()).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert len(products) >= 4  # two forward, two of the gradient
+    assert all(f"precision = [{expected}, {expected}]" in line for line in products)
+
+
+OPTAX = {
+    "needs_the_loss": lambda: optax.chain(optax.sgd(1e-2), optax.contrib.reduce_on_plateau()),
+    "starts_with_the_parameters": lambda: optax.contrib.schedule_free_sgd(1e-2),
+    "searches_along_a_line": lambda: optax.lbfgs(),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*list(OPTAX)[:2], pytest.param("searches_along_a_line", marks=pytest.mark.full)],
+)
+def test_any_optimizer_of_optax_works(name):
+    optimizer = OPTAX[name]()
+    step = fx.train.make_step(Net(), loss_fn, optimizer)
+    ts = fx.train.create(Net(), optimizer, jax.random.key(0))
+    before = np.asarray(ts.params["first"]["weight"])
+    for each in (batch(), batch()):
+        ts, metrics = step(ts, each)
+    assert not np.array_equal(before, ts.params["first"]["weight"])
+    assert np.isfinite(metrics["loss"])
+
+
+def test_learning_rate_is_left_out_where_it_is_not_known():
+    optimizer = optax.sgd(0.1)
+    step = fx.train.make_step(Net(), loss_fn, optimizer)
+    _, metrics = step(fx.train.create(Net(), optimizer, jax.random.key(0)), batch())
+    assert set(metrics) == {"loss"}
+
+
+class Growing(Net):
+    def apply(self, params, state, x, *, train=False, key=None):
+        outputs, _ = super().apply(params, state, x, train=train, key=key)
+        return outputs, {"mean": jnp.zeros(4, jnp.bfloat16), "more": jnp.zeros(2)}
+
+
+def run(model=None, loss=loss_fn, given=None, **options):
+    step = fx.train.make_step(model or Net(), loss, OPTIMIZER, **options)
+    return step(fresh(), batch() if given is None else given)
+
+
+@pytest.mark.parametrize(
+    "error, text, call",
+    [
+        (ValueError, "expected a batch .inputs, targets., got tuple of 3", {"given": (1, 2, 3)}),
+        (ValueError, "got dict of 2; several inputs go in", {"given": {"x": 1, "y": 2}}),
+        (ValueError, r"got an array \[4\]; several", {"given": np.zeros(4)}),
+        (
+            ValueError,
+            r"loss_fn: expected 'loss' to be a scalar, got shape \[8, 3\]; take the mean",
+            {"loss": lambda o, t: o},
+        ),
+        (
+            ValueError,
+            r"metrics: expected 'right' to be a scalar, got shape \[8\]",
+            {"metrics": lambda o, t: {"right": t}},
+        ),
+        (TypeError, "metrics: expected a dictionary of scalars", {"metrics": lambda o, t: 1.0}),
+        (
+            ValueError,
+            "metrics: 'loss' is reported already",
+            {"metrics": lambda o, t: {"loss": 1.0}},
+        ),
+        (
+            ValueError,
+            r"the model's state to keep structure, shapes and dtypes, but \['more'\] is new; "
+            r"\['mean'\] was float32\[4\] and is bfloat16\[4\]",
+            {"model": Growing()},
+        ),
+        (
+            ValueError,
+            "expected one of 'float32', 'tf32', 'bf16', got 'fp16'",
+            {"precision": "fp16"},
+        ),
+        (ValueError, "expected steps_per_call of 1 or more, got 0", {"steps_per_call": 0}),
+        (
+            ValueError,
+            r"steps_per_call=2 expected .* 1 to 2 steps, got shapes \[\[8, 4\], \[8\]\]",
+            {"steps_per_call": 2},
+        ),
+    ],
+)
+def test_errors(error, text, call):
+    with pytest.raises(error, match=text):
+        run(**call)
+
+
+def test_evaluation_is_the_mean_over_examples_with_padding_left_out():
+    ts = fresh()
+    loader = Batches(50, 8)  # 50 = 6 * 8 + 2: six rows of padding
+    validate = fx.train.make_eval(Net(), loss_fn, loader, metrics=accuracy)
+    x, y = data(50)
+    outputs, _ = Net().apply(ts.params, ts.state, x)
+    values = validate(ts)
+    assert values["loss"] == pytest.approx(float(loss_fn(outputs, y)), rel=1e-5)
+    assert values["accuracy"] == pytest.approx(float(accuracy(outputs, y)["accuracy"]))
+    assert all(type(value) is float for value in values.values())
+
+
+def test_nan_in_padding_does_not_enter():
+    class Ragged:
+        def padded(self):
+            x = np.array([[1.0], [np.nan]], np.float32)
+            yield (x, x), np.array([True, False])
+
+    class Same:
+        def apply(self, params, state, x, *, train=False, key=None):
+            return x, state
+
+    validate = fx.train.make_eval(Same(), lambda o, t: jnp.mean(o), Ragged())
+    assert validate(fresh()) == {"loss": 1.0}
+
+
+def test_evaluation_compiles_once_and_does_not_train():
+    counted = chex.assert_max_traces(loss_fn, n=1)
+    validate = fx.train.make_eval(Net(), counted, Batches(50, 8), transform=jitter)
+    ts = fresh()
+    assert validate(ts) == validate(ts)
+    assert not ts.params["first"]["weight"].is_deleted()
+
+
+def test_predict_gives_every_example_in_order():
+    ts = fresh()
+    outputs, targets = fx.train.predict(Net(), ts.params, ts.state, Batches(50, 8))
+    x, y = data(50)
+    np.testing.assert_array_equal(targets, y)
+    np.testing.assert_allclose(outputs, Net().apply(ts.params, ts.state, x)[0], rtol=1e-5)
+    low, _ = fx.train.predict(Net(), ts.params, ts.state, Batches(50, 8), precision="bf16")
+    assert low.dtype == np.float32
+    np.testing.assert_allclose(low, outputs, atol=0.1)
+    assert not np.array_equal(low, outputs)
+
+
+def test_evaluation_errors():
+    class Empty:
+        def padded(self):
+            return iter(())
+
+    class Summed(Net):
+        def apply(self, params, state, x, *, train=False, key=None):
+            return jnp.sum(x, 0), state
+
+    ts = fresh()
+    with pytest.raises(ValueError, match="the loader yielded no example to evaluate"):
+        fx.train.make_eval(Net(), loss_fn, Empty())(ts)
+    with pytest.raises(ValueError, match="predict: the loader yielded no batch"):
+        fx.train.predict(Net(), ts.params, ts.state, Empty())
+    text = r"output to have the batch of 8 as its first axis, got shape \[4\]"
+    with pytest.raises(ValueError, match=text):
+        fx.train.make_eval(Summed(), loss_fn, Batches())(ts)
+    with pytest.raises(ValueError, match=text):
+        fx.train.predict(Summed(), ts.params, ts.state, Batches())
+    with pytest.raises(ValueError, match="loss_fn: expected 'loss' to be a scalar"):
+        fx.train.make_eval(Net(), lambda o, t: o, Batches())(ts)
+    with pytest.raises(ValueError, match="expected one of 'float32'"):
+        fx.train.make_eval(Net(), loss_fn, Batches(), precision="half")
