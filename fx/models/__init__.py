@@ -1,0 +1,3 @@
+"""Networks that ship."""
+
+from fx.models.convnet import ConvNet as ConvNet
