@@ -1,0 +1,93 @@
+"""The reference pipeline as a user runs it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import fx
+from examples import cifar10
+
+ROOT = Path(__file__).parent.parent.parent
+QUICK = ["--data", "digits", "--limit", "128", "--batch-size", "64"]
+
+
+def test_the_whole_pipeline(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert cifar10.main([*QUICK, "--epochs", "2", "--out", str(out)]) == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert re.fullmatch(rf"test accuracy: 0\.\d{{4}}  bundle: {re.escape(str(out))}/bundle", last)
+    pictures = ["learning_curves.png", "confusion_matrix.png", "predictions.png"]
+    texts = ["report.txt", "report.json", "history.json", "log.jsonl", "bundle/manifest.json"]
+    for name in pictures + texts:
+        assert (out / name).stat().st_size > 0, name
+    test = fx.data.digits("test")
+    engine = fx.load_bundle(out / "bundle")
+    accuracy = np.mean([
+        answer["class_index"] == label
+        for answer, label in zip(engine.batch_predict(test.inputs), test.targets)
+    ])  # fmt: skip
+    assert f"{accuracy:.4f}" in last
+    assert json.loads((out / "report.json").read_text())["accuracy"] == pytest.approx(accuracy)
+
+    with pytest.raises(FileExistsError):  # a finished run is not overwritten unasked
+        cifar10.main([*QUICK, "--epochs", "2", "--out", str(out)])
+    assert cifar10.main([*QUICK, "--epochs", "2", "--out", str(out), "--resume"]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] == last
+
+
+def test_overwrite_deletes_nothing_but_a_run(tmp_path):
+    (tmp_path / "precious.txt").write_text("keep")
+    cifar10.discard(tmp_path)
+    assert (tmp_path / "precious.txt").exists()
+    (tmp_path / "log.jsonl").write_text("")
+    cifar10.discard(tmp_path)
+    assert not tmp_path.exists()
+
+
+def test_digits_are_never_flipped():
+    args = cifar10.parse(["--data", "digits"])
+    train_set, _, _ = cifar10.load(args)
+    augment, _ = cifar10.make_transforms(args, train_set)
+    assert "Flip" not in repr(augment) and "Rotation" in repr(augment)
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_resume_give_the_same_weights(tmp_path):
+    """SIGINT in the middle of an epoch, the same command with --resume: equal to the bit."""
+    command = [sys.executable, "examples/cifar10.py", *QUICK, "--epochs", "4", "--out"]
+
+    def run(out, *more):
+        return subprocess.Popen([*command, str(out), *more], cwd=ROOT, stdout=subprocess.PIPE)
+
+    whole = run(tmp_path / "whole")
+    assert whole.wait(600) == 0
+    broken = run(tmp_path / "broken")
+    log = tmp_path / "broken" / "log.jsonl"
+    while not log.exists() or not log.read_text().strip():  # after the first epoch
+        assert broken.poll() is None
+        time.sleep(0.02)
+    broken.send_signal(signal.SIGINT)
+    assert broken.wait(600) == 130
+    assert b"interrupted" in broken.stdout.read()
+    assert run(tmp_path / "broken", "--resume").wait(600) == 0
+    first, second = (
+        load_file(tmp_path / n / "bundle/weights.safetensors") for n in ("whole", "broken")
+    )
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    histories = [(tmp_path / n / "history.json").read_text() for n in ("whole", "broken")]
+    assert [strip(h) for h in histories][0] == [strip(h) for h in histories][1]
+
+
+def strip(history: str):
+    """The history without times."""
+    found = json.loads(history)
+    return found["history"] if isinstance(found, dict) else found
