@@ -1,0 +1,83 @@
+"""The house: imports run downward, files stay short, `import fx` stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = [
+    "functional", "nn", "optim", "interop", "models", "data", "checkpoint", "evaluate", "train",
+    "deploy", "serve", "cli",
+]  # fmt: skip
+FILES = sorted((ROOT / "fx").rglob("*.py"))
+
+
+def floor(path: Path) -> str:
+    return path.relative_to(ROOT / "fx").parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write imports in full"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name.split(".")[1] for name in names if name.startswith("fx.")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_downward(path):
+    if floor(path) not in FLOORS:
+        return
+    upward = [
+        n for n in imported(path) if n in FLOORS and FLOORS.index(n) > FLOORS.index(floor(path))
+    ]
+    assert not upward, f"{path} imports {upward}, which stand above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_the_core_reads_in_ten_minutes():
+    core = [ROOT / "fx/nn/module.py", ROOT / "fx/nn/scope.py"]
+    assert sum(len(path.read_text().splitlines()) for path in core) <= 350
+
+
+def test_every_folder_of_the_house_is_a_known_floor():
+    known = {*FLOORS, "__init__", "__main__", "runtime"}
+    assert {floor(path) for path in FILES} <= known
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_fx_imports_no_jax():
+    code = "import sys, fx; print(sorted({'jax', 'flax', 'numpy', 'torch'} & set(sys.modules)))"
+    assert run(code) == "[]"
+
+
+def test_every_public_name_resolves():
+    assert (
+        run("import fx; [getattr(fx, n) for n in fx.__all__]; print(len(fx.__all__) > 10)")
+        == "True"
+    )
+
+
+def test_importing_everything_starts_no_backend():
+    code = (
+        "import fx; [getattr(fx, n) for n in fx.__all__];"
+        "from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
+    )
+    assert run(code) == "False"
