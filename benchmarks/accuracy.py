@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.machine import machine, versions
 from examples import cifar10 as example
 from fx import data, optim, train
+from fx.evaluate import classification_metrics
 from fx.functional import cross_entropy
 
 VALID_BATCH = 500
@@ -44,14 +45,14 @@ def train_fx(args: argparse.Namespace, seed: int, note) -> None:
         model,
         cross_entropy,
         optimizer,
-        metrics=example.accuracy,
+        metrics=classification_metrics,
         transform=augment,
         precision=args.precision,
         steps_per_call=len(loader) if on_gpu else 1,
     )
     test_loader = data.Loader(test, VALID_BATCH, on_device=on_gpu)
     evaluate = train.make_eval(
-        model, cross_entropy, test_loader, metrics=example.accuracy, transform=normalize
+        model, cross_entropy, test_loader, metrics=classification_metrics, transform=normalize
     )
     ts = train.create(model, optimizer, jax.random.key(seed))
 

@@ -72,11 +72,6 @@ def make_transforms(args: argparse.Namespace, train_set: data.Dataset):
     return transforms.Compose((to_float, *steps, normalize)), evaluation
 
 
-def accuracy(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
-    """The metric that training reports and early stopping watches."""
-    return {"accuracy": evaluate.accuracy(logits, labels)}
-
-
 def report(model, ts, test: data.Dataset, loader: data.Loader, transform, history, out: Path):
     """Evaluate on the test set; write the report and the pictures; return the report."""
     logits, labels = train.predict(model, ts.params, ts.state, loader, transform=transform)
@@ -121,13 +116,17 @@ def main(argv: list[str] | None = None) -> int:
         model,
         cross_entropy,
         optimizer,
-        metrics=accuracy,
+        metrics=evaluate.classification_metrics,
         transform=augment,
         precision=args.precision,
         steps_per_call=len(loader) if on_gpu else 1,
     )
     validate = train.make_eval(
-        model, cross_entropy, valid_loader, metrics=accuracy, transform=normalize
+        model,
+        cross_entropy,
+        valid_loader,
+        metrics=evaluate.classification_metrics,
+        transform=normalize,
     )
     result = fx.fit(
         step,
