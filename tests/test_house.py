@@ -81,3 +81,13 @@ def test_importing_everything_starts_no_backend():
         "from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
     )
     assert run(code) == "False"
+
+
+@pytest.mark.parametrize("part", ["functional", "nn"])
+def test_nothing_looks_at_the_default_backend(part):
+    """It would bake one platform's form into an export; lax.platform_dependent does not."""
+    for path in (ROOT / "fx" / part).glob("*.py"):
+        names = {
+            n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
+        }
+        assert not names & {"default_backend", "devices", "local_devices", "device_count"}, path

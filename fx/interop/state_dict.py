@@ -64,7 +64,9 @@ def load_state_dict(
     Raises:
         ValueError: listing at once every missing and unexpected name (if strict), every wrong
             shape, and every dtype that cannot be converted without loss: another kind
-            (integers for floats), or float64 for float32 unless `dtype` asks for it.
+            (integers for floats), or float64 for float32 unless `dtype` asks for it. Of tied
+            weights one name is enough; where several are there, they must be equal.
+        TypeError: `state_dict` is not a dict of arrays.
 
     Example:
         >>> import fx, numpy as np
@@ -75,31 +77,36 @@ def load_state_dict(
 
     Source: torch.nn.Module.load_state_dict, which converts dtypes without a word.
     """
+    if not isinstance(state_dict, Mapping) or any(
+        isinstance(v, Mapping) for v in state_dict.values()
+    ):
+        raise TypeError(
+            "load_state_dict: expected (model, state_dict) with a flat dict of arrays, got "
+            f"{type(state_dict).__name__}; params as init returns them need no loading"
+        )
     trees: tuple[dict, dict] = {}, {}
     wrong: list[str] = []
-    leaves = [leaf for leaf in describe.leaves(model)]
-    required = {
-        leaf.name: not isinstance(leaf.declaration, Buffer) or leaf.declaration.persistent
-        for leaf in leaves
-    }
-    filler = None
-    if not strict or not all(required.values()):
-        filler = describe.match(model, *model.init(jax.random.key(0)))
-    for leaf in leaves:
-        if leaf.name in state_dict:
-            value = _fitting(leaf, state_dict[leaf.name], dtype, wrong)
-            _check_tied(leaf, value, state_dict, wrong)
-        elif leaf.path != leaf.source and ".".join(leaf.source) in state_dict:
+    shared: dict[tuple[str, ...], list[describe.Leaf]] = {}  # the names of each array
+    for leaf in describe.leaves(model):
+        shared.setdefault(leaf.source, []).append(leaf)
+    initial: dict[tuple[str, ...], Any] = {}
+    for source, leaves in shared.items():
+        declared = leaves[0].declaration
+        is_buffer = isinstance(declared, Buffer)
+        given = [leaf for leaf in leaves if leaf.name in state_dict]
+        if given:
+            value = _fitting(given[0], state_dict[given[0].name], dtype, wrong)
+            _check_tied(given, state_dict, wrong)
+        elif strict and not (is_buffer and not declared.persistent):
+            wrong.append(f"missing: {'.'.join(source)} {list(declared.shape)}")
             continue
-        elif filler is not None and not (strict and required[leaf.name]):
-            value = filler[leaf.path]
         else:
-            wrong.append(f"missing: {leaf.name} {list(leaf.declaration.shape)}")
-            continue
-        if leaf.path == leaf.source:
-            describe.put(trees[isinstance(leaf.declaration, Buffer)], leaf.path, value)
+            initial = initial or describe.match(model, *model.init(jax.random.key(0)))
+            value = initial[source]
+        describe.put(trees[is_buffer], source, value)
     if strict:
-        wrong += [f"unexpected: {name}" for name in state_dict if name not in required]
+        known = {leaf.name for leaves in shared.values() for leaf in leaves}
+        wrong += [f"unexpected: {name}" for name in state_dict if name not in known]
     if wrong:
         raise ValueError(
             f"load_state_dict: the weights do not fit {type(model).__name__}; change the model, or "
@@ -117,11 +124,11 @@ def _absent(model: Module) -> dict:
     return state
 
 
-def _check_tied(leaf: describe.Leaf, value: Any, given: Mapping, wrong: list[str]) -> None:
-    source = ".".join(leaf.source)
-    if leaf.path != leaf.source and value is not None and source in given:
-        if not np.array_equal(np.asarray(value), _array(given[source])):
-            wrong.append(f"{leaf.name} is tied to {source}, but the two arrays differ")
+def _check_tied(leaves: list[describe.Leaf], given: Mapping, wrong: list[str]) -> None:
+    first, *others = leaves
+    for other in others:
+        if not np.array_equal(_array(given[first.name]), _array(given[other.name])):
+            wrong.append(f"{other.name} is tied to {first.name}, but the two arrays differ")
 
 
 def _array(value: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fx.nn import describe
 from fx.nn.module import Module
+from fx.nn.scope import Scope
 
 
 def _check(container: Module, name: str, module: Any) -> None:
@@ -12,6 +13,11 @@ def _check(container: Module, name: str, module: Any) -> None:
         raise TypeError(
             f"{type(container).__name__}: expected a module at {name!r}, got {module!r}"
             + ("; write it with parentheses" if isinstance(module, type) else "")
+        )
+    if hasattr(type(container), name):
+        raise ValueError(
+            f"{type(container).__name__}: a part called {name!r} would hide the method of that "
+            "name; rename it"
         )
     setattr(container, name, module)
 
@@ -33,19 +39,24 @@ class _Listed(Module):
     def __getitem__(self, index: Any) -> Any:
         """A part by position; a slice gives a container of the same kind."""
         if isinstance(index, slice):
-            kind = Sequential if isinstance(self, Sequential) else ModuleList
-            part = object.__new__(kind)
-            named = [(n, v) for n, v in vars(self).items() if describe.is_module(v)][index]
-            vars(part).update(
-                named if kind is Sequential else ((str(i), v) for i, (_, v) in enumerate(named))
-            )
-            if getattr(self, "_scope", None) is not None:  # in forward: a view of the same parts
-                object.__setattr__(part, "_scope", self._scope)
-            return part
+            return self._slice([n for n, v in vars(self).items() if describe.is_module(v)][index])
         parts = self._parts()
         if not -len(parts) <= index < len(parts):
             raise IndexError(f"{type(self).__name__}: index {index} with {len(parts)} parts")
         return parts[index]
+
+    def _slice(self, names: list[str]) -> Any:
+        kind = Sequential if isinstance(self, Sequential) else ModuleList
+        scope = getattr(self, "_scope", None)
+        if scope is None:
+            new = names if kind is Sequential else map(str, range(len(names)))  # as torch has it
+            return describe.rebuild(kind, {n: vars(self)[old] for n, old in zip(new, names)})
+        part = object.__new__(kind)  # in forward: a view of the same parts, under their names
+        vars(part).update({name: vars(self)[name] for name in names})
+        parts = {name: vars(scope.description)[name] for name in names}
+        description = describe.rebuild(kind, parts)
+        object.__setattr__(part, "_scope", Scope(scope.call, scope.path, description))
+        return part
 
     def append(self, module: Any) -> Any:
         """Add a part at the end (before the container is used); returns the container."""

@@ -1,4 +1,4 @@
-"""Descriptions as data: freezing, identity, walking, printing; arrays matched to them by name.
+"""Descriptions as data: freezing, identity, walking; arrays matched to them by name.
 
 A description is a module's `vars`. Nothing here runs a model; `module.py` does.
 """
@@ -73,7 +73,7 @@ def is_module(value: Any) -> bool:
 def check_name(module: Any, name: str, reserved: tuple[str, ...]) -> None:
     """Refuse attribute names that would break the contract or a state_dict."""
     kind = type(module).__name__
-    if name in reserved:
+    if name in reserved or isinstance(getattr(type(module), name, None), property):
         raise ValueError(f"{kind}: an attribute called {name!r} would shadow Module.{name}; rename")
     if not name or "." in name:
         raise ValueError(f"{kind}: expected a name without dots, got {name!r}")
@@ -87,6 +87,8 @@ def frozen(module: Any) -> Any:
     for name, value in attributes.items():
         attributes[name] = _frozen_value(module, name, value)
     seen: dict[int, Path] = {}
+    for alias, source in ties(module):
+        check_tie(module, alias, source)
     aliases = _aliases(module)
     for path, part in modules(module):
         first = seen.setdefault(id(part), path)
@@ -102,6 +104,16 @@ def frozen(module: Any) -> Any:
     object.__setattr__(module, "_hash", hash(contents))
     object.__setattr__(module, "_scope", None)
     return module
+
+
+def ready(module: Any) -> Any:
+    """The frozen description of a module that is to be used."""
+    if not hasattr(module, "_scope") and not type(module)._grows:
+        raise RuntimeError(
+            f"{type(module).__name__}: used in its own __init__, before it is whole; for torch's "
+            "self.apply(init_weights) use nn.init.by_type on the parts"
+        )
+    return frozen(module)
 
 
 def identity(module: Any) -> tuple:
@@ -133,6 +145,12 @@ def _frozen_value(module: Any, name: str, value: Any) -> Any:
         if hasattr(value, "_fields"):
             return type(value)(*items)
         return frozenset(items) if isinstance(value, set | frozenset) else tuple(items)
+    function = getattr(value, "func", value)  # of a functools.partial
+    if is_module(getattr(function, "__self__", None)):
+        raise TypeError(
+            f"{type(module).__name__}.{name}: a method of a module would hide that module's "
+            "weights; hold the module itself, and call the method in forward"
+        )
     if hasattr(value, "__array__") and not isinstance(value, np.generic | type):
         raise TypeError(
             f"{type(module).__name__}.{name}: a description cannot hold a raw array; declare "
@@ -194,6 +212,41 @@ def _canonical(path: Path, aliases: dict[Path, Path]) -> Path:
         if path[:end] in aliases:
             return _canonical(aliases[path[:end]] + path[end:], aliases)
     return path
+
+
+def find(module: Any, path: Path) -> Any:
+    """What a path leads to.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    value = module
+    for step in path:
+        if not is_module(value) or step not in vars(value):
+            name = ".".join(path)
+            raise ValueError(f"{type(module).__name__} has nothing called {name!r} (at {step!r})")
+        value = vars(value)[step]
+    return value
+
+
+def check_tie(module: Any, alias: Path, source: Path) -> None:
+    """Raise unless two paths lead to things that can share weights."""
+    first, second = find(module, alias), find(module, source)
+    if isinstance(first, Parameter) and isinstance(second, Parameter):
+        alike = first.shape == second.shape and first.dtype == second.dtype
+    else:
+        alike = is_module(first) and is_module(second) and first == second
+    names = ".".join(alias), ".".join(source)
+    if not alike:
+        raise ValueError(
+            f"{type(module).__name__}: expected two parameters of one shape or two equal parts to "
+            f"tie, got {names[0]!r} ({first!r}) and {names[1]!r} ({second!r})"
+        )
+    others = {a: s for a, s in ties(module) if a != alias}
+    if _canonical(source, others)[: len(alias)] == alias:
+        raise ValueError(
+            f"{type(module).__name__}: {names[1]!r} is {names[0]!r} itself, or tied to it already"
+        )
 
 
 def put(tree: dict, path: Path, value: Any) -> None:
@@ -293,28 +346,3 @@ def rewrite(tree: Mapping, arrays: dict[Path, Any], path: Path = ()) -> dict:
         else arrays[(*path, name)]
         for name, value in tree.items()
     }
-
-
-def text(module: Any) -> str:
-    """Print a model as PyTorch does."""
-    extra = module.extra_repr()
-    lines = extra.split("\n") if extra else []
-    children = [(n, repr(v)) for n, v in vars(module).items() if is_module(v)]
-    parts = []
-    for first, last, shown, count in _runs(children, type(module)._folds):
-        label = f"({first}): " if count == 1 else f"({first}-{last}): {count} x "
-        parts.append(label + shown.replace("\n", "\n  "))
-    if not parts and len(lines) < 2:
-        return f"{type(module).__name__}({extra})"
-    return f"{type(module).__name__}(\n  " + "\n  ".join(lines + parts) + "\n)"
-
-
-def _runs(children: list[tuple[str, str]], folds: bool) -> list[tuple[str, str, str, int]]:
-    """Equal neighbours as one entry, where the container prints them so (ModuleList)."""
-    runs: list[tuple[str, str, str, int]] = []
-    for name, shown in children:
-        if folds and runs and runs[-1][2] == shown:
-            runs[-1] = (runs[-1][0], name, shown, runs[-1][3] + 1)
-        else:
-            runs.append((name, name, shown, 1))
-    return runs

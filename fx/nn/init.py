@@ -287,16 +287,16 @@ def dirac(groups: int = 1) -> Initialiser:
     return Initialiser(_dirac, groups=groups)
 
 
-def by_type(model: Any, rules: Mapping[type, Mapping[str, Any]]) -> Any:
+def by_type(model: Any, rules: Mapping[type, Any]) -> Any:
     """A copy of a model with other initialisers for the layers of some types.
 
     What torch users do in `_initialize_weights` with a loop over ``self.modules()``.
 
     Args:
         model: any module; it stays as it is.
-        rules: for a layer type (subclasses count), initialisers by parameter name. The first
-            rule that fits a layer is used. Parameters that a layer lacks (``bias=False``) are
-            passed over.
+        rules: for a layer type (subclasses count), initialisers by parameter name, or one
+            initialiser, which is the weight's. The first rule that fits a layer is used.
+            Parameters that a layer lacks (``bias=False``) are passed over.
 
     Returns:
         The same model with changed declarations; ``init`` then uses them.
@@ -311,9 +311,13 @@ def by_type(model: Any, rules: Mapping[type, Mapping[str, Any]]) -> Any:
         >>> model[0].weight
         Parameter((2, 3), normal(std=0.01), float32)
     """
+    from fx.nn.describe import rebuild
     from fx.nn.parameter import Buffer, Parameter
     from fx.nn.rewrite import transform
 
+    rules = {
+        k: rule if isinstance(rule, Mapping) else {"weight": rule} for k, rule in rules.items()
+    }
     unused = {(kind, name) for kind, names in rules.items() for name in names}
 
     def change(part: Any) -> Any:
@@ -331,8 +335,6 @@ def by_type(model: Any, rules: Mapping[type, Mapping[str, Any]]) -> Any:
                     if isinstance(old, Parameter)
                     else Buffer(old.shape, init, old.dtype, old.persistent)
                 )
-        from fx.nn.describe import rebuild
-
         return rebuild(type(part), attributes)
 
     changed = transform(model, change)
@@ -340,3 +342,12 @@ def by_type(model: Any, rules: Mapping[type, Mapping[str, Any]]) -> Any:
         rest = ", ".join(sorted(f"{kind.__name__}.{name}" for kind, name in unused))
         raise ValueError(f"init.by_type: no layer of {type(model).__name__} has {rest}")
     return changed
+
+
+def __getattr__(name: str) -> Any:
+    if name.endswith("_") and name[:-1] in globals():
+        raise AttributeError(
+            f"nn.init.{name} would change an array in place; nn.init.{name[:-1]} makes an "
+            "initialiser for nn.Parameter(shape, init), and nn.init.by_type changes a model's"
+        )
+    raise AttributeError(f"module 'fx.nn.init' has no attribute {name!r}")

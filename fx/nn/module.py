@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fx.nn import describe
+from fx.nn import describe, show
 from fx.nn.parameter import Buffer, Parameter
 from fx.nn.scope import Call, Path, Scope
 
@@ -21,9 +21,9 @@ class Module(metaclass=describe.Freezing):
     `nn.Buffer` declarations, and hashable values (lists become tuples). Descriptions compare and
     hash by what they hold, print as PyTorch's models do, and pickle. In `forward` a declaration
     reads as its array, and assigning a `Buffer` records new state; nothing else can be assigned.
+    Functions compare by identity: one made anew, a lambda say, makes `jax.jit` compile anew.
 
-    Source: torch.nn.Module. Parameters are not inside; there is no `.train()`, `.to()` or hook:
-    `apply(train=...)`, the arrays themselves and ordinary functions take their place.
+    Source: torch.nn.Module; docs/from-pytorch.md says what its other methods became.
     """
 
     __slots__ = ("__dict__", "_scope", "_apply", "_init", "_identity", "_hash", "__weakref__")
@@ -48,7 +48,7 @@ class Module(metaclass=describe.Freezing):
     def init(self) -> "Init":
         """``init(key) -> (params, state)``: two nested dicts of arrays, keyed by attribute."""
         if not hasattr(self, "_init"):
-            object.__setattr__(self, "_init", Init(describe.frozen(self)))
+            object.__setattr__(self, "_init", Init(describe.ready(self)))
         return self._init  # type: ignore[attr-defined]
 
     @property
@@ -64,7 +64,7 @@ class Module(metaclass=describe.Freezing):
             TypeError: `train` is not a bool (a traced one: use ``static_argnames="train"``).
         """
         if not hasattr(self, "_apply"):
-            object.__setattr__(self, "_apply", Apply(describe.frozen(self)))
+            object.__setattr__(self, "_apply", Apply(describe.ready(self)))
         return self._apply  # type: ignore[attr-defined]
 
     @property
@@ -72,7 +72,7 @@ class Module(metaclass=describe.Freezing):
         """Whether `apply` was called with ``train=True``; known in `forward` only."""
         scope = scope_of(self, "training is known")
         if scope.call.train is None:
-            raise RuntimeError(f"{scope.where()}: training is known inside of apply only")
+            raise RuntimeError(f"{scope.where()}: training is known to parts of a model only")
         return scope.call.train
 
     def next_key(self) -> jax.Array:
@@ -90,8 +90,7 @@ class Module(metaclass=describe.Freezing):
         scope = scope_of(self, "a part can be lifted out")
 
         def fn(params: dict, state: dict, /, *inputs: Any, key: Any = None, **kwargs: Any):
-            name = scope.call.name + scope.path
-            call = make_call(scope.description, params, state, scope.call.train, key, name)
+            call = scope.lift(key, describe.match(scope.description, params, state))
             return run(scope.description, call, state, inputs, kwargs)
 
         return fn, current(self)
@@ -102,7 +101,7 @@ class Module(metaclass=describe.Freezing):
         if scope is None:
             return _call_unbound(self, inputs, kwargs)
         try:
-            with jax.named_scope(".".join(scope.path) or type(self).__name__):
+            with jax.named_scope(".".join(scope.call.name + scope.path) or type(self).__name__):
                 outputs = self.forward(*inputs, **kwargs)
         except Exception as error:
             said = str([error, *getattr(error, "__notes__", ())])
@@ -110,7 +109,7 @@ class Module(metaclass=describe.Freezing):
                 error.add_note(f"in part {scope.where()}")
             raise
         if scope.call.on_call is not None:
-            scope.call.on_call(scope.path, self, inputs, outputs)
+            scope.call.on_call(scope.call.name + scope.path, self, inputs, outputs)
         return outputs
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -129,6 +128,9 @@ class Module(metaclass=describe.Freezing):
     def __delattr__(self, name: str) -> None:
         self.__setattr__(name, None)  # raises but in __init__
         object.__delattr__(self, name)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(show.missing(self, name))
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Declare a buffer from an array (or None), as torch's method of that name does."""
@@ -151,7 +153,7 @@ class Module(metaclass=describe.Freezing):
         return ""
 
     def __repr__(self) -> str:
-        return describe.text(self)
+        return show.text(self)
 
     def __eq__(self, other: object) -> bool:
         if self is other or type(self) is not type(other) or hash(self) != hash(other):
@@ -159,7 +161,7 @@ class Module(metaclass=describe.Freezing):
         return describe.identity(self) == describe.identity(other)
 
     def __hash__(self) -> int:
-        return describe.frozen(self)._hash  # type: ignore[attr-defined]
+        return describe.ready(self)._hash  # type: ignore[attr-defined]
 
     def __reduce__(self) -> tuple:
         if getattr(self, "_scope", None) is not None:
@@ -189,20 +191,13 @@ class Apply:
         **kwargs: Any,
     ) -> tuple[Any, dict]:  # fmt: skip
         """Run the model; see `Module.apply`."""
-        call = make_call(self.module, params, state, train, key)
+        if not isinstance(train, bool):
+            raise TypeError(
+                f"{type(self.module).__name__}.apply: expected train to be a Python bool, got "
+                f'{train!r}; under jax.jit name it: jax.jit(model.apply, static_argnames="train")'
+            )
+        call = Call(train, key, (), describe.match(self.module, params, state))
         return run(self.module, call, state, inputs, kwargs)
-
-
-def make_call(
-    module: Module, params: dict, state: dict, train: Any, key: Any, name: Path = ()
-) -> Call:
-    """Check what was given to `apply` and lay every array out by its path."""
-    if not isinstance(train, bool):
-        raise TypeError(
-            f"{type(module).__name__}.apply: expected train to be a Python bool, got {train!r}; "
-            'under jax.jit name it: jax.jit(model.apply, static_argnames="train")'
-        )
-    return Call(train, key, name, describe.match(module, params, state))
 
 
 def run(module: Module, call: Call, state: dict, inputs: tuple, kwargs: dict) -> tuple[Any, dict]:

@@ -5,7 +5,6 @@ from typing import Any
 
 from fx.nn import describe
 from fx.nn.module import Module
-from fx.nn.parameter import Parameter
 
 
 def tie(module: Module, alias: str, source: str) -> None:
@@ -20,7 +19,8 @@ def tie(module: Module, alias: str, source: str) -> None:
         source: dotted name of its equal, a parameter of the same shape or an equal part.
 
     Raises:
-        ValueError: a name leads nowhere, or the two are not alike.
+        ValueError: a name leads nowhere, the two are not alike, or they are tied already.
+        AttributeError: `module` is frozen, its `__init__` being done.
 
     Example:
         >>> import jax
@@ -35,17 +35,12 @@ def tie(module: Module, alias: str, source: str) -> None:
 
     Source: in torch, ``self.head.weight = self.embed.weight``.
     """
-    first, second = _find(module, alias), _find(module, source)
-    if isinstance(first, Parameter) and isinstance(second, Parameter):
-        alike = first.shape == second.shape and first.dtype == second.dtype
-    else:
-        alike = describe.is_module(first) and describe.is_module(second) and first == second
-    if not alike or alias == source:
-        raise ValueError(
-            f"{type(module).__name__}: expected two parameters of one shape or two equal parts to "
-            f"tie, got {alias!r} ({first!r}) and {source!r} ({second!r})"
+    if hasattr(module, "_scope"):
+        raise AttributeError(
+            f"{type(module).__name__} is frozen after __init__: call nn.tie(self, ...) in __init__"
         )
     pair = (tuple(alias.split(".")), tuple(source.split(".")))
+    describe.check_tie(module, *pair)
     object.__setattr__(module, describe.TIES, (*describe.ties(module), pair))
 
 
@@ -69,7 +64,7 @@ def replace(module: Module, name: str, new: Any) -> Module:
         >>> nn.replace(model, "0", nn.Linear(8, 2))[0].out_features
         2
     """
-    _find(module, name)
+    describe.find(module, tuple(name.split(".")))
     head, _, rest = name.partition(".")
     attributes = dict(vars(module))
     attributes[head] = replace(attributes[head], rest, new) if rest else new
@@ -88,12 +83,3 @@ def transform(module: Module, change: Callable[[Module], Module]) -> Module:
         for name, value in vars(module).items()
     }
     return change(describe.rebuild(type(module), attributes))
-
-
-def _find(module: Any, name: str) -> Any:
-    value = module
-    for step in name.split("."):
-        if not describe.is_module(value) or step not in vars(value):
-            raise ValueError(f"{type(module).__name__} has nothing called {name!r} (at {step!r})")
-        value = vars(value)[step]
-    return value

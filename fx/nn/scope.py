@@ -35,6 +35,11 @@ class Scope:
     description: Any
     draws: int = 0
 
+    def lift(self, key: Any, arrays: dict[Path, Any]) -> Call:
+        """The call of this part by itself, in the mode of the one it is in."""
+        name = self.call.name + self.path
+        return Call(self.call.train, key, name, arrays, self.call.on_call)
+
     def check_trace(self, what: str) -> None:
         """Raise where a jax transformation inside `forward` stands between here and `apply`."""
         if get_opaque_trace_state() != self.call.trace:

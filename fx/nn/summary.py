@@ -151,15 +151,21 @@ def _flops(jaxpr: Any, outer: tuple[str, ...]) -> Counter:
     for equation in jaxpr.eqns:
         stack = str(equation.source_info.name_stack)
         where = tuple(stack.rpartition("/")[2].split(".")) if stack else outer
-        inner = [v for v in equation.params.values() if hasattr(v, "eqns") or hasattr(v, "jaxpr")]
+        inner = [v for v in jax.tree.leaves(tuple(equation.params.values())) if _is_program(v)]
         if inner:
             times = equation.params.get("length", 1)  # of a scan
-            for sub in inner:
-                found = _flops(getattr(sub, "jaxpr", sub), where)
-                counts.update({k: n * times for k, n in found.items()})
+            found = [_flops(getattr(sub, "jaxpr", sub), where) for sub in inner]
+            if "branches" in equation.params:  # only one of them runs
+                found = [max(found, key=lambda each: sum(each.values()))]
+            for each in found:
+                counts.update({k: n * times for k, n in each.items()})
             continue
         counts[where] += _cost(equation)
     return counts
+
+
+def _is_program(value: Any) -> bool:
+    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
 
 
 def _cost(equation: Any) -> int:

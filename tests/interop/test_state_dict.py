@@ -109,3 +109,26 @@ def test_weights_do_not_share_memory_with_torch():
     _, state = fx.load_state_dict(model, twin.state_dict())
     twin.train()(torch.ones(3, 2) * 5)
     np.testing.assert_array_equal(state["running_mean"], np.zeros(2))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        self.embed, self.head = nn.Linear(3, 3), nn.Linear(3, 3)
+        nn.tie(self, "head.weight", "embed.weight")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("name", ["embed.weight", "head.weight"])
+def test_one_name_of_a_tied_weight_is_enough(name, strict):
+    given = {name: np.full((3, 3), 7, np.float32)}
+    biases = {"embed.bias": np.zeros(3, np.float32), "head.bias": np.zeros(3, np.float32)}
+    params, _ = fx.load_state_dict(Tied(), {**given, **biases}, strict)
+    np.testing.assert_array_equal(params["embed"]["weight"], given[name])
+    with pytest.raises(ValueError, match=r"missing: embed.weight \[3, 3\]"):
+        fx.load_state_dict(Tied(), biases)
+
+
+def test_swapped_or_nested_arguments():
+    params, _ = Tied().init(KEY)
+    with pytest.raises(TypeError, match="expected \\(model, state_dict\\) with a flat dict"):
+        fx.load_state_dict(Tied(), params)

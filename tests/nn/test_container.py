@@ -99,3 +99,39 @@ def test_a_subclass_of_sequential():
     model = nn.Sequential(Block(3), Block(3))
     assert model.apply(*model.init(KEY), jnp.ones((1, 3)))[0].shape == (1, 3)
     assert Block(3) == Block(3) != nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+
+
+def test_a_slice_can_be_lifted_out_of_forward():
+    class Early(nn.Module):
+        def __init__(self):
+            self.net = nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(3, 5))
+
+        def forward(self, x):
+            fn, (params, state) = self.net[1:].functional()
+            return fn(params, state, x)[0], params
+
+    model = Early()
+    (out, lifted), _ = model.apply(*model.init(KEY), jnp.ones((1, 3)))
+    assert out.shape == (1, 5) and list(lifted) == ["2"]
+
+
+def test_a_slice_of_a_list_in_forward_keeps_its_state():
+    class Some(nn.Module):
+        def __init__(self):
+            self.layers = nn.ModuleList([nn.BatchNorm1d(3) for _ in range(3)])
+
+        def forward(self, x):
+            for layer in self.layers[1:]:
+                x = layer(x)
+            return x
+
+    params, state = Some().init(KEY)
+    _, new = Some().apply(params, state, jax.random.normal(KEY, (4, 3)), train=True)
+    counts = [int(new["layers"][str(i)]["num_batches_tracked"]) for i in range(3)]
+    assert counts == [0, 1, 1]
+
+
+def test_names_that_hide_methods_are_refused():
+    for name in ("keys", "values", "items", "update"):
+        with pytest.raises(ValueError, match=f"ModuleDict: a part called '{name}' would hide"):
+            nn.ModuleDict({name: nn.ReLU()})

@@ -1,6 +1,7 @@
 """Descriptions: what they refuse, how they compare, ties, containers that grow."""
 
 import copy
+import functools
 import inspect
 import pickle
 
@@ -233,3 +234,89 @@ def test_named_modules_are_torchs():
 
 def test_constructors_show_their_signature():
     assert str(inspect.signature(Dense)) == "(d_in, d_out)"
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        self.a, self.b = Dense(3, 3), Dense(3, 3)
+
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+def test_a_frozen_description_cannot_be_tied():
+    with pytest.raises(AttributeError, match=r"Pair is frozen after __init__: call nn.tie\(self"):
+        nn.tie(Pair(), "b.weight", "a.weight")
+
+
+def test_ties_are_checked():
+    class Bad(Pair):
+        def __init__(self, *ties):
+            super().__init__()
+            for alias, source in ties:
+                nn.tie(self, alias, source)
+
+    with pytest.raises(ValueError, match="'b' is 'a' itself, or tied to it already"):
+        Bad(("b", "a"), ("a", "b"))
+    with pytest.raises(ValueError, match="'a' is 'a' itself"):
+        Bad(("a", "a"))
+    with pytest.raises(ValueError, match="expected two parameters of one shape or two equal parts"):
+        Bad(("a.weight", "b.bias"))
+    with pytest.raises(ValueError, match="expected two parameters of one shape or two equal parts"):
+        nn.replace(Bad(("b", "a")), "b", Dense(3, 7))
+
+
+def test_a_method_of_a_module_is_refused():
+    class Bad(nn.Module):
+        def __init__(self, wrap):
+            self.inner = wrap(Dense(3, 3).forward)
+
+    for wrap in (lambda f: f, functools.partial):
+        with pytest.raises(TypeError, match="Bad.inner: a method of a module would hide"):
+            Bad(wrap)
+
+
+def test_what_torch_has_is_pointed_to():
+    with pytest.raises(AttributeError, match="no attribute 'parameters'; in fx: jax.tree.leaves"):
+        Pair().parameters()
+    with pytest.raises(AttributeError, match="'Pair' object has no attribute 'c'$"):
+        Pair().c  # noqa: B018
+    with pytest.raises(AttributeError, match="nn.init.kaiming_normal makes an initialiser"):
+        nn.init.kaiming_normal_  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        nn.init.nothing  # noqa: B018
+
+    class Idiom(Pair):
+        def __init__(self):
+            super().__init__()
+            self.apply(lambda part: None)
+
+    with pytest.raises(RuntimeError, match="Idiom: used in its own __init__.*nn.init.by_type"):
+        Idiom()
+    with pytest.raises(ValueError, match="an attribute called 'training' would shadow"):
+        _named("training")
+
+
+def _named(name):
+    class Bad(nn.Module):
+        def __init__(self):
+            setattr(self, name, 1)
+
+    return Bad()
+
+
+def test_torchs_ways_to_declare():
+    class Declared(nn.Module):
+        def __init__(self):
+            self.register_parameter("weight", nn.Parameter((3,), nn.init.ones))
+            self.register_parameter("bias", None)
+            self.register_buffer("scale", np.ones(3, np.float32), persistent=False)
+            self.add_module("0", Dense(3, 3))
+
+        def forward(self, x):
+            return getattr(self, "0")(x * self.weight * self.scale)
+
+    params, state = Declared().init(KEY)
+    assert set(params) == {"weight", "0"} and set(state) == {"scale"}
+    assert list(fx.state_dict(Declared(), params, state)) == ["weight", "0.weight", "0.bias"]
+    assert Declared().apply(params, state, X)[0].shape == (5, 3) and Declared().bias is None

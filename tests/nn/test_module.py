@@ -173,7 +173,7 @@ def test_errors_say_which_part_they_come_from():
 def test_a_module_with_parameters_is_not_called_by_itself():
     with pytest.raises(TypeError, match="Dense has parameters and cannot be called by itself"):
         Dense(3, 2)(X)
-    with pytest.raises(RuntimeError, match="Noise: training is known inside of apply only"):
+    with pytest.raises(RuntimeError, match="Noise: training is known to parts of a model only"):
         Noise()(X)
     with pytest.raises(TypeError, match="Module has no forward"):
         nn.Module()()
@@ -359,3 +359,26 @@ def test_replace_and_transform_make_changed_copies():
     with pytest.raises(ValueError, match="nothing called '2'"):
         nn.replace(model, "2", Dense(1, 1))
     assert nn.transform(model, lambda part: part) == model
+
+
+def test_linearize_and_second_derivatives_go_through_a_whole_model():
+    model = fx.models.ConvNet()
+    params, state = model.init(KEY)
+    x = jax.random.normal(KEY, (2, 3, 8, 8))
+
+    def run(x):
+        return model.apply(params, state, x, train=True, key=KEY)[0]
+
+    out, tangent = jax.linearize(run, x)
+    expected = jax.jvp(run, (x,), (x,))
+    chex.assert_trees_all_close((out, tangent(x)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_threefry_gives_the_same_models_under_vmap_and_rbg_keys_are_taken():
+    keys = jax.random.split(KEY, 3)
+    many, _ = jax.vmap(Dense(3, 2).init)(keys)
+    for i, key in enumerate(keys):
+        one, _ = Dense(3, 2).init(key)
+        chex.assert_trees_all_equal(jax.tree.map(lambda a, i=i: a[i], many), one)
+    params, _ = Dense(3, 2).init(jax.random.key(0, impl="rbg"))
+    assert params["weight"].shape == (2, 3)

@@ -49,3 +49,18 @@ def test_loops_and_training_mode_are_counted():
 def test_inputs_are_checked():
     with pytest.raises(TypeError, match="expected arrays, jax.ShapeDtypeStruct or shapes, got 3"):
         fx.summary(nn.ReLU(), 3)
+
+
+def test_branches_and_lifted_parts_are_counted():
+    class Lifted(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x):
+            fn, (params, state) = self.fc.functional()
+            run = jax.checkpoint(lambda x: fn(params, state, x)[0])
+            return jax.lax.cond(x.sum() > 0, run, lambda x: x, x)
+
+    found = fx.summary(Lifted(), (2, 8))
+    rows = {row.name: row for row in found.rows}
+    assert rows["fc"].flops == 2 * 2 * 8 * 8 + 2 * 8 and rows["fc"].output == [2, 8]
