@@ -38,4 +38,4 @@ def test_both_ways_end_with_the_same_weights(tmp_path, monkeypatch):
     assert_same_bits((best.params, best.state), hand["best_weights"])
     assert result.best["value"] == hand["best"]
     assert hand["loop_state"] == {"epoch": len(rows) - 1, "best": hand["best"]}
-    assert len([line for line in by_hand.splitlines() if line]) <= 55
+    assert len([line for line in by_hand.splitlines() if line]) <= 42
