@@ -142,6 +142,10 @@ def main(argv: list[str] | None = None) -> int:
     if result.stopped == "interrupted":
         return 130  # what a shell expects after Ctrl-C
 
+    if result.best is None:
+        print("validation never gave a finite accuracy: training diverged; try a lower --lr")
+        return 1
+
     best, _ = fx.checkpoint.restore(out, like=result.ts, which="best")
     found = report(model, best, test, test_loader, normalize, result.history, out)
     bundle = fx.export(

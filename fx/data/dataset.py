@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 _CHUNK_BYTES = 2**19  # statistics() widens to float64; such a chunk stays in the cache
+_PRINT_ROWS, _PRINT_BYTES = 64, 2**24  # of each array; a few milliseconds
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -41,14 +44,14 @@ class Dataset:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
-        leaves = jax.tree.leaves_with_path({"inputs": self.inputs, "targets": self.targets})
-        for path, leaf in leaves:
+        leaves = self.leaves()
+        for name, leaf in leaves.items():
             if not isinstance(leaf, np.ndarray) or leaf.ndim == 0:
                 raise TypeError(
-                    f"Dataset: expected {_name(path)} to be a NumPy array [N, ...], got "
+                    f"Dataset: expected {name} to be a NumPy array [N, ...], got "
                     f"{type(leaf).__name__}; convert it with np.asarray"
                 )
-        lengths = {_name(path): len(leaf) for path, leaf in leaves}
+        lengths = {name: len(leaf) for name, leaf in leaves.items()}
         if not lengths or 0 in lengths.values():
             raise ValueError(
                 f"Dataset: expected at least one example, got {lengths or 'no arrays'}; "
@@ -67,6 +70,26 @@ class Dataset:
         inputs, targets = (_brief(tree) for tree in (self.inputs, self.targets))
         return f"Dataset(inputs={inputs}, targets={targets}, classes={len(self.classes)})"
 
+    def leaves(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name: "inputs", "targets", or with their place, "inputs['a']"."""
+        paths = jax.tree.leaves_with_path({"inputs": self.inputs, "targets": self.targets})
+        return {_name(path): leaf for path, leaf in paths}
+
+    def fingerprint(self) -> str:
+        """Return 8 hexadecimal digits that another data set most probably has not.
+
+        It is the CRC-32 of the names, dtypes and shapes of the arrays and of at most 64 of their
+        rows, evenly spaced, so that it is cheap for large and memory-mapped arrays too. It is to
+        notice a mix-up, not a change of a few examples.
+        """
+        crc = 0
+        for name, leaf in self.leaves().items():
+            most = max(1, _PRINT_BYTES // max(1, leaf[0].nbytes))
+            count = min(len(leaf), _PRINT_ROWS, most)
+            crc = zlib.crc32(f"{name} {leaf.dtype.str} {leaf.shape}".encode(), crc)
+            crc = zlib.crc32(leaf[np.arange(count) * len(leaf) // count].tobytes(), crc)
+        return f"{crc:08x}"
+
     def take(self, indices: np.ndarray) -> tuple[Any, Any]:
         """Return the `(inputs, targets)` of the rows `indices`.
 
@@ -78,13 +101,18 @@ class Dataset:
         """
         return jax.tree.map(lambda leaf: leaf[indices], (self.inputs, self.targets))
 
-    def subset(self, indices: np.ndarray) -> Dataset:
+    def subset(self, indices: ArrayLike) -> Dataset:
         """Return a data set of the rows `indices` (int `[M]`), copied, in that order.
 
         Raises:
             ValueError: `indices` is empty.
         """
-        inputs, targets = self.take(np.asarray(indices))
+        indices = np.asarray(indices)
+        if not indices.size:
+            raise ValueError(
+                "Dataset.subset: expected at least one index, got none; a data set has examples"
+            )
+        inputs, targets = self.take(indices)
         return Dataset(inputs, targets, self.classes)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

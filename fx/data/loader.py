@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +29,9 @@ class Loader:
     Rows are read on a background thread as one NumPy gather a call and handed to the device, so
     that training overlaps with reading. With `on_device=True` the whole data set is placed on the
     device at the first use instead, and a batch is a compiled gather there; the batches are the
-    same. Either way the leaves keep their dtype (uint8 images stay uint8 until the transforms).
+    same. Either way the leaves keep their dtype (uint8 images stay uint8 until the transforms),
+    but for the 64-bit ones: without x64 JAX has no such arrays, so integers arrive as 32-bit ones,
+    after a check that they fit, and float64 is rounded to float32.
 
     Args:
         dataset: what to read.
@@ -41,7 +44,7 @@ class Loader:
         prefetch: calls that are read ahead of the one in use; memory grows with it.
 
     Raises:
-        TypeError: `dataset` is not a `Dataset`.
+        TypeError: `dataset` is not a `Dataset`, or a number is not an integer.
         ValueError: `batch_size` is below 1, `prefetch` below 0, or no batch would be left.
 
     Example:
@@ -70,6 +73,8 @@ class Loader:
                 f"Loader: expected a Dataset, got {type(self.dataset).__name__}; "
                 "wrap arrays in fx.data.Dataset(inputs, targets)"
             )
+        for name in ("batch_size", "seed", "prefetch"):
+            object.__setattr__(self, name, as_integer("Loader", name, getattr(self, name)))
         if self.batch_size < 1:
             raise ValueError(f"Loader: expected batch_size of 1 or more, got {self.batch_size}")
         if self.prefetch < 0:
@@ -100,10 +105,15 @@ class Loader:
             on its own as `[1, b, ...]`.
 
         Raises:
+            TypeError: an argument is not an integer.
             ValueError: `epoch` is negative, `start` is not in 0 to `len(self)`, or
-                `steps_per_call` is below 1.
+                `steps_per_call` is below 1; 64-bit integers do not fit into 32 bits, and x64 is
+                not enabled.
             RuntimeError: reading failed on the background thread; its cause is the reason.
         """
+        epoch = as_integer("Loader.epoch", "epoch", epoch)
+        start = as_integer("Loader.epoch", "start", start)
+        steps_per_call = as_integer("Loader.epoch", "steps_per_call", steps_per_call)
         if epoch < 0:
             raise ValueError(f"Loader.epoch: expected epoch of 0 or more, got {epoch}")
         if not 0 <= start <= len(self):
@@ -126,6 +136,9 @@ class Loader:
         Returns:
             An iterator of `((inputs, targets), mask)`, each leaf `[batch_size, ...]`, mask bool
             `[batch_size]`, False on padding.
+
+        Raises:
+            ValueError: 64-bit integers do not fit into 32 bits, and x64 is not enabled.
 
         Example:
             >>> data = Dataset(np.arange(3.0, dtype=np.float32), np.arange(3))
@@ -154,6 +167,12 @@ class Loader:
             yield rest if steps_per_call == 1 else rest[None]  # [1, b]
 
     def _batches(self, plan: Iterable[np.ndarray]) -> Iterator[Batch]:
+        config: Any = jax.config
+        if not config.jax_enable_x64 and self._too_wide:
+            raise ValueError(
+                f"Loader: {self._too_wide}, and without x64 JAX would wrap them around; renumber "
+                'them, or jax.config.update("jax_enable_x64", True) before any array is made'
+            )
         if self.on_device:
             return (_gather(self._placed, rows.astype(np.int32)) for rows in plan)
         return self._read_ahead(plan)
@@ -182,8 +201,30 @@ class Loader:
                     future.cancel()
 
     @functools.cached_property
+    def _too_wide(self) -> str:
+        """The first array of 64-bit integers that 32 bits cannot hold, in words; else nothing."""
+        for name, leaf in self.dataset.leaves().items():
+            if leaf.dtype.kind in "iu" and leaf.dtype.itemsize == 8 and leaf.size:
+                least, most = int(leaf.min()), int(leaf.max())
+                narrow = np.iinfo(f"{leaf.dtype.kind}4")
+                if least < narrow.min or most > narrow.max:
+                    return (
+                        f"expected {name} ({leaf.dtype}) to fit into {narrow.dtype}, got values "
+                        f"from {least} to {most}"
+                    )
+        return ""
+
+    @functools.cached_property
     def _placed(self) -> Batch:
         return jax.device_put((self.dataset.inputs, self.dataset.targets))
+
+
+def as_integer(where: str, name: str, value: Any) -> int:
+    """Return an integer of any kind as an int, or raise a TypeError that names the argument."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{where}: expected {name} to be an integer, got {value!r}") from error
 
 
 def _result(future: Future[Batch]) -> Batch:

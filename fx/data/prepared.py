@@ -14,7 +14,7 @@ import numpy as np
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 TIMEOUT_S = 5.0
-_PIP = "pip install 'fx[tfds]'"
+_PIP = "pip install '.[tfds]' in fx's folder"
 _CHUNK = 1000
 
 

@@ -148,7 +148,7 @@ def digits(split: str = "train", seed: int = 0, size: int = 32) -> Dataset:
     except ImportError as error:
         raise ImportError(
             "digits: the images come with scikit-learn, which is not installed; "
-            "pip install 'fx[digits]'"
+            "pip install '.[digits]' in fx's folder"
         ) from error
     source: dict = load_digits()  # type: ignore[assignment]
     labels = source["target"].astype(np.int32)

@@ -51,7 +51,8 @@ def _open(path: str | os.PathLike[str]) -> Any:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ImportError(
-            "reading image files needs Pillow: pip install 'fx[images]'; or give arrays"
+            "reading image files needs Pillow: pip install '.[images]' in fx's folder; "
+            "or give arrays"
         ) from error
     if not os.path.exists(path):
         raise FileNotFoundError(f"no image file at {path}")

@@ -25,7 +25,7 @@ def figure(width_in: float, height_in: float) -> Any:
     except ImportError as error:
         raise ImportError(
             "fx.evaluate.plots: expected matplotlib, which is not installed; "
-            "pip install 'fx[plots]'"
+            "pip install '.[plots]' in fx's folder"
         ) from error
     return Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained")
 

@@ -1,7 +1,20 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and JSON is strict."""
 
+import math
 import os
 from pathlib import Path
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Returns ``value`` as strict JSON has it: tuples as lists, nan and infinity as None."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from fx.evaluate import metrics, scores
-from fx.evaluate.files import write_atomic
+from fx.evaluate.files import plain, write_atomic
 
 _COLUMNS = ("precision", "recall", "f1", "accuracy", "roc_auc")
 _WIDEST_MATRIX = 20  # classes; a wider matrix does not fit on a line of text
@@ -81,7 +81,7 @@ class Report:
 
     def to_dict(self) -> dict:
         """Returns the fields as dicts, lists and numbers; what is not finite becomes None."""
-        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
+        return plain(dataclasses.asdict(self))
 
     def to_json(self) -> str:
         """Returns strict JSON: nan and infinity, which it lacks, are null."""
@@ -219,16 +219,6 @@ def _averaged(
         float(scores.roc_auc(probabilities, labels, average)),
         int(support),
     )
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _number(value: float) -> str:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fx.evaluate.files import plain
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:
@@ -42,7 +44,7 @@ class Event:
 
 
 class JsonLog:
-    """Append a line of JSON for each event to a file.
+    """Append a line of strict JSON for each event to a file; nan and infinity are null.
 
     Args:
         path: The file.
@@ -60,7 +62,7 @@ class JsonLog:
         """Write one line."""
         line = {"kind": event.kind, "epoch": event.epoch, "step": event.step, **event.values}
         line |= {"seconds": event.seconds, "images_per_s": event.images_per_s}
-        self.stream.write(json.dumps(line) + "\n")
+        self.stream.write(json.dumps(plain(line), allow_nan=False) + "\n")
         self.stream.flush()
 
     def close(self) -> None:
@@ -84,7 +86,7 @@ class TensorBoard:
             writer = importlib.import_module("tensorboardX").SummaryWriter
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                "TensorBoard needs tensorboardX: pip install 'fx[tensorboard]'"
+                "TensorBoard needs tensorboardX: pip install '.[tensorboard]' in fx's folder"
             ) from error
         self.writer = writer(str(folder), purge_step=None if after is None else after + 1)
 

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import jax
 
 from fx import checkpoint
+from fx.data.loader import as_integer
 from fx.train.callbacks import Event, JsonLog, TensorBoard, make_progress
 from fx.train.interrupt import catch_signals
-from fx.train.record import Record, describe_data
+from fx.train.record import Record, describe_data, mode_of, name_changes
 from fx.train.run import Run
+from fx.train.state import is_donated
 
 
 class Batches(Protocol):
@@ -73,9 +75,10 @@ def fit(
 
     It does nothing that a `for` loop around `step` could not do; docs/by-hand.md has that loop.
     With `out`, the run's folder gets `checkpoints/` (the last two and the best, one at the end of
-    each epoch), `history.json` and `log.jsonl`. Ctrl-C or SIGTERM finishes the call that is under
-    way, writes a checkpoint and returns; the same call with `resume=True` goes on from there bit
-    for bit as if nothing had happened. A second Ctrl-C aborts at once.
+    each epoch), and to read, `history.json` and `log.jsonl` (strict JSON: nan and infinity are
+    null). Ctrl-C or SIGTERM finishes the call that is under way, writes a checkpoint and returns;
+    the same call with `resume=True` goes on from there bit for bit as if nothing had happened. A
+    second Ctrl-C aborts at once.
 
     Metrics are fetched every `log_every` steps, so that the device never waits for the host.
 
@@ -89,14 +92,18 @@ def fit(
         epochs: How many to train, those before a resume included.
         patience: Stop after so many epochs without a better validation.
         monitor: Which of validate's values is watched; "accuracy" where it gives one, else "loss".
-        mode: "max" or "min": whether higher or lower is better. Left out, "min" for names that end
-            in "loss" and "max" for others.
+        mode: "max" or "min": whether higher or lower is better. Left out, the name must tell: "min"
+            where it ends in "loss", "perplexity" or "error", "max" where it ends in "accuracy",
+            "auc", "f1", "precision", "recall" or "score".
         out: The run's folder; None writes nothing.
-        resume: Go on from the newest sound checkpoint in `out`. Where there is none the run starts
-            from `ts` and says so, so the same command can always be repeated.
+        resume: Go on from the newest sound checkpoint in `out`, with a loader of the same batches:
+            seed, batch_size, shuffle, drop_last, the number of examples and a fingerprint of the
+            data set are compared, as far as the loader has them. Without a checkpoint the run
+            starts from `ts` and says so, so the same command can always be repeated.
         log_every: Steps between two log events.
         progress: A bar in a terminal with rich, plain lines elsewhere; False prints notices only.
-        tensorboard: Write event files to `out/tensorboard`; needs `pip install 'fx[tensorboard]'`.
+        tensorboard: Write event files to `out/tensorboard`; needs the extra
+            `tensorboard`.
         checkpoint_every: Steps between two checkpoints within an epoch; None writes none there.
         callbacks: Called with each `Event`.
 
@@ -105,9 +112,12 @@ def fit(
 
     Raises:
         FileExistsError: `out` holds a run and resume is False; nothing is overwritten.
+        TypeError: A loader without `epoch` or length; a validate that cannot be called; a number
+            that is not an integer.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
-            validate does not give; a checkpoint of another model, optimizer or order of batches;
-            a loader that yields more or fewer batches than its length.
+            validate does not give, or one without mode whose name does not tell it; a ts that was
+            donated to an earlier step; a checkpoint of another model, optimizer, data set or order
+            of batches; a loader that yields more or fewer batches than its length.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -129,11 +139,18 @@ def fit(
         >>> result.stopped, [row["train_loss"] for row in result.history]
         ('finished', [0.625, 0.0390625, 0.00244140625])
     """
+    _check_kinds(loader, validate)
     _check_arguments(
         epochs, patience, log_every, checkpoint_every, monitor, mode, validate, out, resume
     )
     folder = None if out is None else Path(out)
     ts, record = _open(ts, loader, folder, resume)
+    if any(map(is_donated, jax.tree.leaves(ts))):
+        raise ValueError(
+            "fit: expected a ts whose arrays are there, but this one went into an earlier step or "
+            "fit, which reused its memory; use the state that it returned (result.ts), or make "
+            "the step with donate=False"
+        )
     first = int(jax.device_get(ts.step))
     with contextlib.ExitStack() as stack:
         done = record.epoch * len(loader) + record.steps
@@ -168,17 +185,32 @@ def fit(
     return Result(ts, record.history, record.timing, record.best, stopped)
 
 
+def _check_kinds(loader: Any, validate: Any) -> None:
+    if not callable(getattr(loader, "epoch", None)) or not hasattr(loader, "__len__"):
+        raise TypeError(
+            f"fit: expected a loader with epoch() and len(), got {type(loader).__name__}; wrap a "
+            "data set in fx.data.Loader(dataset, batch_size)"
+        )
+    if validate is not None and not callable(validate):
+        raise TypeError(
+            f"fit: expected validate to be a function of ts, got {type(validate).__name__}; make "
+            "one with fx.train.make_eval(model, loss_fn, loader)"
+        )
+
+
 def _check_arguments(
     epochs, patience, log_every, checkpoint_every, monitor, mode, validate, out, resume
 ) -> None:
     counts = {"epochs": epochs, "patience": patience, "log_every": log_every}
     for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
-        if value is not None and value < 1:
+        if value is not None and as_integer("fit", name, value) < 1:
             raise ValueError(f"fit: expected {name} of 1 or more, got {value}")
     if mode not in (None, "max", "min"):
         raise ValueError(f'fit: expected mode="max" or "min", got {mode!r}')
     if validate is None and (patience is not None or monitor is not None):
         raise ValueError("fit: patience and monitor need validate=; make one with make_eval")
+    if monitor is not None and mode is None:
+        mode_of(monitor)  # raises where the name does not tell; better now than after an epoch
     if resume and out is None:
         raise ValueError("fit: resume=True needs out=, the folder of the run to go on with")
 
@@ -203,10 +235,10 @@ def _open(ts: Any, loader: Any, folder: Path | None, resume: bool) -> tuple[Any,
         return ts, Record(data)
     ts, saved = checkpoint.restore(folder, like=ts)
     record = Record(**saved)
-    if record.data != data:
+    if changes := name_changes(record.data, data):
         raise ValueError(
-            f"fit: the run in {folder} had {record.data}, the loader has {data}; "
-            "with another order of batches it cannot go on; use the same, or another out"
+            f"fit: the run in {folder} had other batches than this loader, so it cannot go on: "
+            f"{changes}; use the same, or another out"
         )
     step = int(jax.device_get(ts.step))
     print(f"resume: {folder}, step {step}, {record.epoch} epochs finished", flush=True)

@@ -37,7 +37,9 @@ def make_eval(
     Loss and metrics are computed for each example by itself, `loss_fn(outputs[i:i+1],
     targets[i:i+1])`, and averaged over examples, in float64. So what is computed from a batch as a
     whole is not the batch's: a cross entropy with class weights averages with equal weight over
-    examples, and a metric such as ROC-AUC belongs in `fx.evaluate`.
+    examples, and a metric such as ROC-AUC belongs in `fx.evaluate`. An example all of whose targets
+    are cross entropy's `ignore_index` has no mean, 0 / 0; that is an error. A model that has
+    diverged is none: its outputs are not finite, and the loss that comes back is nan.
 
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
@@ -53,7 +55,8 @@ def make_eval(
 
     Raises:
         ValueError: An unknown precision; at the first call, outputs without the batch's axis, a
-            loss that is not a scalar; at each call, a loader that yields nothing.
+            loss that is not a scalar; at each call, a loader that yields nothing, examples whose
+            loss is nan while the outputs of all are finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -72,7 +75,7 @@ def make_eval(
     forward = _forward(model, transform, precision)
 
     @jax.jit
-    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> Metrics:
+    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> tuple[Metrics, jax.Array]:
         inputs, targets = split_batch(batch)
         with matmul_precision(precision):
             outputs = forward(params, state, inputs)
@@ -86,18 +89,27 @@ def make_eval(
         _check_rows(outputs, mask.shape[0])
         values = jax.vmap(of_one)(outputs, targets)
         # where, not a product: padding may give nan.
-        return {name: jnp.sum(jnp.where(mask, _float(v), 0)) for name, v in values.items()}
+        totals = {name: jnp.sum(jnp.where(mask, _float(v), 0)) for name, v in values.items()}
+        empty, finite = mask & jnp.isnan(values["loss"]), _finite_rows(outputs, mask)
+        return totals, jnp.stack([jnp.sum(mask), jnp.sum(finite), jnp.sum(empty)])
 
     def validate(ts: TrainState) -> dict[str, float]:
-        found, count = [], 0
+        found = []
         for batch, mask in loader.padded():
             found.append(sums(ts.params, ts.state, batch, mask))
             if len(found) > RUN_AHEAD:  # batches that wait for their turn take memory
                 jax.block_until_ready(found[-RUN_AHEAD])
-            count += int(np.sum(np.asarray(mask)))
+        fetched = jax.device_get(found)
+        rows = [totals for totals, _ in fetched]
+        count, finite, empty = sum((counts for _, counts in fetched), np.zeros(3, int)).tolist()
         if not count:
             raise ValueError("make_eval: the loader yielded no example to evaluate")
-        rows = jax.device_get(found)
+        if empty and finite == count:
+            raise ValueError(
+                f"make_eval: the loss of {empty} of {count} examples is nan, although all outputs "
+                "are finite; loss_fn gets one example at a time, and a mean over targets that are "
+                "all ignored is 0 / 0; leave such examples out, or return 0 for them in loss_fn"
+            )
         return {name: sum(float(row[name]) for row in rows) / count for name in rows[0]}
 
     return validate
@@ -173,6 +185,12 @@ def _forward(model: Any, transform: Callable[[Any, Any], Any] | None, precision:
 
 def _float(value: Any) -> jax.Array:
     return jnp.asarray(value, jnp.result_type(float))
+
+
+def _finite_rows(outputs: Any, mask: jax.Array) -> jax.Array:
+    for leaf in jax.tree.leaves(outputs):
+        mask = mask & jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, jnp.ndim(leaf))))
+    return mask  # [B]
 
 
 def _check_rows(outputs: Any, rows: int) -> None:

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
+_LOWER = ("loss", "perplexity", "error")
+_HIGHER = ("accuracy", "auc", "f1", "precision", "recall", "score")
+
 
 @dataclasses.dataclass
 class Record:
     """The loop's own state; together with the training state it is what a run resumes from.
 
     Attributes:
-        data: What must be the same for the order of batches to go on: steps per epoch, and the
-            loader's seed and batch size where it tells them.
+        data: What must be the same for the batches to go on; see `describe_data`.
         epoch: Epochs finished.
         steps: Steps taken in the epoch that is under way.
         examples: Examples seen in it.
@@ -91,8 +93,7 @@ class Record:
         if name not in row:
             known = sorted(key.removeprefix("val_") for key in row if key.startswith("val_"))
             raise ValueError(f"fit: monitor={monitor!r} expected one of validate's names, {known}")
-        if mode is None:
-            mode = "min" if monitor.endswith("loss") else "max"
+        mode = mode or mode_of(monitor)
         value, before = row[name], None if self.best is None else self.best["value"]
         better = before is None or (value > before if mode == "max" else value < before)
         if better and not math.isnan(value):
@@ -107,11 +108,40 @@ def _loss_first(values: dict[str, Any]) -> list[tuple[str, Any]]:
     return sorted(values.items(), key=lambda item: (item[0] != "loss", item[0]))
 
 
+def mode_of(monitor: str) -> str:
+    """Say whether lower ("min") or higher ("max") is better, where the name tells.
+
+    Raises:
+        ValueError: It does not.
+    """
+    for mode, endings in (("min", _LOWER), ("max", _HIGHER)):
+        if monitor.lower().endswith(endings):
+            return mode
+    raise ValueError(
+        f"fit: monitor={monitor!r} does not tell whether higher or lower is better; pass "
+        'mode="max" or mode="min"'
+    )
+
+
 def describe_data(loader: Any) -> dict[str, Any]:
-    """Read off a loader what determines the order of batches."""
-    known = {"steps_per_epoch": len(loader)}
-    for name in ("seed", "batch_size"):
+    """Read off a loader what determines its batches, as far as it tells."""
+    known: dict[str, Any] = {"steps_per_epoch": len(loader)}
+    for name in ("seed", "batch_size", "shuffle", "drop_last"):
         value = getattr(loader, name, None)
-        if type(value) is int:
+        if isinstance(value, int):
             known[name] = value
+    dataset: Any = getattr(loader, "dataset", None)
+    if hasattr(dataset, "__len__"):
+        known["examples"] = len(dataset)
+    if hasattr(dataset, "fingerprint"):
+        known["fingerprint"] = dataset.fingerprint()
     return known
+
+
+def name_changes(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Say what differs between two descriptions of data; nothing where they are equal."""
+    return ", ".join(
+        f"{name} was {before.get(name)} and is {after.get(name)}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    )

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from fx import checkpoint
+from fx.evaluate.files import plain
 from fx.train.callbacks import Clock, Event, write_whole
 from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
@@ -97,7 +98,8 @@ class Run:
         checkpoint.save(self.folder, ts, record, best=best)
         if jax.process_index() == 0:
             known = {name: record[name] for name in ("history", "timing", "best")}
-            write_whole(self.folder / "history.json", json.dumps(known, indent=1))
+            text = json.dumps(plain(known), indent=1, allow_nan=False)
+            write_whole(self.folder / "history.json", text)
 
     def _batches(self) -> Iterator[Any]:
         done, per_call = self.record.steps, getattr(self.step, "steps_per_call", 1)

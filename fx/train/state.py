@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.core import Tracer
 
 
 @struct.dataclass
@@ -39,6 +40,9 @@ def create(model: Any, optimizer: optax.GradientTransformation, key: jax.Array) 
         The state before the first step. To start from given weights, use
         `ts.replace(params=params, state=state)` with weights of the same shapes.
 
+    Raises:
+        TypeError: `key` is not a PRNG key.
+
     Example:
         >>> import jax
         >>> import fx
@@ -49,10 +53,20 @@ def create(model: Any, optimizer: optax.GradientTransformation, key: jax.Array) 
         >>> int(ts.step), ts.params["weight"].shape
         (0, (3,))
     """
+    kind = getattr(key, "dtype", None)
+    if kind is None or not (jnp.issubdtype(kind, jax.dtypes.prng_key) or kind == jnp.uint32):
+        raise TypeError(f"train.create: expected a PRNG key, got {key!r}; pass jax.random.key(0)")
     init_key, run_key = jax.random.split(key)
     params, state = model.init(init_key)
     ts = TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params), run_key)
     return _unshared(ts)
+
+
+def is_donated(leaf: Any) -> bool:
+    """Whether an array's memory went into a later step."""
+    if not isinstance(leaf, jax.Array) or isinstance(leaf, Tracer):
+        return False
+    return leaf.is_deleted()
 
 
 def _unshared(tree: Any) -> Any:

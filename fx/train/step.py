@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.data.loader import as_integer
 from fx.optim import current_lr
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
-from fx.train.state import TrainState
+from fx.train.state import TrainState, is_donated
 
 Metrics = dict[str, jax.Array]
 
@@ -32,7 +33,17 @@ class Step:
     steps_per_call: int = 1
 
     def __call__(self, ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        """Run `steps_per_call` steps."""
+        """Run `steps_per_call` steps.
+
+        Raises:
+            ValueError: `ts` went into an earlier call, which reused its memory.
+        """
+        if is_donated(ts.step):
+            raise ValueError(
+                "train step: expected a state whose arrays are there, but this one went into an "
+                "earlier call, which reused its memory; use the state that the call returned, or "
+                "make the step with donate=False"
+            )
         return self.compiled(ts, batch)
 
 
@@ -75,8 +86,10 @@ def make_step(
     Raises:
         ValueError: An unknown precision, or steps_per_call below 1; at the first call, a batch
             that is not a pair, a loss or metric that is not a scalar, a model whose state changes
-            structure, shape or dtype.
-        TypeError: At the first call, metrics that are not a dictionary.
+            structure, shape or dtype, an optimizer state of another optimizer; at any call, a
+            state that was donated.
+        TypeError: A steps_per_call that is not an integer; at the first call, metrics that are
+            not a dictionary.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -94,6 +107,7 @@ def make_step(
         1.0 0.5 1.0
     """
     check_precision(precision)
+    steps_per_call = as_integer("make_step", "steps_per_call", steps_per_call)
     if steps_per_call < 1:
         raise ValueError(f"make_step: expected steps_per_call of 1 or more, got {steps_per_call}")
 
@@ -126,6 +140,7 @@ def make_step(
         return new, report
 
     def function(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        _check_optimizer(optimizer, ts)
         with matmul_precision(precision):
             if steps_per_call == 1:
                 return one_step(ts, batch)
@@ -194,11 +209,28 @@ def _update(optimizer, ts: TrainState, grads: Any, loss: jax.Array, value_fn: Ca
     return params, opt_state
 
 
-def _check_same(what: str, before: Any, after: Any) -> None:
-    old, new = (
-        {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(t)}
-        for t in (before, after)
+def _check_optimizer(optimizer: optax.GradientTransformation, ts: TrainState) -> None:
+    with jax.numpy_dtype_promotion("standard"):
+        fresh = jax.eval_shape(optimizer.init, ts.params)
+    if jax.tree.structure(fresh) == jax.tree.structure(ts.opt_state):
+        return
+    expected, came = _named(fresh), _named(ts.opt_state)
+    faults = [f"{name} is missing" for name in expected if name not in came]
+    faults += [f"{name} is not its" for name in came if name not in expected]
+    raise ValueError(
+        "train step: expected ts.opt_state to be that of the optimizer given to make_step, but "
+        + (", ".join(faults) or "its containers differ")
+        + "; give train.create the same optimizer, or ts.replace(opt_state=optimizer.init(params))"
     )
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _check_same(what: str, before: Any, after: Any) -> None:
+    old, new = _named(before), _named(after)
     faults = [f"{name} is gone" for name in old if name not in new]
     faults += [f"{name} is new" for name in new if name not in old]
     for name in old:

@@ -57,3 +57,25 @@ def test_take_and_subset_copy():
 def test_wrong_arrays(inputs, targets, kind, text):
     with pytest.raises(kind, match=text):
         Dataset(inputs, targets)
+
+
+def test_an_empty_subset_is_refused():
+    with pytest.raises(ValueError, match="Dataset.subset: expected at least one index, got none"):
+        Dataset(np.ones(3), np.ones(3)).subset([])
+
+
+def test_the_fingerprint_tells_data_sets_apart():
+    values = np.arange(300.0).reshape(100, 3)
+    labels = np.arange(100)
+    data = Dataset(values, labels)
+    assert data.fingerprint() == Dataset(values.copy(order="F"), labels).fingerprint()
+    others = [
+        Dataset(values[::-1], labels),
+        Dataset(values.astype(np.float32), labels),
+        Dataset(values.reshape(100, 3, 1), labels),
+        Dataset({"a": values}, labels),
+        Dataset(values, labels + 1),
+        data.subset(range(99)),
+    ]
+    assert len({each.fingerprint() for each in (data, *others)}) == 7
+    assert Dataset(np.ones((2, 0)), np.ones(2)).fingerprint()

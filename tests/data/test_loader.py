@@ -245,3 +245,48 @@ def test_arrays_are_not_a_data_set():
 def test_a_wrong_epoch_raises_at_the_call(arguments, text):
     with pytest.raises(ValueError, match=r"Loader\.epoch: " + text):
         Loader(numbered(5), 2).epoch(*arguments)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (np.array([0, 2**40]), r"int64\) to fit into int32, got values from 0 to 1099511627776"),
+        (np.array([-(2**31) - 1, 0]), r"int64\) to fit into int32, got values from -2147483649"),
+        (np.array([0, 2**32], np.uint64), r"uint64\) to fit into uint32, got .* to 4294967296"),
+    ],
+)
+def test_integers_that_would_wrap_around_are_refused(labels, text, on_device):
+    loader = Loader(Dataset(np.ones(2, np.float32), {"id": labels}), 2, on_device=on_device)
+    text = rf"Loader: expected targets\['id'\] \({text}.*renumber them"
+    with pytest.raises(ValueError, match=text):
+        loader.epoch(0)
+    with pytest.raises(ValueError, match=text):
+        next(loader.padded())
+    with jax.enable_x64(True):
+        assert next(loader.padded())[0][1]["id"].tolist() == labels.tolist()
+
+
+def test_integers_of_64_bits_that_fit_arrive():
+    ends = np.array([-(2**31), 2**31 - 1])
+    targets = next(Loader(Dataset(np.ones(2), ends), 2, shuffle=False).epoch(0))[1]
+    assert targets.dtype == np.int32 and targets.tolist() == ends.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"batch_size": 2.5}, "batch_size to be an integer, got 2.5"),
+        ({"batch_size": 2, "seed": None}, "seed to be an integer, got None"),
+        ({"batch_size": 2, "prefetch": "2"}, "prefetch to be an integer, got '2'"),
+    ],
+)
+def test_numbers_are_integers(arguments, text):
+    with pytest.raises(TypeError, match="Loader: expected " + text):
+        Loader(numbered(5), **arguments)
+
+
+def test_an_epoch_is_an_integer():
+    with pytest.raises(TypeError, match="Loader.epoch: expected epoch to be an integer, got 0.5"):
+        Loader(numbered(5), 2).epoch(0.5)
+    assert Loader(numbered(5), np.int64(2)).batch_size == 2

@@ -102,7 +102,9 @@ def test_another_format_says_how_to_prepare_again(folder):
 def test_prepared_data_without_tfds_names_the_extra(folder, monkeypatch):
     write_prepared(folder)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ImportError, match=r"was prepared by TFDS.*pip install 'fx\[tfds\]'"):
+    with pytest.raises(
+        ImportError, match=r"was prepared by TFDS.*pip install '\.\[tfds\]' in fx's folder"
+    ):
         cifar10("test")
 
 
@@ -151,7 +153,10 @@ def test_tfds_downloads_what_is_nowhere_else(online):
 @pytest.mark.parametrize(
     ("missing", "text"),
     [
-        ("tensorflow_datasets", r"tensorflow-datasets is not installed; pip install 'fx\[tfds\]'"),
+        (
+            "tensorflow_datasets",
+            r"tensorflow-datasets is not installed; pip install '\.\[tfds\]' in fx's folder",
+        ),
         ("tensorflow", "TFDS prepares CIFAR-10 with TensorFlow, which is not installed"),
         ("network", "https://.*tar.gz did not answer within 5 s"),
     ],

@@ -159,7 +159,7 @@ def test_resizing_is_torchs_bilinear(size):
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'fx\[digits\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[digits\]' in fx's folder"):
         digits()
 
 

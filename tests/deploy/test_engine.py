@@ -214,7 +214,7 @@ def test_files_that_are_not_images(engine, images, tmp_path):
 
 def test_without_pillow_the_extra_is_named(engine, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install 'fx\[images\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[images\]' in fx's folder"):
         engine.predict("a.png")
 
 

@@ -147,7 +147,9 @@ def test_pictures_leave_pyplot_alone_and_can_be_drawn_on_a_thread(tmp_path):
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"expected matplotlib.*pip install 'fx\[plots\]'"):
+    with pytest.raises(
+        ImportError, match=r"expected matplotlib.*pip install '\.\[plots\]' in fx's folder"
+    ):
         plots.learning_curves(history(1), tmp_path / "curves.png")
 
 

@@ -59,6 +59,15 @@ def test_digits_are_never_flipped():
     assert "Flip" not in repr(augment) and "Rotation" in repr(augment)
 
 
+def test_a_diverged_run_says_so(tmp_path, capsys, monkeypatch):
+    def diverge(step, ts, loader, **options):
+        return fx.train.Result(ts, [], [], best=None, stopped="early")
+
+    monkeypatch.setattr(fx, "fit", diverge)
+    assert cifar10.main([*QUICK, "--out", str(tmp_path)]) == 1
+    assert "validation never gave a finite accuracy" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_ctrl_c_and_resume_give_the_same_weights(tmp_path):
     """SIGINT in the middle of an epoch, the same command with --resume: equal to the bit."""

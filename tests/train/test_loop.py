@@ -231,45 +231,6 @@ def test_ignored_signals_stay_ignored_and_threads_go_without():
     assert results[0].stopped == "finished"
 
 
-def scripted(values, **options):
-    """A run whose validation gives these values, one after the other."""
-    step, ts, _ = make()
-    values = iter(values)
-    options = {"progress": False, "epochs": 10} | options
-    return fx.fit(step, ts, Batches(16), validate=lambda ts: next(values), **options)
-
-
-@pytest.mark.parametrize(
-    "values, options, epochs, best, stopped",
-    [
-        ([{"accuracy": v, "loss": 1.0} for v in (1, 3, 2, 3, 9)], {"patience": 2}, 4, 2, "early"),
-        ([{"loss": v} for v in (3.0, 1.0, 2.0, 1.5, 0.0)], {"patience": 2}, 4, 2, "early"),
-        (
-            [{"accuracy": 1.0, "val_error": v} for v in (3.0, 1.0, 2.0, 0.5)],
-            {"patience": 2, "monitor": "val_error", "mode": "min", "epochs": 4},
-            4,
-            4,
-            "finished",
-        ),
-        ([{"loss": v} for v in (float("nan"), 2.0, float("nan"))], {"epochs": 3}, 3, 2, "finished"),
-        ([{"loss": float("nan")}] * 3, {"patience": 3}, 3, None, "early"),
-    ],
-)
-def test_early_stopping(values, options, epochs, best, stopped):
-    result = scripted(values, **options)
-    assert result.stopped == stopped
-    assert len(result.history) == epochs
-    assert (result.best and result.best["epoch"]) == best
-
-
-def test_patience_counts_across_a_resume(tmp_path):
-    worse = [{"accuracy": -float(n)} for n in range(9)]
-    scripted(worse, epochs=2, out=tmp_path)
-    result = scripted(worse[2:], patience=3, out=tmp_path, resume=True)
-    assert result.stopped == "early" and len(result.history) == 4
-    assert scripted([], patience=3, out=tmp_path, resume=True).stopped == "early"
-
-
 def test_a_callable_and_a_loader_of_ones_own_are_enough():
     class Plain:
         def __len__(self):
@@ -367,6 +328,10 @@ class Long(Batches):
         ('expected mode="max" or "min", got \'up\'', {"mode": "up"}),
         ("patience and monitor need validate=", {"patience": 3, "validate": None}),
         ("resume=True needs out=", {"resume": True}),
+        (
+            "monitor='depth' does not tell whether higher or lower is better; pass mode=",
+            {"monitor": "depth"},
+        ),
         ("tensorboard=True needs out=", {"tensorboard": True}),
         (
             r"monitor='auc' expected one of validate's names, \['accuracy', 'loss'\]",
@@ -392,5 +357,25 @@ def test_a_metric_without_a_value_for_each_step_is_an_error():
 
 def test_another_order_of_batches_cannot_go_on(whole):
     _, out = whole
-    with pytest.raises(ValueError, match="'seed': 0, .*'seed': 1, .*it cannot go on"):
+    with pytest.raises(ValueError, match="it cannot go on: seed was 0 and is 1; use the same"):
         fit(out, resume=True, loader=Batches(seed=1))
+
+
+@pytest.mark.parametrize(
+    "text, options",
+    [
+        ("expected epochs to be an integer, got 1.5", {"epochs": 1.5}),
+        (r"expected a loader with epoch\(\) and len\(\), got list; wrap", {"loader": [1]}),
+        ("expected validate to be a function of ts, got int; .*make_eval", {"validate": 3}),
+    ],
+)
+def test_wrong_kinds(text, options):
+    with pytest.raises(TypeError, match="fit: " + text):
+        fit(**options)
+
+
+def test_a_donated_state_is_refused():
+    step, ts, _ = make()
+    step(ts, next(iter(Batches().epoch(0))))
+    with pytest.raises(ValueError, match=r"fit: .* use the state that it returned \(result.ts\)"):
+        fx.fit(step, ts, Batches(), epochs=1, progress=False)

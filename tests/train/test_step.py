@@ -329,3 +329,61 @@ def test_evaluation_errors():
         fx.train.make_eval(Net(), lambda o, t: o, Batches())(ts)
     with pytest.raises(ValueError, match="expected one of 'float32'"):
         fx.train.make_eval(Net(), loss_fn, Batches(), precision="half")
+
+
+class Given:
+    """A model whose outputs are its inputs, and a loader of one batch of them."""
+
+    def __init__(self, outputs, targets):
+        self.batch = np.asarray(outputs, np.float32), np.asarray(targets, np.int32)
+
+    def padded(self):
+        yield self.batch, np.array([True, True, False])
+
+    def apply(self, params, state, x, *, train=False, key=None):
+        return x, state
+
+
+def evaluate_given(given):
+    def cross_entropy(outputs, targets):
+        return fx.functional.cross_entropy(outputs, targets, ignore_index=-1)
+
+    return fx.train.make_eval(given, cross_entropy, given)(fresh())["loss"]
+
+
+def test_an_example_that_is_wholly_ignored_is_an_error_and_divergence_is_nan():
+    outputs = [[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]]
+    assert np.isfinite(evaluate_given(Given(outputs, [0, 1, -1])))  # ignored padding
+    text = "the loss of 1 of 2 examples is nan, although all outputs are finite; .* return 0"
+    with pytest.raises(ValueError, match=text):
+        evaluate_given(Given(outputs, [0, -1, 0]))
+    outputs[0][0] = np.nan
+    assert np.isnan(evaluate_given(Given(outputs, [0, 1, 0])))
+    assert np.isnan(evaluate_given(Given(outputs, [0, -1, 0])))
+
+
+def test_a_donated_state_is_refused_by_the_step():
+    step, ts, _ = make()
+    step(ts, batch())
+    with pytest.raises(ValueError, match="train step: .* or make the step with donate=False"):
+        step(ts, batch())
+
+
+def test_a_state_of_another_optimizer_is_refused():
+    step = fx.train.make_step(Net(), loss_fn, optax.adam(0.1))
+    ts = fx.train.create(Net(), optax.sgd(0.1, momentum=0.9), jax.random.key(0))
+    text = r"to be that of the optimizer given to make_step, but \[0\]\.count is missing, .*\.trace"
+    with pytest.raises(ValueError, match=text + ".* is not its; give train.create the same"):
+        step(ts, batch())
+
+
+def test_create_needs_a_key():
+    text = r"train.create: expected a PRNG key, got 0; pass jax.random.key\(0\)"
+    with pytest.raises(TypeError, match=text):
+        fx.train.create(Net(), OPTIMIZER, 0)
+    fx.train.create(Net(), OPTIMIZER, jax.random.PRNGKey(0))
+
+
+def test_steps_per_call_is_an_integer():
+    with pytest.raises(TypeError, match="make_step: expected steps_per_call to be an integer, got"):
+        fx.train.make_step(Net(), loss_fn, OPTIMIZER, steps_per_call=1.5)
