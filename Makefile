@@ -30,7 +30,7 @@ $(VENV)/.dev: $(VENV)/.created pyproject.toml
 	touch $@
 
 train: $(VENV)/.train  ## train, evaluate, checkpoint and export on scikit-learn's digits
-	$(BIN)/python examples/cifar10.py --data digits --epochs 25 --out runs/digits --overwrite
+	$(BIN)/python examples/cifar10.py --data digits --epochs 30 --batch-size 32 --lr 2e-3 --out runs/digits --overwrite
 
 test: $(VENV)/.dev  ## the tests, with a sample of the large tables
 	$(BIN)/python -m pytest -n 2 -m "not slow and not full"
