@@ -145,12 +145,7 @@ def fit(
     )
     folder = None if out is None else Path(out)
     ts, record = _open(ts, loader, folder, resume)
-    if any(map(is_donated, jax.tree.leaves(ts))):
-        raise ValueError(
-            "fit: expected a ts whose arrays are there, but this one went into an earlier step or "
-            "fit, which reused its memory; use the state that it returned (result.ts), or make "
-            "the step with donate=False"
-        )
+    _check_present(ts)
     first = int(jax.device_get(ts.step))
     with contextlib.ExitStack() as stack:
         done = record.epoch * len(loader) + record.steps
@@ -183,6 +178,15 @@ def fit(
                 show.say(f"interrupted in {where}; {kept}")
                 break
     return Result(ts, record.history, record.timing, record.best, stopped)
+
+
+def _check_present(ts: Any) -> None:
+    if any(map(is_donated, jax.tree.leaves(ts))):
+        raise ValueError(
+            "fit: expected a ts whose arrays are there, but this one went into an earlier step or "
+            "fit, which reused its memory; use the state that it returned (result.ts), or make "
+            "the step with donate=False"
+        )
 
 
 def _check_kinds(loader: Any, validate: Any) -> None:
