@@ -65,9 +65,55 @@ class _Listed(Module):
 
     def extend(self, modules: Iterable[Any]) -> Any:
         """Add several parts at the end; returns the container."""
-        for module in modules:
+        for module in list(modules):
             self.append(module)
         return self
+
+    def insert(self, index: int, module: Any) -> Any:
+        """Add a part before a position; those after it are renumbered. Returns the container."""
+        parts = self._parts()
+        parts.insert(index, module)
+        self._number(parts)
+        return self
+
+    def pop(self, index: int = -1) -> Any:
+        """Take a part out and return it; those after it are renumbered."""
+        part = self[index]
+        del self[index]
+        return part
+
+    def __setitem__(self, index: int, module: Any) -> None:
+        """Put another part at a position, under the name that is there."""
+        names = [name for name, value in vars(self).items() if describe.is_module(value)]
+        self[index]  # raises where there is none
+        _check(self, names[index], module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        """Take parts out; those that stay are renumbered, as torch does."""
+        parts = self._parts()
+        if not isinstance(index, slice):
+            self[index]
+        del parts[index]
+        self._number(parts)
+
+    def __add__(self, other: Iterable[Any]) -> Any:
+        """A new container with the parts of both, numbered."""
+        kind = Sequential if isinstance(self, Sequential) else ModuleList
+        if not isinstance(other, _Listed | list | tuple):
+            raise TypeError(
+                f"{kind.__name__}: expected a container or list of modules to add, got {other!r}"
+            )
+        return kind(*self, *other) if kind is Sequential else kind([*self, *other])
+
+    def __iadd__(self, other: Iterable[Any]) -> Any:
+        return self.extend(other)
+
+    def _number(self, parts: list[Any]) -> None:
+        for name, value in list(vars(self).items()):
+            if describe.is_module(value):
+                delattr(self, name)
+        for position, module in enumerate(parts):
+            _check(self, str(position), module)
 
 
 class Sequential(_Listed):
@@ -139,6 +185,20 @@ class ModuleDict(Module):
         """Add parts from a dict or from pairs."""
         for name, module in dict(modules).items():
             _check(self, name, module)
+
+    def pop(self, name: str) -> Any:
+        """Take a part out and return it."""
+        part = self[name]
+        delattr(self, name)
+        return part
+
+    def __delitem__(self, name: str) -> None:
+        self.pop(name)
+
+    def clear(self) -> None:
+        """Take all parts out."""
+        for name in list(self._named()):
+            self.pop(name)
 
     def _named(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if describe.is_module(value)}

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 import torch
 
+import fx
 from fx import nn
 
 KEY = jax.random.key(0)
@@ -135,3 +136,62 @@ def test_names_that_hide_methods_are_refused():
     for name in ("keys", "values", "items", "update"):
         with pytest.raises(ValueError, match=f"ModuleDict: a part called '{name}' would hide"):
             nn.ModuleDict({name: nn.ReLU()})
+
+
+def edit_sequential(lib):
+    net = lib.Sequential(*parts(lib))
+    net.insert(1, lib.Tanh())
+    net[0] = lib.Linear(3, 4, bias=False)
+    taken = net.pop(2)
+    del net[-1]
+    net += lib.Sequential(lib.Linear(4, 3))
+    return net + lib.Sequential(taken), net
+
+
+def edit_list(lib):
+    net = lib.ModuleList(parts(lib))
+    net.insert(0, lib.Tanh())
+    net[-1] = lib.Sigmoid()
+    taken = net.pop(1)
+    del net[1:2]
+    net += [lib.Identity()]
+    return net + [taken], net
+
+
+@pytest.mark.parametrize("edit", [edit_sequential, edit_list])
+def test_lists_are_edited_as_in_torch(edit):
+    for mine, theirs in zip(edit(nn), edit(torch.nn)):
+        assert repr(mine) == repr(theirs)
+        assert list(fx.state_dict(mine, *mine.init(KEY))) == list(theirs.state_dict())
+
+
+def test_named_sequential_keeps_its_names_where_a_part_is_replaced():
+    net = nn.Sequential({"first": nn.Linear(3, 4), "act": nn.ReLU()})
+    net[1] = nn.Tanh()
+    assert list(vars(net)) == ["first", "act"] and net[1] == nn.Tanh()
+
+
+def test_module_dict_gives_parts_back():
+    heads = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.Linear(3, 2), "c": nn.ReLU()})
+    assert heads.pop("a") == nn.Linear(3, 1)
+    del heads["b"]
+    assert list(heads) == ["c"]
+    heads.clear()
+    assert len(heads) == 0
+    with pytest.raises(KeyError, match="nothing called 'a'"):
+        heads.pop("a")
+
+
+def test_edits_that_cannot_be():
+    net = nn.Sequential(*parts(nn))
+    with pytest.raises(IndexError, match="index 3 with 3 parts"):
+        net.pop(3)
+    with pytest.raises(IndexError, match="index -4 with 3 parts"):
+        del net[-4]
+    with pytest.raises(TypeError, match="expected a container or list of modules to add, got 3"):
+        net + 3
+    with pytest.raises(TypeError, match="expected a module at '0', got 3"):
+        net[0] = 3
+    net.init(KEY)
+    with pytest.raises(AttributeError, match="Sequential is frozen after __init__"):
+        net.pop()
