@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate
+from fx.functional.layout import pointwise
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
+@pointwise
 def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Rectified linear unit: max(x, 0).
 
@@ -34,6 +36,7 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jax.nn.relu(input)
 
 
+@pointwise
 def hardtanh(
     input: jax.Array, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> jax.Array:
@@ -43,11 +46,13 @@ def hardtanh(
     return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
 
 
+@pointwise
 def relu6(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns min(max(x, 0), 6)."""
     return hardtanh(input, 0, 6)
 
 
+@pointwise
 def leaky_relu(input: jax.Array, negative_slope: float = 0.01, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, negative_slope * x elsewhere; at 0 the derivative is the slope."""
     input = jnp.asarray(input)
@@ -79,21 +84,25 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.where(input > 0, input, slope * input)
 
 
+@pointwise
 def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x) - 1) elsewhere."""
     return jax.nn.elu(input, alpha)
 
 
+@pointwise
 def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere."""
     return jax.nn.celu(input, alpha)
 
 
+@pointwise
 def selu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Scaled ELU with the constants that keep mean 0 and variance 1."""
     return SELU_SCALE * elu(input, SELU_ALPHA)
 
 
+@pointwise
 def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution function.
 
@@ -120,26 +129,31 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     return jax.nn.gelu(input, approximate=approximate == "tanh")
 
 
+@pointwise
 def silu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Sigmoid linear unit: x * sigmoid(x)."""
     return jax.nn.silu(input)
 
 
+@pointwise
 def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * tanh(softplus(x))."""
     return jax.nn.mish(input)
 
 
+@pointwise
 def sigmoid(input: jax.Array) -> jax.Array:
     """Logistic function: 1 / (1 + exp(-x))."""
     return jax.nn.sigmoid(input)
 
 
+@pointwise
 def tanh(input: jax.Array) -> jax.Array:
     """Hyperbolic tangent, elementwise."""
     return jnp.tanh(input)
 
 
+@pointwise
 def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x / 6 + 1 / 2, clipped to [0, 1]."""
     input = jnp.asarray(input)
@@ -147,6 +161,7 @@ def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(input <= -3, zero, jnp.where(input >= 3, one, input / 6 + 0.5))
 
 
+@pointwise
 def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * hardsigmoid(x), with torch's gradient at -3 (0) and 3 (1)."""
     input = jnp.asarray(input)
@@ -154,6 +169,7 @@ def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(input <= -3, zero, jnp.where(input >= 3, input, input * (input + 3) / 6))
 
 
+@pointwise
 def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> jax.Array:
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold."""
     input = jnp.asarray(input)
@@ -161,27 +177,32 @@ def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> ja
     return jnp.where(scaled > threshold, input, jax.nn.softplus(scaled) / beta)
 
 
+@pointwise
 def logsigmoid(input: jax.Array) -> jax.Array:
     """log(sigmoid(x)), without overflow."""
     return jax.nn.log_sigmoid(input)
 
 
+@pointwise
 def softsign(input: jax.Array) -> jax.Array:
     """Returns x / (1 + |x|)."""
     return jax.nn.soft_sign(input)
 
 
+@pointwise
 def tanhshrink(input: jax.Array) -> jax.Array:
     """Returns x - tanh(x)."""
     return input - jnp.tanh(input)
 
 
+@pointwise
 def hardshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     """Returns 0 where |x| <= lambd, x elsewhere."""
     input = jnp.asarray(input)
     return jnp.where(jnp.abs(input) <= lambd, jnp.zeros((), input.dtype), input)
 
 
+@pointwise
 def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     """Moves x towards 0 by lambd, and to 0 where |x| <= lambd.
 
@@ -195,6 +216,7 @@ def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     return jnp.where(input > lambd, input - lambd, jnp.where(input < -lambd, input + lambd, zero))
 
 
+@pointwise
 def threshold(input: jax.Array, threshold: float, value: float, inplace: bool = False) -> jax.Array:
     """Returns x where x > threshold, value elsewhere."""
     input = jnp.asarray(input)

@@ -1,9 +1,13 @@
 """The physical layout of spatial functions: channels-last, behind torch's channels-first."""
 
+import functools
 from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
+
+Others = ParamSpec("Others")
 
 SPATIAL_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
@@ -48,6 +52,26 @@ def channels_last(
     batched = input.ndim == dims + 2
     output = to_first(function(to_last(input if batched else input[None])))
     return output if batched else output[0]
+
+
+def pointwise(
+    function: Callable[Concatenate[jax.Array, Others], jax.Array],
+) -> Callable[Concatenate[jax.Array, Others], jax.Array]:
+    """Makes an elementwise function take part in the layout, where its input may be spatial.
+
+    The values do not depend on it. But where a gradient passes from one spatial function through
+    an elementwise one to the next, XLA does not always cancel the transposes around it: on a CPU,
+    sums over the channels-first form, such as the gradient of BatchNorm's bias, keep that form.
+    """
+
+    @functools.wraps(function)
+    def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
+        input = jnp.asarray(input)
+        if input.ndim < 4:
+            return function(input, *args, **kwargs)
+        return to_first(function(to_last(input), *args, **kwargs))
+
+    return wrapped
 
 
 def per_axis(value: int | Sequence[int], dims: int, where: str, name: str) -> tuple[int, ...]:

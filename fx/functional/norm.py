@@ -1,8 +1,8 @@
 """Normalisation by moments.
 
 Everything here computes in float32 (float64 for float64) and returns the input's dtype. Moments
-take two passes, first the mean and then the mean square distance from it: with one pass a mean that
-is large beside the deviation would cancel the digits of the variance.
+within an example take two passes, first the mean and then the mean square distance from it; those
+over a batch, which are read from memory each time, take one, see moments.py.
 """
 
 import math
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate
 from fx.functional.layout import to_first, to_last
+from fx.functional.moments import normalize_batch
 
 Statistics = tuple[jax.Array | None, jax.Array | None]
 
@@ -70,10 +71,12 @@ def batch_norm(
     if training:
         count = math.prod(x.shape[:-1])
         _check_several(count, input, "batch_norm")
-        mean, var = _moments(x, tuple(range(x.ndim - 1)))
+        scale = jnp.ones(channels, x.dtype) if weight is None else weight.astype(x.dtype)
+        shift = jnp.zeros(channels, x.dtype) if bias is None else bias.astype(x.dtype)
+        y, mean, var = normalize_batch(x, scale, shift, eps)
         statistics = (
-            _average(running_mean, mean.reshape(-1), momentum),
-            _average(running_var, var.reshape(-1) * (count / (count - 1)), momentum),
+            _average(running_mean, mean, momentum),
+            _average(running_var, var * (count / (count - 1)), momentum),
         )
     elif running_mean is None or running_var is None:
         raise ValueError(
@@ -83,7 +86,7 @@ def batch_norm(
     else:
         mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
         statistics = (running_mean, running_var)
-    y = _scale(x, mean, var, eps, weight, bias)
+        y = _scale(x, mean, var, eps, weight, bias)
     return to_first(y).astype(jnp.asarray(input).dtype), statistics
 
 

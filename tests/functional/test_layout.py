@@ -1,3 +1,6 @@
+import pickle
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -27,6 +30,32 @@ def test_no_transpose_is_left_between_spatial_functions():
     ]
     # One in front, one behind: each may stand alone or in a fusion of its own.
     assert len(large) <= 2, "\n".join(large)
+
+
+def test_no_transpose_is_left_between_spatial_functions_in_the_gradient():
+    def loss(ws, x):
+        for w in ws:
+            x = F.conv2d(x, w, padding=1)
+            x, _ = F.batch_norm(x, None, None, jnp.ones(8), jnp.ones(8), training=True)
+            x = F.silu(F.relu(x))
+        return jnp.sum(jnp.square(F.max_pool2d(x, 2)))
+
+    # More rows than 32, where XLA sums in stages on a CPU and wants the layout that it sums in.
+    x, ws = jnp.ones((64, 8, 16, 16)), [jnp.ones((8, 8, 3, 3))] * 3
+    compiled = jax.jit(jax.grad(loss)).lower(ws, x).compile().as_text()
+    large = [
+        line
+        for line in compiled.splitlines()
+        if re.search(r"= f32\[64,\d+,\d+,\d+\]\S* (transpose|copy)\(", line)
+    ]
+    # The input's own, as a transpose and a copy of it, each alone or in a fusion.
+    assert len(large) <= 2, "\n".join(large)
+
+
+def test_pointwise_functions_keep_name_and_values():
+    x = jnp.asarray(normal(2, 3, 4, 5))
+    assert pickle.loads(pickle.dumps(F.relu)) is F.relu
+    assert jnp.array_equal(F.leaky_relu(x, 0.2), jnp.where(x > 0, x, 0.2 * x))
 
 
 def every_family(x, w):

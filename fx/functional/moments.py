@@ -1,0 +1,77 @@
+"""Mean and variance over a batch, and what BatchNorm makes of them, with cheap gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+PIVOT_ROWS = 8
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def normalize_batch(
+    x: jax.Array, weight: jax.Array, bias: jax.Array, eps: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises the last axis over all others, in one pass for the moments and one more.
+
+    The derivative is written by hand so that its transpose, the gradient, takes one pass for two
+    sums (of the cotangent, and of its product with the normalised input) and one more; what JAX
+    would derive from the formula takes twice that.
+
+    Args:
+        x: [..., C], float32 or float64.
+        weight: [C].
+        bias: [C].
+        eps: added to the variance.
+
+    Returns:
+        The output [..., C], and mean and biased variance [C].
+    """
+    mean, var = moments(x)
+    return (x - mean) * (jax.lax.rsqrt(var + eps) * weight) + bias, mean, var
+
+
+@normalize_batch.defjvp
+def _normalize_batch_jvp(eps, primals, tangents):
+    (x, weight, bias), (dx, dweight, dbias) = primals, tangents
+    axes = tuple(range(x.ndim - 1))
+    y, mean, var = normalize_batch(x, weight, bias, eps)
+    inverse = jax.lax.rsqrt(var + eps)
+    normal = (x - mean) * inverse
+    dz = dx * (inverse * weight)
+    dy = dz - jnp.mean(dz, axes) - normal * jnp.mean(normal * dz, axes)
+    return (y, mean, var), (dy + normal * dweight + dbias, *_moments_tangent(x, mean, dx))
+
+
+@jax.custom_jvp
+def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of the last axis over all others, in one pass.
+
+    Sums are of distances from a pivot, the mean of the first rows: the variance is the mean square
+    distance less the square of the mean's, and as long as the pivot is near the mean, seen from the
+    deviation, nothing cancels, however large the mean is.
+
+    Args:
+        x: [..., C], float32 or float64.
+
+    Returns:
+        Mean and variance, [C].
+    """
+    axes = tuple(range(x.ndim - 1))
+    pivot = jax.lax.stop_gradient(jnp.mean(x[:PIVOT_ROWS], axes))
+    distance = x - pivot
+    shift = jnp.mean(distance, axes)
+    var = jnp.mean(jnp.square(distance), axes) - jnp.square(shift)
+    return pivot + shift, jnp.maximum(var, 0)
+
+
+@moments.defjvp
+def _moments_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    mean, var = moments(x)
+    return (mean, var), _moments_tangent(x, mean, dx)
+
+
+def _moments_tangent(x, mean, dx):
+    axes = tuple(range(x.ndim - 1))
+    return jnp.mean(dx, axes), 2 * jnp.mean((x - mean) * dx, axes)

@@ -1,0 +1,84 @@
+"""Moments in one pass are as good as torch's, and their hand-written derivatives are right."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from jax.test_util import check_grads
+
+from fx import functional as F
+from fx.functional.moments import moments, normalize_batch
+from tests.functional.check import normal
+
+
+def derived(x, weight, bias, eps):
+    mean = jnp.mean(x, range(x.ndim - 1))
+    var = jnp.mean(jnp.square(x - mean), range(x.ndim - 1))
+    return (x - mean) / jnp.sqrt(var + eps) * weight + bias, mean, var
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
+@pytest.mark.parametrize("outlier", [0.0, 30.0])
+def test_as_exact_as_torch(offset, outlier):
+    exact = np.random.default_rng(0).normal(size=(64, 5, 8, 8)) + offset
+    exact[0, :, 0, 0] += outlier  # among the rows that the pivot is taken from
+    x = exact.astype(np.float32)
+    exact = x.astype(np.float64)
+    mean, var = (np.asarray(m, np.float64) for m in moments(jnp.moveaxis(jnp.asarray(x), 1, -1)))
+    axes = (0, 2, 3)
+    ours = np.abs(var - exact.var(axes)).max()
+    theirs = torch.from_numpy(x).var(axes, correction=0).numpy().astype(np.float64)
+    assert ours <= 2 * np.abs(theirs - exact.var(axes)).max() + 1e-6 * exact.var(axes).max()
+    np.testing.assert_allclose(mean, exact.mean(axes), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(64, 3), (4, 3, 5, 5)])
+def test_output_and_gradient_are_as_exact_as_torch(shape):
+    exact = np.random.default_rng(1).normal(size=shape) * 3 + 50
+    cotangent = np.random.default_rng(2).normal(size=shape)
+    found = {}
+    for dtype in (torch.float64, torch.float32):
+        x = torch.tensor(exact.astype(np.float32)).to(dtype).requires_grad_()
+        y = torch.nn.functional.batch_norm(x, None, None, training=True)
+        y.backward(torch.tensor(cotangent.astype(np.float32)).to(dtype))
+        found[dtype] = y.detach().double().numpy(), x.grad.double().numpy()
+
+    def run(x):
+        return F.batch_norm(x, None, None, training=True)[0]
+
+    y, pull = jax.vjp(run, jnp.asarray(exact, jnp.float32))
+    (gradient,) = pull(jnp.asarray(cotangent, jnp.float32))
+    for ours, theirs, truth in zip((y, gradient), found[torch.float32], found[torch.float64]):
+        error = np.abs(np.asarray(ours, np.float64) - truth).max()
+        assert error <= 2 * np.abs(theirs - truth).max() + 1e-6 * np.abs(truth).max()
+
+
+@pytest.mark.parametrize("which", ["reverse", "forward"])
+def test_derivatives_are_those_of_the_formula(which):
+    with jax.enable_x64(True):
+        x = jnp.asarray(normal(12, 3, seed=0), jnp.float64)
+        weight, bias = jnp.asarray([1.0, -2.0, 0.5]), jnp.asarray([0.1, 0.2, 0.3])
+        transform = jax.jacrev if which == "reverse" else jax.jacfwd
+        for one, other in zip(
+            jax.tree.leaves(transform(normalize_batch, (0, 1, 2))(x, weight, bias, 1e-5)),
+            jax.tree.leaves(transform(derived, (0, 1, 2))(x, weight, bias, 1e-5)),
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_second_derivatives():
+    with jax.enable_x64(True):
+        x = jnp.asarray(normal(6, 2, seed=3), jnp.float64)
+
+        def run(x, weight, bias):
+            y, mean, var = normalize_batch(x, weight, bias, 1e-5)
+            return jnp.sum(jnp.sin(y)) + jnp.sum(mean * var)
+
+        arguments = (x, jnp.ones(2, jnp.float64), jnp.zeros(2, jnp.float64))
+        check_grads(run, arguments, order=2, modes=("fwd", "rev"), rtol=1e-5, atol=1e-5)
+
+
+def test_an_empty_batch_has_no_moments():
+    mean, var = moments(jnp.zeros((0, 3)))
+    assert np.isnan(mean).all() and mean.shape == var.shape == (3,)
