@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.groups import DEFAULT, GroupsState
+
 Schedule = Callable[[Any], jax.Array]
 """A learning rate as a pure function of the step (0, 1, 2, ...), traceable."""
 
@@ -21,6 +23,18 @@ class ScaleByLearningRateState(NamedTuple):
 
     count: jax.Array
     learning_rate: jax.Array
+
+
+class ScaledRatesState(NamedTuple):
+    """A state inside of which every learning rate counts `factor` times.
+
+    Attributes:
+        factor: Of the learning rates, [].
+        inner_state: The state of an optimizer.
+    """
+
+    factor: jax.Array
+    inner_state: Any
 
 
 def scale_by_learning_rate(lr: float | jax.Array | Schedule) -> optax.GradientTransformation:
@@ -72,8 +86,9 @@ def current_lr(opt_state: Any) -> jax.Array | None:
             `optax.inject_hyperparams`, alone or inside of other optax transformations.
 
     Returns:
-        A scalar, of the first group where there are several (torch's `param_groups[0]["lr"]`);
-        None where the state keeps no rate, as those of plain optax optimizers do not.
+        A scalar, times the factor of a `reduce_lr_on_plateau` around it; of the first group where
+        there are several (torch's `param_groups[0]["lr"]`). None where the state keeps no rate, as
+        those of plain optax optimizers do not.
 
     Example:
         >>> import jax.numpy as jnp
@@ -81,14 +96,53 @@ def current_lr(opt_state: Any) -> jax.Array | None:
         >>> float(current_lr(fx.optim.sgd(0.5).init({"w": jnp.ones(2)})))
         0.5
     """
-    found = optax.tree_utils.tree_get_all_with_path(opt_state, "learning_rate", _is_rate)
+    found = _rates(opt_state)
     return found[0][1] if found else None
 
 
-def _is_rate(path: tuple, value: Any) -> bool:
-    # A model may have a parameter called learning_rate, and moments carry the parameters' names.
-    entry = path[-1]
-    if isinstance(entry, optax.tree_utils.NamedTupleKey):
-        return entry.tuple_name == ScaleByLearningRateState.__name__
-    before = path[-2] if len(path) > 1 else None
-    return isinstance(before, optax.tree_utils.NamedTupleKey) and before.name == "hyperparams"
+def current_lrs(opt_state: Any) -> dict[str, jax.Array]:
+    """Read the learning rates of all parameter groups.
+
+    Args:
+        opt_state: As for `current_lr`.
+
+    Returns:
+        Scalars by the name of their group: its patterns, and "default". Groups without a rate,
+        frozen ones for instance, are left out. An optimizer without groups is one, "default".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fx import optim
+        >>> optimizer = optim.groups({"*.bias": optim.sgd(0.5)}, default=optim.adam(0.25))
+        >>> opt_state = optimizer.init({"fc": {"weight": jnp.ones(2), "bias": jnp.ones(2)}})
+        >>> {name: float(rate) for name, rate in current_lrs(opt_state).items()}
+        {'*.bias': 0.5, 'default': 0.25}
+    """
+    rates: dict[str, jax.Array] = {}
+    for name, rate in _rates(opt_state):
+        rates.setdefault(name, rate)
+    return rates
+
+
+def _rates(opt_state: Any) -> list[tuple[str, jax.Array]]:
+    """Every rate in a state, with the name of its group, in order."""
+    found: list[tuple[str, jax.Array]] = []
+    for node in jax.tree.leaves(opt_state, is_leaf=_keeps_rates):
+        if isinstance(node, ScaleByLearningRateState):
+            found.append((DEFAULT, node.learning_rate))
+        elif isinstance(node, ScaledRatesState):
+            inner = _rates(node.inner_state)
+            found += [(name, rate * node.factor.astype(rate.dtype)) for name, rate in inner]
+        elif isinstance(node, GroupsState):
+            for name, inner in zip(node.names, node.inner_states):
+                found += [(name, rate) for _, rate in _rates(inner)]
+        elif _keeps_rates(node):
+            found.append((DEFAULT, node.hyperparams["learning_rate"]))
+    return found
+
+
+def _keeps_rates(node: Any) -> bool:
+    # By the kind of state: a model may have a parameter called learning_rate.
+    kinds = (ScaleByLearningRateState, ScaledRatesState, GroupsState)
+    injected = isinstance(node, tuple) and "learning_rate" in getattr(node, "hyperparams", {})
+    return isinstance(node, kinds) or injected
