@@ -1,4 +1,4 @@
-"""CIFAR-10 through TensorFlow Datasets, without TensorFlow where it is prepared already."""
+"""TensorFlow Datasets, without TensorFlow where a data set is prepared already."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def default_folder() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
-def find_version(folder: Path) -> Path | None:
-    """Return the newest prepared version of CIFAR-10 in a TFDS folder, or None."""
-    infos = sorted((folder / "cifar10").glob("*/dataset_info.json"), key=_version)
+def find_version(folder: Path, name: str = "cifar10") -> Path | None:
+    """Return the newest prepared version of a data set in a TFDS folder, or None."""
+    infos = sorted((folder / name).glob("*/dataset_info.json"), key=_version)
     return infos[-1].parent if infos else None
 
 

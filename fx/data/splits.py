@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from fx.data.dataset import Dataset
+from fx.data.views import subset
 
 # What a permutation is for: one seed gives unrelated orders to each purpose.
-ORDER, SPLIT, HOLD_OUT = range(3)
+ORDER, SPLIT, HOLD_OUT, SAMPLE, FOLD, STRATA = range(6)
 
 
 def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = ORDER) -> np.ndarray:
@@ -33,28 +34,34 @@ def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = ORDER) -> n
         >>> permutation(5, seed=0, epoch=1).tolist() == permutation(5, seed=0, epoch=1).tolist()
         True
     """
+    return np.argsort(words(n, seed, epoch, purpose), kind="stable")
+
+
+def words(n: int, seed: int, epoch: int, purpose: int) -> np.ndarray:
+    """Return `n` random words, uint64, of the stream that `permutation` describes."""
     key = np.array([seed % 2**64, epoch % 2**64], np.uint64)
     counter = np.array([0, 0, 0, purpose], np.uint64)
-    words = np.random.Philox(key=key, counter=counter).random_raw(n)
-    return np.argsort(words, kind="stable")
+    return np.random.Philox(key=key, counter=counter).random_raw(n)
 
 
-def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> tuple[Dataset, ...]:
+def random_split(dataset: Any, lengths: Sequence[float], seed: int = 0) -> tuple[Any, ...]:
     """Split a data set at random into disjoint parts that together are the whole.
 
     Args:
-        dataset: what to split.
+        dataset: any source.
         lengths: fractions that sum to 1, or whole numbers that sum to `len(dataset)`. Examples
             that fractions leave over by rounding go one each to the first parts, as in torch.
         seed: the split is a pure function of it and of the lengths.
 
     Returns:
-        One data set for each length, its rows copied, in the order of the source.
+        One part for each length, in the order of the source, as `subset` makes it: of a `Dataset`
+        in memory a `Dataset`, its rows copied; of another source a view.
 
     Raises:
         ValueError: the lengths are negative, sum to something else, or leave a part empty.
 
     Example:
+        >>> from fx.data import Dataset
         >>> data = Dataset(np.arange(10.0), np.arange(10))
         >>> [len(part) for part in random_split(data, (0.8, 0.2), seed=1)]
         [8, 2]
@@ -62,18 +69,23 @@ def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> t
     Source:
         `torch.utils.data.random_split`, with a seed in place of a generator.
     """
-    sizes = _sizes(len(dataset), lengths)
+    sizes = sizes_of("random_split", len(dataset), lengths)
     order = permutation(len(dataset), seed, purpose=SPLIT)
     stops = np.cumsum(sizes)
     return tuple(
-        dataset.subset(np.sort(order[stop - size : stop])) for size, stop in zip(sizes, stops)
+        subset(dataset, np.sort(order[stop - size : stop])) for size, stop in zip(sizes, stops)
     )
 
 
-def _sizes(n: int, lengths: Sequence[float]) -> list[int]:
+def sizes_of(where: str, n: int, lengths: Sequence[float]) -> list[int]:
+    """Return how many of `n` examples each part gets.
+
+    Raises:
+        ValueError: the lengths are negative, sum to something else, or leave a part empty.
+    """
     if not lengths or any(length < 0 for length in lengths):
         raise ValueError(
-            f"random_split: expected lengths of 0 or more, got {tuple(lengths)}; "
+            f"{where}: expected lengths of 0 or more, got {tuple(lengths)}; "
             "give fractions such as (0.8, 0.2)"
         )
     if math.isclose(sum(lengths), 1):
@@ -84,12 +96,12 @@ def _sizes(n: int, lengths: Sequence[float]) -> list[int]:
         sizes = [int(length) for length in lengths]
     else:
         raise ValueError(
-            f"random_split: expected fractions that sum to 1 or whole numbers that sum to {n}, "
+            f"{where}: expected fractions that sum to 1 or whole numbers that sum to {n}, "
             f"got {tuple(lengths)}, which sum to {sum(lengths):g}"
         )
     if 0 in sizes:
         raise ValueError(
-            f"random_split: lengths {tuple(lengths)} split {n} examples into {sizes}, and part "
+            f"{where}: lengths {tuple(lengths)} split {n} examples into {sizes}, and part "
             f"{sizes.index(0)} would be empty; give it a larger share"
         )
     return sizes

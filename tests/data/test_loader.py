@@ -229,7 +229,9 @@ def test_wrong_arguments(arguments, text):
 
 
 def test_arrays_are_not_a_data_set():
-    with pytest.raises(TypeError, match=r"expected a Dataset, got tuple; wrap arrays in"):
+    with pytest.raises(
+        TypeError, match=r"expected a Dataset or another source, .* got tuple; wrap arrays in"
+    ):
         Loader((np.ones(3), np.ones(3)), 2)
 
 

@@ -1,0 +1,22 @@
+"""What a batch is to everything that uses one: a pair of inputs and targets."""
+
+from typing import Any
+
+
+def split_batch(batch: Any) -> tuple[Any, Any]:
+    """Return inputs and targets, or say what came instead."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        shape = getattr(batch, "shape", None)
+        came = type(batch).__name__ if shape is None else f"an array {list(shape)}"
+        if isinstance(batch, tuple | list | dict):
+            came += f" of {len(batch)}"
+        raise ValueError(
+            f"train step: expected a batch (inputs, targets), got {came}; several inputs go in as "
+            "one tuple, ((a, b), targets)"
+        )
+    return batch[0], batch[1]
+
+
+def as_arguments(inputs: Any) -> tuple:
+    """Inputs as the model's positional arguments: a tuple is several, anything else is one."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)

@@ -1,0 +1,68 @@
+"""Every kind of loader trains with fx.fit, and a run that stopped goes on bit for bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fx
+from fx.data import Dataset, Loader, StreamLoader, WeightedSampler
+
+
+class Line:
+    def init(self, key):
+        return {"weight": jnp.zeros(2)}, {}
+
+    def apply(self, params, state, x, *, train=False, key=None):
+        return x @ params["weight"], state
+
+
+rng = np.random.default_rng(0)
+INPUTS = rng.normal(size=(30, 2)).astype(np.float32)
+TARGETS = INPUTS @ np.array([1.0, -2.0], np.float32)
+
+
+def noisy(example, rng):
+    return example[0] + rng.normal(size=2).astype(np.float32) / 10, example[1]
+
+
+def stream(epoch):
+    order = np.random.default_rng(epoch).permutation(30)
+    return ((INPUTS[i], TARGETS[i]) for i in order)
+
+
+LOADERS = {
+    "transform": lambda: Loader(Dataset(INPUTS, TARGETS), 8, transform=noisy, workers=3),
+    "sampler": lambda: Loader(
+        Dataset(INPUTS, TARGETS), 8, sampler=WeightedSampler(np.ones(30), 20)
+    ),
+    "stream": lambda: StreamLoader(stream, 8, length=30, transform=noisy),
+}
+
+
+def train(make, **options):
+    optimizer = fx.optim.sgd(0.1)
+    step = fx.train.make_step(Line(), lambda y, t: jnp.mean((y - t) ** 2), optimizer)
+    ts = fx.train.create(Line(), optimizer, jax.random.key(0))
+    validate = fx.train.make_eval(Line(), lambda y, t: jnp.mean((y - t) ** 2), make())
+    return fx.fit(step, ts, make(), validate=validate, epochs=3, progress=False, **options)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path):
+    whole = train(LOADERS[name])
+    assert whole.history[-1]["val_loss"] < whole.history[0]["val_loss"]
+
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if event.step >= 6:
+            raise Stop
+
+    options = {"out": tmp_path / "run", "checkpoint_every": 2}
+    with pytest.raises(Stop):
+        train(LOADERS[name], log_every=1, callbacks=[stop], **options)
+    resumed = train(LOADERS[name], resume=True, **options)
+    assert resumed.ts.params["weight"].tolist() == whole.ts.params["weight"].tolist()
+    assert resumed.history == whole.history
