@@ -47,6 +47,9 @@ types: $(VENV)/.dev  ## pyright on fx
 
 bench: $(VENV)/.dev  ## the benchmarks that run on a CPU
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.loop
+	$(BIN)/python -m benchmarks.checkpoint
 
 clean:  ## remove what was built, the environment included
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,6 +1,8 @@
 from . import checkpoint as checkpoint
 from . import data as data
+from . import debug as debug
 from . import deploy as deploy
+from . import doctor as doctor
 from . import evaluate as evaluate
 from . import functional as functional
 from . import interop as interop

@@ -1,4 +1,4 @@
-"""The command `fx`: what can be done with a bundle, without the code of the model."""
+"""The command `fx`: what needs no code of the user's, bundles above all."""
 
 import argparse
 import json
@@ -15,8 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0, or 1 after a failure, which is one line on stderr. Wrong usage exits
-        with 2, as argparse does.
+        The exit code: 0, or 1 after a failure, which is one line on stderr, and where `doctor`
+        found something wrong. Wrong usage exits with 2, as argparse does.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fx", description="Use bundles that fx.export wrote.")
+    parser = argparse.ArgumentParser(prog="fx", description="Use bundles of fx.export; check up.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="classify image files")
@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("bundle")
     inspect.add_argument("--json", action="store_true", help="as the file has it")
     inspect.set_defaults(run=_inspect)
+
+    doctor = commands.add_parser("doctor", help="show versions, devices and what is wrong")
+    doctor.add_argument("--json", action="store_true", help="facts and findings as JSON")
+    doctor.set_defaults(run=_doctor)
     return parser
 
 
@@ -105,6 +109,14 @@ def _inspect(arguments: argparse.Namespace) -> int:
         for field, value in contents.items():
             print(_field(field, value))
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from fx import doctor
+
+    checkup = doctor.examine()
+    print(checkup.json() if arguments.json else checkup)
+    return 0 if checkup.ok else 1
 
 
 def _field(name: str, value: Any) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    "functional", "nn", "optim", "interop", "models", "data", "checkpoint", "evaluate", "train",
-    "deploy", "serve", "cli",
+    "functional", "nn", "optim", "interop", "models", "data", "checkpoint", "evaluate", "debug",
+    "train", "deploy", "serve", "doctor", "cli",
 ]  # fmt: skip
 FILES = sorted((ROOT / "fx").rglob("*.py"))
 

@@ -52,6 +52,7 @@ from fx.optim.learning_rate import scale_by_learning_rate as scale_by_learning_r
 from fx.optim.lookahead import lookahead as lookahead
 from fx.optim.muon import muon as muon
 from fx.optim.nadam import nadam as nadam
+from fx.optim.plateau import has_plateau as has_plateau
 from fx.optim.plateau import observe as observe
 from fx.optim.plateau import reduce_lr_on_plateau as reduce_lr_on_plateau
 from fx.optim.radam import radam as radam

@@ -152,6 +152,18 @@ def observe(opt_state: Any, value: Any) -> Any:
     return jax.tree.map(advance, opt_state, is_leaf=lambda n: isinstance(n, ReduceLROnPlateauState))
 
 
+def has_plateau(opt_state: Any) -> bool:
+    """Whether a `reduce_lr_on_plateau` is anywhere in an optimizer's state.
+
+    Example:
+        >>> import fx
+        >>> has_plateau(fx.optim.sgd(0.1).init({"w": jnp.ones(2)}))
+        False
+    """
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda n: isinstance(n, ReduceLROnPlateauState))
+    return any(isinstance(node, ReduceLROnPlateauState) for node in nodes)
+
+
 def _advance(state: ReduceLROnPlateauState, value: Any) -> ReduceLROnPlateauState:
     rule = state.rule
     value = jnp.asarray(value, state.best.dtype)

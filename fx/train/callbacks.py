@@ -1,46 +1,18 @@
-"""What listens to a run: progress on the terminal, JSON lines, TensorBoard.
+"""What keeps a run's numbers: JSON lines, TensorBoard, Weights & Biases.
 
 A listener is any callable that takes an `Event`; where it has a `close()`, that is called at the
 end of the run, however it ends.
 """
 
-import dataclasses
 import importlib
-import importlib.util
 import json
 import os
-import sys
-import time
+import secrets
 from pathlib import Path
 from typing import Any
 
-from fx.evaluate.files import plain
-
-
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """Something to report.
-
-    Attributes:
-        kind: "log", every `log_every` steps, or "epoch", at the end of one.
-        epoch: The epoch, from 1.
-        step: Steps taken since the beginning of training.
-        values: "log": means since the last one, and the learning rate. "epoch": the row of the
-            history.
-        seconds: "epoch": how long it took, evaluation included; "log": since the last one.
-        images_per_s: Examples per second of training, without compilation; None where there was
-            nothing else.
-        ts: The training state. Its arrays are gone after the next step where the step donates
-            them; copy what is to be kept.
-    """
-
-    kind: str
-    epoch: int
-    step: int
-    values: dict[str, Any]
-    seconds: float
-    images_per_s: float | None
-    ts: Any = dataclasses.field(repr=False)
+from fx.evaluate.files import plain, write_atomic
+from fx.train.event import Event, distributions_in, numbers_in
 
 
 class JsonLog:
@@ -50,6 +22,13 @@ class JsonLog:
         path: The file.
         after: Keep only lines up to this step of a file that is there: what came after is about to
             be computed again. None keeps all.
+
+    Example:
+        >>> log = JsonLog("log.jsonl")
+        >>> log(Event("log", 1, 50, {"loss": 0.5}, 2.0, None, None))
+        >>> log.close()
+        >>> Path("log.jsonl").read_text().split(", ")[:4]
+        ['{"kind": "log"', '"epoch": 1', '"step": 50', '"loss": 0.5']
     """
 
     def __init__(self, path: str | os.PathLike[str], after: int | None = None) -> None:
@@ -60,7 +39,7 @@ class JsonLog:
 
     def __call__(self, event: Event) -> None:
         """Write one line."""
-        line = {"kind": event.kind, "epoch": event.epoch, "step": event.step, **event.values}
+        line = {"kind": event.kind, "epoch": event.epoch, "step": event.step, **numbers_in(event)}
         line |= {"seconds": event.seconds, "images_per_s": event.images_per_s}
         self.stream.write(json.dumps(plain(line), allow_nan=False) + "\n")
         self.stream.flush()
@@ -92,147 +71,82 @@ class TensorBoard:
 
     def __call__(self, event: Event) -> None:
         """Write one point for each value."""
-        group = "step" if event.kind == "log" else "epoch"
-        for name, value in event.values.items():
-            if name not in ("epoch", "step"):
-                self.writer.add_scalar(f"{group}/{name}", value, event.step)
-        if event.images_per_s is not None:
-            self.writer.add_scalar(f"{group}/images_per_s", event.images_per_s, event.step)
+        for name, value in _points(event).items():
+            self.writer.add_scalar(name, value, event.step)
+        for name, values in distributions_in(event).items():
+            self.writer.add_histogram(f"{_group(event)}/{name}", values, event.step)
 
     def close(self) -> None:
         """Finish the file."""
         self.writer.close()
 
 
-class Clock:
-    """Time left in a run, from the steps that were taken since its start."""
+class WandB:
+    """Send each event's values to Weights & Biases, under the names that TensorBoard gets.
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.first, self.start = total, 0, 0, time.monotonic()
+    The folder keeps the run's id and the last steps that were sent: a run that is resumed goes on
+    in the same one, and what is computed a second time is not sent again. The charts' axis is
+    "step", the steps of training.
 
-    def begin(self, done: int) -> None:
-        """Start measuring, after the first call and its compilation."""
-        self.done = self.first = done
-        self.start = time.monotonic()
+    Args:
+        folder: The run's folder; files go to `folder/wandb`.
+        settings: For `wandb.init`: `project`, `name`, `config`, and `mode="offline"` where there
+            is no network (then `wandb sync` sends the files later).
 
-    def left(self) -> str:
-        """Time left as text, or nothing where it is not known yet."""
-        if self.done == self.first or self.done >= self.total:
-            return ""
-        per_step = (time.monotonic() - self.start) / (self.done - self.first)
-        seconds = round(per_step * (self.total - self.done))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
+    Raises:
+        ModuleNotFoundError: wandb is not installed.
+        ValueError: Settings that have `id`, `dir`, `resume` or `reinit`, which are the folder's.
 
-
-class Silent:
-    """Progress that prints notices only."""
-
-    def advance(self, steps: int) -> None:
-        """Count steps."""
-
-    def __call__(self, event: Event) -> None:
-        """Report an event."""
-
-    def say(self, text: str) -> None:
-        """Print a notice."""
-        print(text, flush=True)
-
-    def close(self) -> None:
-        """End the report."""
-
-
-class Lines:
-    """Progress as plain lines: one an epoch, and one every half minute within long ones."""
-
-    every_s = 30.0
-
-    def __init__(self, epochs: int, steps_per_epoch: int, clock: Clock) -> None:
-        self.epochs, self.steps_per_epoch, self.clock = epochs, steps_per_epoch, clock
-        self.printed = time.monotonic()
-
-    def advance(self, steps: int) -> None:
-        """Count steps."""
-        self.clock.done += steps
-
-    def __call__(self, event: Event) -> None:
-        """Print an event, where it is time."""
-        now = time.monotonic()
-        if event.kind == "epoch" or now - self.printed >= self.every_s:
-            self.printed = now
-            self.say(f"epoch {event.epoch:>3}/{self.epochs}  {_text(event, self.clock)}")
-
-    def say(self, text: str) -> None:
-        """Print a notice."""
-        print(text, flush=True)
-
-    def close(self) -> None:
-        """End the report."""
-
-
-class Bar:
-    """Progress as a bar, for a terminal."""
-
-    def __init__(
-        self, epochs: int, steps_per_epoch: int, clock: Clock, console: Any = None
-    ) -> None:
-        progress = importlib.import_module("rich.progress")
-        self.epochs, self.steps_per_epoch, self.clock = epochs, steps_per_epoch, clock
-        column = importlib.import_module("rich.table").Column
-        columns = (
-            progress.BarColumn(bar_width=10, table_column=column(no_wrap=True)),
-            progress.MofNCompleteColumn(table_column=column(no_wrap=True)),
-            # In a narrow terminal this is what takes a second line.
-            progress.TextColumn("{task.description}", markup=False, table_column=column()),
-        )
-        self.bar = progress.Progress(*columns, console=console)
-        self.task = self.bar.add_task("compiling", total=steps_per_epoch)
-        self.shown = 0.0
-        self.bar.start()
-
-    def advance(self, steps: int) -> None:
-        """Count steps, and move the bar at most ten times a second."""
-        self.clock.done += steps
-        now = time.monotonic()
-        if now - self.shown > 0.1:
-            self.shown = now
-            self.bar.update(self.task, completed=self._into_epoch())
-
-    def __call__(self, event: Event) -> None:
-        """Show an event beside the bar; an epoch's goes above it."""
-        text = f"epoch {event.epoch:>3}/{self.epochs}  {_text(event, self.clock)}"
-        if event.kind == "epoch":
-            self.say(text)
-        else:
-            self.bar.update(self.task, completed=self._into_epoch(), description=text)
-
-    def say(self, text: str) -> None:
-        """Print a notice above the bar."""
-        self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self.bar.update(self.task, visible=False)
-        self.bar.stop()
-
-    def _into_epoch(self) -> int:
-        done = self.clock.done
-        return (done - 1) % self.steps_per_epoch + 1 if done else 0
-
-
-def make_progress(shown: bool, epochs: int, steps_per_epoch: int, done: int):
-    """Choose what reports progress: a bar in a terminal with rich, lines elsewhere.
-
-    Returns:
-        Something called with events, with `advance(steps)`, `say(text)` and `close()`, and the
-        clock that it reads, to be started when the first call is through.
+    Example:
+        >>> logger = WandB("runs/a", project="digits", mode="offline")  # doctest: +SKIP
+        >>> fx.fit(step, ts, loader, epochs=5, callbacks=[logger])  # doctest: +SKIP
     """
-    clock = Clock(epochs * steps_per_epoch)
-    clock.begin(done)
-    if not shown:
-        return Silent(), clock
-    if sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
-        return Bar(epochs, steps_per_epoch, clock), clock
-    return Lines(epochs, steps_per_epoch, clock), clock
+
+    def __init__(self, folder: str | os.PathLike[str], **settings: Any) -> None:
+        if taken := sorted({"id", "dir", "resume", "reinit"} & set(settings)):
+            raise ValueError(
+                f"WandB: expected no {taken[0]!r} among the settings, which follows from the "
+                "folder; for a run of its own give another folder"
+            )
+        try:
+            wandb = importlib.import_module("wandb")
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "WandB needs wandb: pip install '.[wandb]' in fx's folder"
+            ) from error
+        self.path = Path(folder) / "wandb" / "fx.json"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        known = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.id: str = known.get("id") or secrets.token_hex(4)
+        self.sent: dict[str, int] = known.get("sent", {})
+        self.histogram = wandb.Histogram
+        # A run of its own, whatever else the program has under way.
+        self.run = wandb.init(
+            id=self.id, dir=str(folder), resume="allow", reinit="create_new", **settings
+        )
+        # Not wandb's own count of calls: a log and an epoch may end at the same step, and it drops
+        # what comes for a step that it had before a resume.
+        self.run.define_metric("*", step_metric="step")
+        self._remember()
+
+    def __call__(self, event: Event) -> None:
+        """Send one point for each value, unless it was sent before a resume."""
+        if event.step <= self.sent.get(event.kind, -1):
+            return
+        drawn = {
+            f"{_group(event)}/{name}": self.histogram(values)
+            for name, values in distributions_in(event).items()
+        }
+        self.run.log({"step": event.step, **_points(event), **drawn})
+        self.sent[event.kind] = event.step
+        self._remember()
+
+    def close(self) -> None:
+        """Send what is left, and end."""
+        self.run.finish()
+
+    def _remember(self) -> None:
+        write_atomic(self.path, json.dumps({"id": self.id, "sent": self.sent}).encode())
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -240,6 +154,23 @@ def write_whole(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def _group(event: Event) -> str:
+    return "step" if event.kind == "log" else "epoch"
+
+
+def _points(event: Event) -> dict[str, Any]:
+    """An event's numbers, under the names of a chart."""
+    group = _group(event)
+    points = {
+        f"{group}/{name}": value
+        for name, value in numbers_in(event).items()
+        if name not in ("epoch", "step")
+    }
+    if event.images_per_s is not None:
+        points[f"{group}/images_per_s"] = event.images_per_s
+    return points
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
@@ -252,17 +183,3 @@ def _lines_until(path: Path, step: int) -> list[str]:
             continue
         kept.append(line)
     return kept
-
-
-def _text(event: Event, clock: Clock) -> str:
-    parts = []
-    for name, value in event.values.items():
-        if name == "learning_rate":
-            parts.append(f"lr {value:.2e}")
-        elif name not in ("epoch", "step"):
-            parts.append(f"{name.removeprefix('train_')} {value:.4f}")
-    if event.images_per_s is not None:
-        parts.append(f"{event.images_per_s:,.0f} images/s")
-    if event.kind == "epoch":
-        parts.append(f"{event.seconds:.1f} s")
-    return "  ".join([*parts, clock.left()]).rstrip()

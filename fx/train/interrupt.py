@@ -8,12 +8,26 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+
+from fx.train.processes import any_process
+
 
 @dataclasses.dataclass
 class Interrupt:
-    """Whether someone has asked the run to stop."""
+    """Whether someone has asked the run to stop.
 
+    Attributes:
+        asked: A signal has come to this process.
+        requested: The run stops; the same in all of its processes.
+    """
+
+    asked: bool = False
     requested: bool = False
+
+    def agree(self) -> None:
+        """Stop where any process was asked to; every process must call this at the same step."""
+        self.requested = self.requested or any_process(self.asked)
 
 
 @contextlib.contextmanager
@@ -23,7 +37,7 @@ def catch_signals() -> Iterator[Interrupt]:
     The handlers that were there come back at the end. Signals that are ignored stay ignored, and
     outside of the main thread, where Python allows no handlers, nothing is caught.
     """
-    interrupt = Interrupt()
+    interrupt, alone = Interrupt(), jax.process_count() == 1
     previous: dict[int, Any] = {}
 
     def give_back() -> None:
@@ -32,11 +46,11 @@ def catch_signals() -> Iterator[Interrupt]:
 
     def handle(number: int, frame: Any) -> None:
         del frame
-        if interrupt.requested:
+        if interrupt.asked:
             give_back()
             signal.raise_signal(number)
         else:
-            interrupt.requested = True
+            interrupt.asked, interrupt.requested = True, alone
             # Not print: the signal may have come in the middle of one.
             os.write(2, b"\nstopping after this call; once more to abort at once\n")
 

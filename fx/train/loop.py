@@ -10,16 +10,25 @@ from typing import Any, Protocol
 import jax
 
 from fx import checkpoint
+from fx.checkpoint.processes import together
 from fx.data.loader import as_integer
-from fx.train.callbacks import Event, JsonLog, TensorBoard, make_progress
+from fx.train.callbacks import JsonLog, TensorBoard
+from fx.train.event import Event
 from fx.train.interrupt import catch_signals
+from fx.train.progress import make_progress
 from fx.train.record import Record, describe_data, mode_of, name_changes
 from fx.train.run import Run
 from fx.train.state import is_donated
 
 
 class Batches(Protocol):
-    """What the loop needs of a loader: a length, and epochs that are a function of their number."""
+    """What the loop needs of a loader: a length, and epochs that are a function of their number.
+
+    Where the number of the epoch and that of the step are not enough to go on, the iterator has
+    `state()`, which returns a dictionary for JSON, the same on every process: where it stands after
+    the batch that was taken last. It is kept in the checkpoint, and on resume given to
+    `epoch(epoch, start=, state=)`.
+    """
 
     def __len__(self) -> int:
         """Return the number of steps in an epoch."""
@@ -69,16 +78,19 @@ def fit(
     progress: bool = True,
     tensorboard: bool = False,
     checkpoint_every: int | None = None,
-    callbacks: Iterable[Callable[[Event], None]] = (),
+    keep: int = 2,
+    callbacks: Iterable[Callable[[Event], Any]] = (),
 ) -> Result:
     """Train for a number of epochs, with validation, early stopping, checkpoints and logs.
 
     It does nothing that a `for` loop around `step` could not do; docs/by-hand.md has that loop.
-    With `out`, the run's folder gets `checkpoints/` (the last two and the best, one at the end of
-    each epoch), and to read, `history.json` and `log.jsonl` (strict JSON: nan and infinity are
-    null). Ctrl-C or SIGTERM finishes the call that is under way, writes a checkpoint and returns;
-    the same call with `resume=True` goes on from there bit for bit as if nothing had happened. A
-    second Ctrl-C aborts at once.
+    With `out`, the run's folder gets `checkpoints/` (the last `keep` and the best, one at the end
+    of each epoch, written while training goes on), and to read, `history.json` and `log.jsonl`
+    (strict JSON: nan and infinity are null). A checkpoint that cannot be written ends the run with
+    an error at the next one or at the end; those before it stay. Ctrl-C or SIGTERM finishes the
+    call that is under way, writes a checkpoint and returns; the same call with `resume=True` goes
+    on from there bit for bit as if nothing had happened, and after a `kill -9` from the newest
+    checkpoint. A second Ctrl-C aborts at once.
 
     Metrics are fetched every `log_every` steps, so that the device never waits for the host.
 
@@ -105,13 +117,19 @@ def fit(
         tensorboard: Write event files to `out/tensorboard`; needs the extra
             `tensorboard`.
         checkpoint_every: Steps between two checkpoints within an epoch; None writes none there.
-        callbacks: Called with each `Event`.
+        keep: How many of the newest checkpoints stay; the best one stays as well.
+        callbacks: Called with each `Event`, in this order, before the logs. A dictionary that one
+            returns is added to the event's values, for the callbacks after it, the logs and the
+            progress report; not to the history. Where one has a `close()`, that is called at the
+            end of the run, however it ends.
 
     Returns:
         A `Result`.
 
     Raises:
         FileExistsError: `out` holds a run and resume is False; nothing is overwritten.
+        BlockingIOError: Another run is writing to `out`.
+        OSError: `out` cannot be written to, or its disk is full; see `fx.checkpoint.save`.
         TypeError: A loader without `epoch` or length; a validate that cannot be called; a number
             that is not an integer.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
@@ -141,38 +159,50 @@ def fit(
     """
     _check_kinds(loader, validate)
     _check_arguments(
-        epochs, patience, log_every, checkpoint_every, monitor, mode, validate, out, resume
+        epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
     )
     folder = None if out is None else Path(out)
-    ts, record = _open(ts, loader, folder, resume)
-    _check_present(ts)
-    first = int(jax.device_get(ts.step))
+    if folder is not None and not resume:
+        with together("looking for an earlier run"):  # before any process makes the folder
+            _check_new(folder)
     with contextlib.ExitStack() as stack:
+        writer = None if folder is None else stack.enter_context(checkpoint.Writer(folder))
+        ts, record = _open(ts, loader, folder, resume)
+        _check_present(ts)
+        first = int(jax.device_get(ts.step))
         done = record.epoch * len(loader) + record.steps
         show, clock = make_progress(progress, epochs, len(loader), done)
         stack.callback(show.close)
-        listeners = [show, *_logs(folder, tensorboard, first, stack), *callbacks]
+        listeners = [show, *_logs(folder, tensorboard, first, stack)]
+        callbacks = list(callbacks)
+        for callback in callbacks:
+            if callable(getattr(callback, "close", None)):
+                stack.callback(callback.close)
         interrupt = stack.enter_context(catch_signals())
         run = Run(
             step,
             loader,
             record,
             listeners,
+            callbacks,
             interrupt,
-            folder,
+            writer,
             first,
             clock,
             log_every,
             checkpoint_every,
+            keep,
         )
         while (stopped := _verdict(record, epochs, patience)) is None:
             ts = run.train_epoch(ts)
             if interrupt.requested:
                 run.save(ts)
             else:
-                run.end_epoch(ts, validate, monitor, mode)
+                ts = run.end_epoch(ts, validate, monitor, mode)
             if interrupt.requested and _verdict(record, epochs, patience) is None:
                 stopped = "interrupted"
+                if writer is not None:
+                    writer.wait()
                 where = f"epoch {record.epoch + 1}, step {record.steps} of {len(loader)}"
                 kept = f"saved in {folder}; resume=True goes on" if folder else "nothing was saved"
                 show.say(f"interrupted in {where}; {kept}")
@@ -203,10 +233,10 @@ def _check_kinds(loader: Any, validate: Any) -> None:
 
 
 def _check_arguments(
-    epochs, patience, log_every, checkpoint_every, monitor, mode, validate, out, resume
+    epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
 ) -> None:
     counts = {"epochs": epochs, "patience": patience, "log_every": log_every}
-    for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
+    for name, value in {**counts, "checkpoint_every": checkpoint_every, "keep": keep}.items():
         if value is not None and as_integer("fit", name, value) < 1:
             raise ValueError(f"fit: expected {name} of 1 or more, got {value}")
     if mode not in (None, "max", "min"):
@@ -219,34 +249,37 @@ def _check_arguments(
         raise ValueError("fit: resume=True needs out=, the folder of the run to go on with")
 
 
+def _check_new(folder: Path) -> None:
+    names = ("history.json", "log.jsonl")
+    if checkpoint.steps(folder) or any((folder / name).exists() for name in names):
+        raise FileExistsError(
+            f"fit: {folder} holds a run already; resume=True goes on with it, or choose another out"
+        )
+
+
 def _open(ts: Any, loader: Any, folder: Path | None, resume: bool) -> tuple[Any, Record]:
     """Find out where to start: at the beginning, or where a checkpoint left off."""
     data = describe_data(loader)
-    if folder is None:
+    if folder is None or not resume:
         return ts, Record(data)
-    names = ("history.json", "log.jsonl")
-    if not resume:
-        if checkpoint.steps(folder) or any((folder / name).exists() for name in names):
-            raise FileExistsError(
-                f"fit: {folder} holds a run already; resume=True goes on with it, "
-                "or choose another out"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        return ts, Record(data)
-    folder.mkdir(parents=True, exist_ok=True)
     if not checkpoint.steps(folder):
-        print(f"resume: {folder} has no checkpoint; starting from the beginning", flush=True)
+        _say(f"resume: {folder} has no checkpoint; starting from the beginning")
         return ts, Record(data)
     ts, saved = checkpoint.restore(folder, like=ts)
-    record = Record(**saved)
+    record = Record.read(saved)
     if changes := name_changes(record.data, data):
         raise ValueError(
             f"fit: the run in {folder} had other batches than this loader, so it cannot go on: "
             f"{changes}; use the same, or another out"
         )
     step = int(jax.device_get(ts.step))
-    print(f"resume: {folder}, step {step}, {record.epoch} epochs finished", flush=True)
+    _say(f"resume: {folder}, step {step}, {record.epoch} epochs finished")
     return ts, record
+
+
+def _say(text: str) -> None:
+    if jax.process_index() == 0:
+        print(text, flush=True)
 
 
 def _logs(folder: Path | None, tensorboard: bool, after: int, stack: contextlib.ExitStack) -> list:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 # What XLA may do with a float32 product. On a GPU or TPU its default is not float32: it is TF32
 # there and bfloat16 here. "highest" is float32 everywhere; "high" is TF32 on GPUs, three bfloat16
 # passes on TPUs and float32 on CPUs.
-_MATMUL = {"float32": "highest", "tf32": "high", "bf16": "default"}
+_MATMUL = {"float32": "highest", "tf32": "high", "bf16": "default", "fp16": "default"}
+_COMPUTE = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
 
 
 def check_precision(precision: str) -> None:
@@ -25,12 +26,12 @@ def matmul_precision(precision: str):
 
 def to_compute(tree: Any, precision: str) -> Any:
     """Cast floating point arrays to the dtype the model runs in; others stay as they are."""
-    return _cast(tree, jnp.bfloat16) if precision == "bf16" else tree
+    return _cast(tree, _COMPUTE[precision]) if precision in _COMPUTE else tree
 
 
 def to_output(tree: Any, precision: str) -> Any:
     """Cast what the model returned to float32, for the loss and the metrics."""
-    return _cast(tree, jnp.float32) if precision == "bf16" else tree
+    return _cast(tree, jnp.float32) if precision in _COMPUTE else tree
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

@@ -1,5 +1,6 @@
 """Compiled evaluation and prediction, over batches that are padded to one size."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -7,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fx.data.batch import as_arguments, split_batch
+from fx.train.checks import Metrics, check_scalars, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
 from fx.train.state import TrainState
-from fx.train.step import Metrics, as_arguments, check_scalars, read_metrics, split_batch
 
 RUN_AHEAD = 8
 """Calls that may be on their way to the device at once."""
@@ -23,6 +25,49 @@ class Padded(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `make_eval` makes: `validate(ts) -> {"loss": float, ...}`.
+
+    Attributes:
+        sums: `(params, state, batch, mask) -> (totals, counts)`, compiled: sums over a batch's
+            examples, and how many there are, are finite, and have no loss; [3].
+        loader: Whose `padded()` yields `((inputs, targets), mask)`.
+    """
+
+    sums: Callable[[Any, Any, Any, jax.Array], tuple[Metrics, jax.Array]] = dataclasses.field(
+        repr=False
+    )
+    loader: Padded
+
+    def __call__(self, ts: TrainState) -> dict[str, float]:
+        """Evaluate a training state."""
+        return self.average(self.collect(self.sums, ts.params, ts.state))
+
+    def collect(self, sums: Callable, params: Any, state: Any) -> list[tuple[Any, np.ndarray]]:
+        """Run `sums`, or a transformed one, over all batches; totals and counts on the host."""
+        found = []
+        for batch, mask in self.loader.padded():
+            found.append(sums(params, state, batch, mask))
+            if len(found) > RUN_AHEAD:  # batches that wait for their turn take memory
+                jax.block_until_ready(found[-RUN_AHEAD])
+        return jax.device_get(found)
+
+    def average(self, found: list[tuple[Any, np.ndarray]]) -> dict[str, float]:
+        """Turn the totals of all batches into means over examples, in float64."""
+        rows = [totals for totals, _ in found]
+        count, finite, empty = sum((counts for _, counts in found), np.zeros(3, int)).tolist()
+        if not count:
+            raise ValueError("make_eval: the loader yielded no example to evaluate")
+        if empty and finite == count:
+            raise ValueError(
+                f"make_eval: the loss of {empty} of {count} examples is nan, although all outputs "
+                "are finite; loss_fn gets one example at a time, and a mean over targets that are "
+                "all ignored is 0 / 0; leave such examples out, or return 0 for them in loss_fn"
+            )
+        return {name: sum(float(row[name]) for row in rows) / count for name in rows[0]}
+
+
 def make_eval(
     model: Any,
     loss_fn: Callable[[Any, Any], jax.Array],
@@ -31,7 +76,7 @@ def make_eval(
     metrics: Callable[[Any, Any], Metrics] | None = None,
     transform: Callable[[Any, Any], Any] | None = None,
     precision: str = "float32",
-) -> Callable[[TrainState], dict[str, float]]:
+) -> Evaluation:
     """Make a function that evaluates a training state on a data set.
 
     Loss and metrics are computed for each example by itself, `loss_fn(outputs[i:i+1],
@@ -93,26 +138,7 @@ def make_eval(
         empty, finite = mask & jnp.isnan(values["loss"]), _finite_rows(outputs, mask)
         return totals, jnp.stack([jnp.sum(mask), jnp.sum(finite), jnp.sum(empty)])
 
-    def validate(ts: TrainState) -> dict[str, float]:
-        found = []
-        for batch, mask in loader.padded():
-            found.append(sums(ts.params, ts.state, batch, mask))
-            if len(found) > RUN_AHEAD:  # batches that wait for their turn take memory
-                jax.block_until_ready(found[-RUN_AHEAD])
-        fetched = jax.device_get(found)
-        rows = [totals for totals, _ in fetched]
-        count, finite, empty = sum((counts for _, counts in fetched), np.zeros(3, int)).tolist()
-        if not count:
-            raise ValueError("make_eval: the loader yielded no example to evaluate")
-        if empty and finite == count:
-            raise ValueError(
-                f"make_eval: the loss of {empty} of {count} examples is nan, although all outputs "
-                "are finite; loss_fn gets one example at a time, and a mean over targets that are "
-                "all ignored is 0 / 0; leave such examples out, or return 0 for them in loss_fn"
-            )
-        return {name: sum(float(row[name]) for row in rows) / count for name in rows[0]}
-
-    return validate
+    return Evaluation(sums, loader)
 
 
 def predict(
@@ -163,13 +189,22 @@ def predict(
     parts = []
     for batch, mask in loader.padded():
         inputs, targets = split_batch(batch)
-        outputs, rows = run(params, state, inputs), np.asarray(mask)
-        _check_rows(outputs, len(rows))
-        found = jax.device_get((outputs, targets))
+        outputs = run(params, state, inputs)
+        _check_rows(outputs, np.shape(mask)[0])
+        found, rows = _to_host(((outputs, targets), mask))
         parts.append(jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found))
     if not parts:
         raise ValueError("predict: the loader yielded no batch")
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def _to_host(tree: Any) -> Any:
+    """NumPy arrays; of several processes each gets all rows."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def _forward(model: Any, transform: Callable[[Any, Any], Any] | None, precision: str):

@@ -26,6 +26,7 @@ class Record:
         history: A row for each finished epoch, the same in every run of the same program.
         timing: A row for each finished epoch of what is not the same: seconds, images_per_s.
         seconds: Time spent on the epoch that is under way.
+        loader: State of the loader's iterator, within an epoch, where it has one.
     """
 
     data: dict[str, Any]
@@ -39,6 +40,22 @@ class Record:
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     timing: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    loader: dict[str, Any] | None = None
+
+    @classmethod
+    def read(cls, saved: dict[str, Any]) -> "Record":
+        """Make one of what a checkpoint holds.
+
+        Raises:
+            ValueError: It was written by another loop, or by that of a later version.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        if "data" not in saved or not set(saved) <= set(known):
+            raise ValueError(
+                f"fit: expected a checkpoint whose loop state is one of fit's, {known}, but it has "
+                f"{list(saved)}; go on with the loop, or the version of fx, that wrote it"
+            )
+        return cls(**saved)
 
     def add(self, metrics: dict[str, Any], steps: int, examples: int) -> dict[str, float]:
         """Add the metrics of one call, in the order of its steps; return their sums.
@@ -85,14 +102,20 @@ class Record:
         self.steps, self.examples, self.sums, self.seconds = 0, 0, {}, 0.0
         return row, timing
 
-    def judge(self, row: dict[str, Any], monitor: str | None, mode: str | None) -> bool:
-        """Update `best` and `waited` from the epoch's row; return whether it is the best so far."""
+    def watched(self, row: dict[str, Any], monitor: str | None) -> str:
+        """Which value of an epoch's row decides how good it is."""
         if monitor is None:
             monitor = "accuracy" if "val_accuracy" in row else "loss"
         name = f"val_{monitor}"
         if name not in row:
             known = sorted(key.removeprefix("val_") for key in row if key.startswith("val_"))
             raise ValueError(f"fit: monitor={monitor!r} expected one of validate's names, {known}")
+        return name
+
+    def judge(self, row: dict[str, Any], monitor: str | None, mode: str | None) -> bool:
+        """Update `best` and `waited` from the epoch's row; return whether it is the best so far."""
+        name = self.watched(row, monitor)
+        monitor = name.removeprefix("val_")
         mode = mode or mode_of(monitor)
         value, before = row[name], None if self.best is None else self.best["value"]
         better = before is None or (value > before if mode == "max" else value < before)
@@ -130,6 +153,9 @@ def describe_data(loader: Any) -> dict[str, Any]:
         value = getattr(loader, name, None)
         if isinstance(value, int):
             known[name] = value
+    sampler: Any = getattr(loader, "sampler", None)
+    if hasattr(sampler, "fingerprint"):
+        known["sampler"] = sampler.fingerprint()
     dataset: Any = getattr(loader, "dataset", None)
     if hasattr(dataset, "__len__"):
         known["examples"] = len(dataset)

@@ -2,21 +2,25 @@
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from fx import checkpoint
+from fx import checkpoint, optim
+from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
-from fx.train.callbacks import Clock, Event, write_whole
+from fx.train.callbacks import write_whole
+from fx.train.event import Event
+from fx.train.failure import explain_failure
 from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
+from fx.train.progress import Clock
 from fx.train.record import Record
 
 
@@ -26,42 +30,55 @@ class Run:
 
     Attributes:
         number: Steps taken since the beginning of training.
-        listeners: What is called with events; the first is the progress report.
+        listeners: What reports events, the callbacks' findings included; the first is the
+            progress report.
+        callbacks: What the user wants called with events, before the listeners.
+        writer: What writes the checkpoints; None where the run has no folder.
         pending: Metrics that are still on the device, with steps and examples per step.
         kinds: Shapes and dtypes of the batches so far, with steps and examples per step.
         measured: Examples of the epoch, and the seconds that they took without compilation.
         unmeasured: Examples among the pending whose time compilation has spoilt.
         mark: When the time that belongs to the pending began.
+        batches: The epoch's batches, while it is under way.
+        example: Shapes and dtypes of the batch that came last of a new shape.
+        explained: Compilations of the step that were reported.
     """
 
     step: Callable[[Any, Any], tuple[Any, dict[str, Any]]]
     loader: Any
     record: Record
     listeners: list[Any]
+    callbacks: list[Any]
     interrupt: Interrupt
-    folder: Path | None
+    writer: checkpoint.Writer | None
     number: int
     clock: Clock
     log_every: int
     checkpoint_every: int | None
+    keep: int
     pending: list[tuple[dict[str, Any], int, int]] = dataclasses.field(default_factory=list)
     kinds: dict[tuple, tuple[int, int]] = dataclasses.field(default_factory=dict)
     measured: tuple[int, float] = (0, 0.0)
     unmeasured: int = 0
     mark: float = 0.0
     warned: bool = False
+    batches: Any = None
+    example: Any = None
+    explained: int = 0
 
     def train_epoch(self, ts: Any) -> Any:
         """Run what is left of the epoch, or until someone asks to stop."""
         record, length = self.record, len(self.loader)
         started, spent, taken = time.perf_counter(), record.seconds, record.steps
         self.mark, self.measured = started, (0, 0.0)
-        with _closing(self._batches()) as batches:
-            for batch in batches:
+        self.batches = self._batches()
+        with _closing(self.batches):
+            for batch in self.batches:
                 ts, steps = self._call(ts, batch)
                 before, taken = taken, taken + steps
                 if _crosses(before, taken, self.log_every):
                     self._fetch(ts)
+                    self.interrupt.agree()
                 if taken < length and _crosses(before, taken, self.checkpoint_every):
                     self._fetch(ts)
                     record.seconds = spent + time.perf_counter() - started
@@ -70,6 +87,7 @@ class Run:
                 if self.interrupt.requested or taken > length:
                     break
         self._fetch(ts)
+        self.interrupt.agree()
         record.seconds = spent + time.perf_counter() - started
         if taken > length or (taken < length and not self.interrupt.requested):
             came = "more" if taken > length else f"{taken}"
@@ -78,36 +96,49 @@ class Run:
 
     def end_epoch(
         self, ts: Any, validate: Callable | None, monitor: str | None, mode: str | None
-    ) -> None:
-        """Validate, record, save and report."""
+    ) -> Any:
+        """Validate, record, save and report; return the state to go on with."""
         started = time.perf_counter()
         validation = {} if validate is None else validate(ts)
         self.record.seconds += time.perf_counter() - started
         examples, seconds = self.measured
         speed = examples / seconds if examples else None
         row, timing = self.record.close_epoch(self.number, validation, speed)
+        self.batches = None
         best = bool(validation) and self.record.judge(row, monitor, mode)
+        watched = self.record.watched(row, monitor) if validation else "train_loss"
+        ts = _observe(ts, row.get(watched))
         self.save(ts, best=best)
         self._tell("epoch", row["epoch"], row, timing["seconds"], speed, ts)
+        return ts
 
     def save(self, ts: Any, best: bool = False) -> None:
-        """Write a checkpoint and the history, where the run has a folder."""
-        if self.folder is None:
+        """Begin to write a checkpoint, and write the history, where the run has a folder."""
+        if self.writer is None:
             return
+        state: Any = getattr(self.batches, "state", None)  # grain's iterators have one
+        self.record.loader = state() if callable(state) else None
         record = dataclasses.asdict(self.record)
-        checkpoint.save(self.folder, ts, record, best=best)
+        self.writer.save(ts, record, keep=self.keep, best=best)
         if jax.process_index() == 0:
             known = {name: record[name] for name in ("history", "timing", "best")}
             text = json.dumps(plain(known), indent=1, allow_nan=False)
-            write_whole(self.folder / "history.json", text)
+            write_whole(self.writer.run_dir / "history.json", text)
 
     def _batches(self) -> Iterator[Any]:
         done, per_call = self.record.steps, getattr(self.step, "steps_per_call", 1)
         if done == len(self.loader):  # interrupted between the last step and validation
             return iter(())
-        options = {"start": done} if done else {}
+        options: dict[str, Any] = {"start": done} if done else {}
         if per_call > 1:
             options["steps_per_call"] = per_call
+        if done and self.record.loader is not None:
+            if "state" not in inspect.signature(self.loader.epoch).parameters:
+                raise ValueError(
+                    "fit: the run keeps the state of its loader's iterator, but epoch() of this "
+                    f"loader ({type(self.loader).__name__}) takes no state=; use the same loader"
+                )
+            options["state"] = self.record.loader
         return iter(self.loader.epoch(self.record.epoch, **options))
 
     def _call(self, ts: Any, batch: Any) -> tuple[Any, int]:
@@ -116,14 +147,19 @@ class Run:
         new = kind not in self.kinds
         if new:
             self._meet(kind)
+            self.example = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), batch
+            )
         steps, examples = self.kinds[kind]
         ts, metrics = self.step(ts, batch)
         self.pending.append((metrics, steps, examples))
         self.number += steps
         ahead = max(1, RUN_AHEAD // steps)
         if len(self.pending) > ahead:  # batches that wait for their turn take memory
-            jax.block_until_ready(self.pending[-1 - ahead][0])
+            # One of them will do: all of a call's results are there at once.
+            jax.block_until_ready(next(iter(self.pending[-1 - ahead][0].values()), None))
         self.listeners[0].advance(steps)
+        self._explain()
         if new:  # compilation is not training: leave it out of the speed
             jax.block_until_ready(metrics)
             self.unmeasured = sum(count * size for _, count, size in self.pending)
@@ -133,10 +169,10 @@ class Run:
         return ts, steps
 
     def _meet(self, kind: tuple) -> None:
-        """Take down a new shape of batch, and say so where it compiles the step again."""
+        """Take down a new shape of batch; where the step does not tell, say that it compiles."""
         axes = (*kind[0][0], 1, 1) if kind else (1, 1)
         scanned = getattr(self.step, "steps_per_call", 1) > 1
-        if self.kinds:
+        if self.kinds and not hasattr(self.step, "compilations"):
             first, this = (
                 ", ".join(f"{dtype}{list(shape)}" for shape, dtype in each)
                 for each in (next(iter(self.kinds)), kind)
@@ -144,15 +180,28 @@ class Run:
             self.listeners[0].say(f"compiling again: the first batch was {first}, this is {this}")
         self.kinds[kind] = (axes[0], axes[1]) if scanned else (1, axes[0])
 
+    def _explain(self) -> None:
+        """Say why the step was compiled again, where it was."""
+        reasons = self.step.compilations.reasons if hasattr(self.step, "compilations") else ()  # type: ignore[attr-defined]
+        for reason in reasons[self.explained :]:
+            self.listeners[0].say(f"step {self.number} was compiled again: {reason}")
+        self.explained = len(reasons)
+
     def _fetch(self, ts: Any) -> None:
         """Fetch the metrics that are pending, add them up, and report their means."""
         if not self.pending:
             return
-        fetched = jax.device_get([metrics for metrics, _, _ in self.pending])
+        try:
+            fetched = _to_host([metrics for metrics, _, _ in self.pending])
+        except jax.errors.JaxRuntimeError as error:  # GPUs run behind, and so do their errors
+            if is_out_of_memory(error):
+                raise out_of_memory(self.step, ts, self.example, error) from error
+            raise
         now = time.perf_counter()
         seconds, self.mark = now - self.mark, now
         sums: dict[str, float] = {}
         for metrics, (_, steps, examples) in zip(fetched, self.pending):
+            self._check_finite(metrics.pop("finite", True), ts)
             for name, total in self.record.add(metrics, steps, examples).items():
                 sums[name] = sums.get(name, 0.0) + total
         count = sum(steps * examples for _, steps, examples in self.pending)
@@ -168,6 +217,14 @@ class Run:
             means["learning_rate"] = self.record.learning_rate
         self._tell("log", self.record.epoch + 1, means, seconds, speed, ts)
 
+    def _check_finite(self, finite: Any, ts: Any) -> None:
+        """End the run at its first bad step; the step itself has kept the state from before it."""
+        bad = np.flatnonzero(~np.atleast_1d(np.asarray(finite, bool)))
+        if bad.size:
+            folder = None if self.writer is None else self.writer.run_dir
+            at = self.record.steps + int(bad[0])
+            raise explain_failure(self.step, ts, self.loader, self.record.epoch, at, folder)
+
     def _warn(self, means: dict[str, float]) -> None:
         if not self.warned and not math.isfinite(means.get("loss", 0.0)):
             self.warned = True
@@ -177,8 +234,30 @@ class Run:
         self, kind: str, epoch: int, values: dict, seconds: float, speed: float | None, ts: Any
     ) -> None:
         event = Event(kind, epoch, self.number, values, seconds, speed, ts)
+        for callback in self.callbacks:
+            found = callback(event)
+            if isinstance(found, dict):  # for what reports the event after it
+                event = dataclasses.replace(event, values={**event.values, **found})
         for listener in self.listeners:
             listener(event)
+
+
+def _observe(ts: Any, value: float | None) -> Any:
+    """Tell a plateau in the optimizer's state how the epoch went."""
+    before = getattr(ts, "opt_state", None)
+    if value is None or not optim.has_plateau(before):
+        return ts
+    return dataclasses.replace(ts, opt_state=optim.observe(before, value))
+
+
+def _to_host(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Fetch metrics, with every copy under way before the first is waited for."""
+    arrays = [value for each in metrics for value in each.values() if isinstance(value, jax.Array)]
+    # On a CPU there is nothing to copy, and to ask for it costs more than all else in a call.
+    if arrays and next(iter(arrays[0].devices())).platform != "cpu":
+        for array in arrays:
+            array.copy_to_host_async()
+    return [{name: np.asarray(value) for name, value in each.items()} for each in metrics]
 
 
 def _crosses(before: int, after: int, every: int | None) -> bool:

@@ -8,6 +8,8 @@ import optax
 from flax import struct
 from jax.core import Tracer
 
+from fx.train.sharding import Sharding
+
 
 @struct.dataclass
 class TrainState:
@@ -28,13 +30,21 @@ class TrainState:
     key: jax.Array
 
 
-def create(model: Any, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
+def create(
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    sharding: Sharding | None = None,
+) -> TrainState:
     """Initialise a model and its optimizer.
 
     Args:
         model: Any object with `init(key) -> (params, state)`.
         optimizer: An optax transformation, those of `fx.optim` included.
         key: PRNG key; one half makes the weights, the other is kept for the steps.
+        sharding: Over which devices the state is spread; see `data_parallel` and `fsdp`. Each
+            device makes its own part, so that no device ever holds more than that.
 
     Returns:
         The state before the first step. To start from given weights, use
@@ -56,10 +66,13 @@ def create(model: Any, optimizer: optax.GradientTransformation, key: jax.Array) 
     kind = getattr(key, "dtype", None)
     if kind is None or not (jnp.issubdtype(kind, jax.dtypes.prng_key) or kind == jnp.uint32):
         raise TypeError(f"train.create: expected a PRNG key, got {key!r}; pass jax.random.key(0)")
-    init_key, run_key = jax.random.split(key)
-    params, state = model.init(init_key)
-    ts = TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params), run_key)
-    return _unshared(ts)
+
+    def make(key: jax.Array) -> TrainState:
+        init_key, run_key = jax.random.split(key)
+        params, state = model.init(init_key)
+        return TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params), run_key)
+
+    return _unshared(make(key)) if sharding is None else sharding.make(make, key)
 
 
 def is_donated(leaf: Any) -> bool:

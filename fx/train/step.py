@@ -8,35 +8,46 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx import optim
+from fx.data.batch import split_batch
 from fx.data.loader import as_integer
-from fx.optim import current_lr
-from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
+from fx.debug.diagnostics import gradient_norms, update_ratios
+from fx.debug.memory import is_out_of_memory, out_of_memory
+from fx.train.checks import Metrics, check_optimizer, check_same, check_stacked
+from fx.train.compiles import Compilations
+from fx.train.gradient import Policy, make_gradient
+from fx.train.guard import guarded, skip_or_take
+from fx.train.precision import check_precision, matmul_precision
+from fx.train.sharding import Sharding
 from fx.train.state import TrainState, is_donated
 
-Metrics = dict[str, jax.Array]
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Step:
     """A compiled training step: `step(ts, batch) -> (ts, metrics)`.
 
     Attributes:
         function: The same as a pure function, not compiled; to transform or to read.
         compiled: `jax.jit(function)`; what a call runs.
+        optimizer: The optimizer, with what the step's options keep in its state; for
+            `train.create(model, step.optimizer, key)`.
         steps_per_call: Training steps that one call runs, over the leading axis of its batch.
+        compilations: How often it was compiled, and why again.
     """
 
     function: Callable[[TrainState, Any], tuple[TrainState, Metrics]]
-    compiled: Callable[[TrainState, Any], tuple[TrainState, Metrics]] = dataclasses.field(
-        repr=False
-    )
+    compiled: Any = dataclasses.field(repr=False)
+    optimizer: optax.GradientTransformation = dataclasses.field(repr=False)
     steps_per_call: int = 1
+    compilations: Compilations = dataclasses.field(default_factory=Compilations, repr=False)
 
     def __call__(self, ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         """Run `steps_per_call` steps.
 
         Raises:
             ValueError: `ts` went into an earlier call, which reused its memory.
+            RuntimeError: The call compiled the step more often than `max_compiles` allows.
+            MemoryError: The device's memory does not suffice; it says for what, and what to try.
         """
         if is_donated(ts.step):
             raise ValueError(
@@ -44,7 +55,16 @@ class Step:
                 "earlier call, which reused its memory; use the state that the call returned, or "
                 "make the step with donate=False"
             )
-        return self.compiled(ts, batch)
+        try:
+            result = self.compiled(ts, batch)
+        except jax.errors.JaxRuntimeError as error:
+            if is_out_of_memory(error):
+                raise out_of_memory(self, ts, batch, error) from error
+            raise
+        size = self.compiled._cache_size()
+        if size != self.compilations.size:
+            self.compilations.note(size, (ts, batch))
+        return result
 
 
 def make_step(
@@ -55,8 +75,17 @@ def make_step(
     metrics: Callable[[Any, Any], Metrics] | None = None,
     transform: Callable[[Any, jax.Array], Any] | None = None,
     precision: str = "float32",
+    accumulate: int = 1,
+    remat: bool | Policy = False,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    ema: float | None = None,
+    check_finite: bool | str = False,
+    diagnostics: bool = False,
     steps_per_call: int = 1,
     donate: bool = True,
+    max_compiles: int | None = None,
+    sharding: Sharding | None = None,
 ) -> Step:
     """Make a compiled training step.
 
@@ -73,23 +102,49 @@ def make_step(
         precision: "float32": real float32, on GPUs and TPUs too. "tf32": products as TF32 on
             GPUs. "bf16": parameters and inputs are cast to bfloat16 for the forward pass and its
             gradient; weights, the model's state, the optimizer, outputs, loss and metrics stay
-            float32.
+            float32. "fp16": the same with float16, and dynamic loss scaling as torch's GradScaler
+            does it: steps whose gradients overflow are left out.
+        accumulate: k > 1 splits each batch into k parts, one after the other, and averages their
+            gradients: less memory, the same update to rounding where `loss_fn` is a mean over
+            examples of equal weight. Metrics are averaged as well. BatchNorm sees the parts, as
+            it does in torch, and dropout draws for each.
+        remat: Compute again in the backward pass what is cheap, instead of keeping it: only the
+            results of products and convolutions are kept. Or a policy of
+            `jax.checkpoint_policies`.
+        clip_norm: Scale gradients down to this norm, over all parameters together; reported as
+            "grad_norm", as it was before.
+        clip_value: Clip each gradient's entries to within plus and minus this, before the norm.
+        ema: Keep an exponential moving average of the parameters, with this decay, in the
+            optimizer's state; `optim.averaged_params(ts.opt_state)` reads it.
+        check_finite: Stop at the first step whose loss or gradients are not finite: the state
+            stays as it was before it, whatever comes afterwards, and "finite" is reported as
+            False. `fx.fit` then raises and says where it began. "layers" reports
+            "finite/<layer>" for the values that leave each layer as well.
+        diagnostics: Report for each layer "gradient_norm/<layer>", before clipping, and
+            "update_ratio/<layer>", the norm of its update over that of its weights.
         steps_per_call: k > 1 runs k steps in one call: every leaf of the batch has a leading axis
             of at most k, and metrics come back stacked, `[k]`. Good on GPUs and TPUs; on CPUs XLA
             runs convolutions inside of loops slowly.
         donate: Reuse the memory of the state that goes in; it cannot be read afterwards.
+        max_compiles: Raise where the step is compiled more often than that. A shorter last batch
+            takes a compilation of its own.
+        sharding: Over which devices a step is spread; see `data_parallel` and `fsdp`. Give the
+            same one to `create`, and its `batch` to the loader.
 
     Returns:
-        A `Step`. Metrics hold "loss", what `metrics` returns, and "learning_rate" where the
-        optimizer's state has it (see `fx.optim.current_lr`).
+        A `Step`. Metrics hold "loss", what `metrics` returns, "learning_rate" where the
+        optimizer's state has it (see `fx.optim.current_lr`), and what the options report. Where
+        an option keeps something in the optimizer's state (ema, check_finite, fp16), make the
+        state with `train.create(model, step.optimizer, key)`; it is right for every step.
 
     Raises:
-        ValueError: An unknown precision, or steps_per_call below 1; at the first call, a batch
-            that is not a pair, a loss or metric that is not a scalar, a model whose state changes
-            structure, shape or dtype, an optimizer state of another optimizer; at any call, a
-            state that was donated.
-        TypeError: A steps_per_call that is not an integer; at the first call, metrics that are
-            not a dictionary.
+        ValueError: An unknown precision, a number out of its range; at the first call, a batch
+            that is not a pair or that accumulate does not divide, a loss or metric that is not a
+            scalar, a model whose state changes structure, shape or dtype, an optimizer state of
+            another optimizer; at any call, a state that was donated.
+        TypeError: A steps_per_call or accumulate that is not an integer; at the first call,
+            metrics that are not a dictionary.
+        RuntimeError: At a call that compiles the step more often than max_compiles.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -107,154 +162,131 @@ def make_step(
         1.0 0.5 1.0
     """
     check_precision(precision)
-    steps_per_call = as_integer("make_step", "steps_per_call", steps_per_call)
-    if steps_per_call < 1:
-        raise ValueError(f"make_step: expected steps_per_call of 1 or more, got {steps_per_call}")
+    steps_per_call = _at_least_one("steps_per_call", steps_per_call)
+    accumulate = _at_least_one("accumulate", accumulate)
+    _check_options(clip_norm, clip_value, max_compiles, check_finite)
+    if ema is not None:
+        optimizer = optim.with_ema(optimizer, ema)
+    scaled = precision == "fp16"
+    if scaled or check_finite:
+        optimizer = guarded(optimizer, scaled=scaled, stops=bool(check_finite))
+    gradient = make_gradient(
+        model,
+        loss_fn,
+        metrics,
+        precision=precision,
+        accumulate=accumulate,
+        remat=remat,
+        flags=check_finite == "layers",
+        sharding=sharding,
+    )
 
     def one_step(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         inputs, targets = split_batch(batch)
         augment_key, model_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
         if transform is not None:
             inputs = transform(inputs, augment_key)
+        scale = ts.opt_state.scale if scaled else None
 
-        def objective(params: Any) -> tuple[jax.Array, tuple[Any, Any]]:
-            arguments = as_arguments(to_compute(inputs, precision))
-            compute = to_compute(params, precision)
-            outputs, state = model.apply(compute, ts.state, *arguments, train=True, key=model_key)
-            outputs = to_output(outputs, precision)
-            loss = loss_fn(outputs, targets)
-            check_scalars("loss_fn", {"loss": loss})
-            return loss, (outputs, state)
+        def gradient_at(params: Any, scale: Any = None) -> tuple[Any, Any, Metrics]:
+            return gradient(params, ts.state, inputs, targets, model_key, scale)
 
-        gradient = jax.value_and_grad(objective, has_aux=True)
-        (loss, (outputs, state)), grads = gradient(ts.params)
-        _check_same("the model's state", ts.state, state)
-        params, opt_state = _update(optimizer, ts, grads, loss, lambda p: objective(p)[0])
-        report = {"loss": loss, **read_metrics(metrics, outputs, targets)}
-        rate = current_lr(opt_state)
-        if rate is not None:
-            report["learning_rate"] = rate
+        grads, state, report = gradient_at(ts.params, scale)
+        if diagnostics:
+            report |= _prefixed("gradient_norm", gradient_norms(grads))
+        if clip_value is not None:
+            grads = optim.clip_grad_value(grads, clip_value)
+        if clip_norm is not None:
+            grads, report["grad_norm"] = optim.clip_grad_norm(grads, clip_norm)
+        params, opt_state = _update(optimizer, ts, grads, report["loss"], gradient_at)
         new = dataclasses.replace(
             ts, step=ts.step + 1, params=params, state=state, opt_state=opt_state
         )
-        return new, report
+        if diagnostics:
+            moved = jax.tree.map(jnp.subtract, params, ts.params)
+            report |= _prefixed("update_ratio", update_ratios(ts.params, moved))
+        rate = optim.current_lr(opt_state)
+        if rate is not None:
+            report["learning_rate"] = rate
+        if check_finite:
+            report["finite"] = ~opt_state.failed
+        if scaled:
+            report["loss_scale"] = opt_state.scale
+        return (_keep(ts, new) if scaled or check_finite else new), report
 
     def function(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        _check_optimizer(optimizer, ts)
+        check_optimizer(optimizer, ts)
+        if steps_per_call > 1:
+            check_stacked(batch, steps_per_call)
+        if sharding is not None:
+            batch = sharding.split(batch, stacked=steps_per_call > 1)
         with matmul_precision(precision):
-            if steps_per_call == 1:
-                return one_step(ts, batch)
-            _check_stacked(batch, steps_per_call)
-            return jax.lax.scan(one_step, ts, batch)
+            single = steps_per_call == 1
+            result = one_step(ts, batch) if single else jax.lax.scan(one_step, ts, batch)
+        return result if sharding is None else sharding.keep(*result)
 
     compiled = jax.jit(function, donate_argnums=0 if donate else ())
-    return Step(function, compiled, steps_per_call)
+    return Step(function, compiled, optimizer, steps_per_call, Compilations(max_compiles))
 
 
-def split_batch(batch: Any) -> tuple[Any, Any]:
-    """Return inputs and targets, or say what came instead."""
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        shape = getattr(batch, "shape", None)
-        came = type(batch).__name__ if shape is None else f"an array {list(shape)}"
-        if isinstance(batch, tuple | list | dict):
-            came += f" of {len(batch)}"
-        raise ValueError(
-            f"train step: expected a batch (inputs, targets), got {came}; several inputs go in as "
-            "one tuple, ((a, b), targets)"
-        )
-    return batch[0], batch[1]
-
-
-def as_arguments(inputs: Any) -> tuple:
-    """Inputs as the model's positional arguments: a tuple is several, anything else is one."""
-    return inputs if isinstance(inputs, tuple) else (inputs,)
-
-
-def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, targets: Any):
-    """Compute the user's metrics, and check that they are a dictionary of scalars."""
-    if metrics is None:
-        return {}
-    values = metrics(outputs, targets)
-    if not isinstance(values, dict):
-        raise TypeError(
-            f"metrics: expected a dictionary of scalars, got {type(values).__name__}; "
-            'return {"accuracy": ...}'
-        )
-    taken = {"loss", "learning_rate"} & set(values)
-    if taken:
-        raise ValueError(f"metrics: {sorted(taken)[0]!r} is reported already; use another name")
-    check_scalars("metrics", values)
-    return values
-
-
-def check_scalars(where: str, values: Metrics) -> None:
-    """Raise unless every value is a scalar."""
-    for name, value in values.items():
-        if jnp.shape(value) != ():
-            raise ValueError(
-                f"{where}: expected {name!r} to be a scalar, got shape {list(jnp.shape(value))}; "
-                "take the mean over the batch"
-            )
-
-
-def _update(optimizer, ts: TrainState, grads: Any, loss: jax.Array, value_fn: Callable):
-    # Some optimizers of optax need the loss (reduce_on_plateau) or a line search (lbfgs).
+def _update(
+    optimizer: optax.GradientTransformation,
+    ts: TrainState,
+    grads: Any,
+    loss: jax.Array,
+    gradient_at: Callable[[Any], tuple[Any, Any, Metrics]],
+) -> tuple[Any, Any]:
+    # Some optimizers need the loss, or the loss (a line search) or gradient (sharpness-aware
+    # minimisation) at other parameters.
     update = optax.with_extra_args_support(optimizer).update
-    extra = {"value": loss, "grad": grads, "value_fn": value_fn}
+
+    def value_fn(params: Any, grad_fn: Any = None) -> jax.Array:
+        del grad_fn  # optax's line searches want every extra argument to be one of value_fn's
+        return gradient_at(params)[2]["loss"]
+
+    def grad_fn(params: Any) -> Any:
+        return gradient_at(params)[0]
+
+    extra = {"value": loss, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
     # Optimizers of optax mix floats and integers, which strict promotion forbids.
     with jax.numpy_dtype_promotion("standard"):
         updates, opt_state = update(grads, ts.opt_state, ts.params, **extra)
         params = optax.apply_updates(ts.params, updates)
-    _check_same("the parameters", ts.params, params)
+    check_same("the parameters", ts.params, params)
     return params, opt_state
 
 
-def _check_optimizer(optimizer: optax.GradientTransformation, ts: TrainState) -> None:
-    with jax.numpy_dtype_promotion("standard"):
-        fresh = jax.eval_shape(optimizer.init, ts.params)
-    if jax.tree.structure(fresh) == jax.tree.structure(ts.opt_state):
-        return
-    expected, came = _named(fresh), _named(ts.opt_state)
-    faults = [f"{name} is missing" for name in expected if name not in came]
-    faults += [f"{name} is not its" for name in came if name not in expected]
-    raise ValueError(
-        "train step: expected ts.opt_state to be that of the optimizer given to make_step, but "
-        + (", ".join(faults) or "its containers differ")
-        + "; give train.create the same optimizer, or ts.replace(opt_state=optimizer.init(params))"
-    )
+def _keep(ts: TrainState, new: TrainState) -> TrainState:
+    """Leave a step out where `guarded` left its update out."""
+    guard = new.opt_state
+    params, state = skip_or_take(guard.applied, (ts.params, ts.state), (new.params, new.state))
+    step = jnp.where(guard.failed, ts.step, new.step)
+    return dataclasses.replace(new, step=step, params=params, state=state)
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+def _prefixed(prefix: str, values: dict[str, jax.Array]) -> Metrics:
+    return {f"{prefix}/{name}": value for name, value in values.items()}
 
 
-def _check_same(what: str, before: Any, after: Any) -> None:
-    old, new = _named(before), _named(after)
-    faults = [f"{name} is gone" for name in old if name not in new]
-    faults += [f"{name} is new" for name in new if name not in old]
-    for name in old:
-        if name in new:
-            was, now = _kind(old[name]), _kind(new[name])
-            faults += [f"{name} was {was} and is {now}"] if was != now else []
-    if faults:
+def _at_least_one(name: str, value: Any) -> int:
+    value = as_integer("make_step", name, value)
+    if value < 1:
+        raise ValueError(f"make_step: expected {name} of 1 or more, got {value}")
+    return value
+
+
+def _check_options(
+    clip_norm: float | None,
+    clip_value: float | None,
+    max_compiles: int | None,
+    check_finite: bool | str,
+) -> None:
+    for name, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"make_step: expected {name} above 0, got {value}")
+    if max_compiles is not None:
+        _at_least_one("max_compiles", max_compiles)
+    if check_finite not in (True, False, "layers"):
         raise ValueError(
-            f"train step: expected {what} to keep structure, shapes and dtypes, but "
-            + "; ".join(faults)
-        )
-
-
-def _kind(leaf: Any) -> str:
-    return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
-
-
-def _check_stacked(batch: Any, steps_per_call: int) -> None:
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
-    lengths = {shape[0] if shape else None for shape in shapes}
-    if len(lengths) != 1 or None in lengths or not 1 <= max(lengths) <= steps_per_call:  # type: ignore[type-var]
-        raise ValueError(
-            f"train step: steps_per_call={steps_per_call} expected every array of the batch to "
-            f"have a leading axis of the same 1 to {steps_per_call} steps, got shapes "
-            f"{[list(shape) for shape in shapes]}; use "
-            f"loader.epoch(epoch, steps_per_call={steps_per_call})"
+            f'make_step: expected check_finite=True, False or "layers", got {check_finite!r}'
         )

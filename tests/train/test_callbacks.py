@@ -1,91 +1,25 @@
 import importlib
-import io
+import importlib.util
 import json
+import struct
 import time
-import types
 
+import numpy as np
 import pytest
 
 import fx
-from fx.train import callbacks
-from fx.train.callbacks import Bar, Clock, Event, JsonLog, Lines, TensorBoard
+from fx.train.callbacks import JsonLog, TensorBoard, WandB
+from fx.train.event import Event
 from tests.train.tiny_run import Batches, make
+
+OFFLINE = {"mode": "offline", "project": "tests"}
+needs_wandb = pytest.mark.skipif(
+    importlib.util.find_spec("wandb") is None, reason="wandb is not installed"
+)
 
 
 def event(kind="log", step=5, **values):
     return Event(kind, 2, step, values or {"loss": 0.5, "learning_rate": 1e-3}, 2.0, 1234.0, None)
-
-
-def test_plain_lines(capsys):
-    step, ts, validate = make()
-    fx.fit(step, ts, Batches(), validate=validate, epochs=2)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("epoch   1/2  loss ")
-    for word in ("accuracy", "val_loss", "val_accuracy", "lr ", "images/s", " s  0:00:", "left"):
-        assert word in first
-    assert second.startswith("epoch   2/2") and "left" not in second
-
-
-def test_long_epochs_get_lines_in_between(capsys, monkeypatch):
-    lines = Lines(3, 10, Clock(30))
-    lines(event())
-    assert capsys.readouterr().out == ""
-    later = time.monotonic() + 31
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    lines(event())
-    assert capsys.readouterr().out == "epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 images/s\n"
-
-
-def test_the_bar_shows_what_the_lines_do():
-    console = importlib.import_module("rich.console").Console
-    out = io.StringIO()
-    bar = Bar(3, 10, Clock(30), console(file=out, force_terminal=True, width=120))
-    for _ in range(5):
-        bar.advance(1)
-    bar(event())
-    bar(event("epoch", val_loss=0.25))
-    bar.say("[notice]")
-    bar.bar.refresh()
-    bar.close()
-    shown = out.getvalue()
-    assert "epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 images/s" in shown
-    assert "val_loss 0.2500" in shown and "2.0 s" in shown
-    assert "[notice]" in shown
-    assert "5/10" in shown
-
-
-def test_the_bar_shows_everything_in_a_narrow_terminal():
-    console = importlib.import_module("rich.console").Console
-    out = io.StringIO()
-    bar = Bar(100, 312, Clock(31200), console(file=out, force_terminal=True, width=60))
-    bar(event(loss=0.5, accuracy=0.75, learning_rate=1e-3))
-    bar.bar.refresh()
-    bar.close()
-    for word in ("0/312", "2/100", "loss 0.5000", "accuracy 0.7500", "1.00e-03", "images/s"):
-        assert word in " ".join(out.getvalue().split())
-
-
-def test_a_bar_where_there_is_a_terminal_and_rich(monkeypatch):
-    monkeypatch.setattr(callbacks.sys, "stdout", types.SimpleNamespace(isatty=lambda: True))
-    made = []
-    monkeypatch.setattr(callbacks, "Bar", lambda *args: made.append("bar"))
-    monkeypatch.setattr(callbacks, "Lines", lambda *args: made.append("lines"))
-    callbacks.make_progress(True, 3, 10, 0)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    callbacks.make_progress(True, 3, 10, 0)
-    assert made == ["bar", "lines"]
-
-
-def test_time_left(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    clock = Clock(1000)
-    clock.begin(100)
-    assert clock.left() == ""
-    clock.done, now[0] = 200, 150.0
-    assert clock.left() == "0:06:40 left"
-    clock.done = 1000
-    assert clock.left() == ""
 
 
 def test_json_lines_keep_what_came_before(tmp_path):
@@ -111,6 +45,14 @@ def test_json_lines_keep_what_came_before(tmp_path):
     }
 
 
+def test_json_lines_leave_out_distributions(tmp_path):
+    log = JsonLog(tmp_path / "log.jsonl")
+    log(event(loss=0.5, weights=np.ones(3)))
+    log.close()
+    line = json.loads((tmp_path / "log.jsonl").read_text())
+    assert line["loss"] == 0.5 and "weights" not in line
+
+
 def test_tensorboard_writes_what_happened(tmp_path):
     step, ts, validate = make()
     fx.fit(
@@ -123,18 +65,128 @@ def test_tensorboard_writes_what_happened(tmp_path):
     assert b"epoch/step" not in content
 
 
-def test_tensorboard_names_its_extra(tmp_path, monkeypatch):
+def test_tensorboard_draws_distributions(tmp_path):
+    log = TensorBoard(tmp_path)
+    log(event(loss=0.5, weights=np.arange(6.0).reshape(2, 3)))
+    log.close()
+    (path,) = tmp_path.iterdir()
+    values = {v.tag: v for record in read_events(path) for v in record.summary.value}
+    histogram = values["step/weights"].histo
+    assert (histogram.num, histogram.min, histogram.max, histogram.sum) == (6, 0, 5, 15)
+    assert values["step/loss"].simple_value == 0.5
+
+
+def read_events(path):
+    parser = importlib.import_module("tensorboardX.proto.event_pb2").Event
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        yield parser.FromString(data[at + 12 : at + 12 + length])
+        at += 12 + length + 4
+
+
+@pytest.mark.parametrize(
+    "listener, extra",
+    [(TensorBoard, "tensorboard"), (WandB, "wandb")],
+    ids=["TensorBoard", "WandB"],
+)
+def test_a_missing_package_names_its_extra(listener, extra, tmp_path, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(
-        ModuleNotFoundError, match=r"pip install '\.\[tensorboard\]' in fx's folder"
-    ):
-        TensorBoard(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match=rf"pip install '\.\[{extra}\]' in fx's folder"):
+        listener(tmp_path)
 
 
-def test_progress_false_prints_notices_only(capsys):
-    step, ts, _ = make()
-    fx.fit(step, ts, Batches(20, 8, drop_last=False), epochs=1, progress=False)
-    assert len(capsys.readouterr().out.splitlines()) == 1
+def test_wandb_keeps_to_its_folder(tmp_path):
+    with pytest.raises(ValueError, match="expected no 'id' among the settings"):
+        WandB(tmp_path, id="mine")
+
+
+@pytest.fixture
+def quiet(monkeypatch, tmp_path):
+    """No network, no console, no settings of the user's."""
+    for name, value in {"SILENT": "true", "CONSOLE": "off", "MODE": "offline"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
+        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "user"))
+
+
+@needs_wandb
+def test_wandb_writes_what_happened(tmp_path, quiet):
+    step, ts, validate = make()
+    log = WandB(tmp_path, config={"lr": 0.05}, **OFFLINE)
+    fx.fit(
+        step, ts, Batches(), validate=validate, epochs=2, log_every=3, callbacks=[log],
+        progress=False,
+    )  # fmt: skip
+    log.close()
+    (rows,) = read_runs(tmp_path, log.id)
+    names = ("step/loss", "step/learning_rate", "epoch/val_accuracy", "epoch/train_loss")
+    assert set(names) <= set().union(*rows)
+    assert "epoch/step" not in set().union(*rows)
+    assert [row["step"] for row in rows if "epoch/val_loss" in row] == [6, 12]
+    assert [row["step"] for row in rows if "step/loss" in row] == [3, 6, 9, 12]
+
+
+@needs_wandb
+def test_wandb_goes_on_with_the_same_run(tmp_path, quiet):
+    """Killed after step 6's log and before its epoch, and resumed from step 4."""
+    first = WandB(tmp_path, **OFFLINE)
+    for step in (2, 4, 6):
+        first(event(step=step, loss=1 / step))
+    first.close()
+    second = WandB(tmp_path, **OFFLINE)
+    for step in (6, 8):
+        second(event(step=step, loss=1 / step, weights=np.arange(6.0)))
+        second(event("epoch", step=step, val_loss=1.0))
+    second.close()
+    assert second.id == first.id
+    runs = read_runs(tmp_path, first.id)
+    logged = [[row["step"] for row in rows if "step/loss" in row] for rows in runs]
+    assert logged == [[2, 4, 6], [8]]
+    assert [row["step"] for row in runs[1] if "epoch/val_loss" in row] == [6, 8]
+    (histogram,) = [row for row in runs[1] if "step/weights/_type" in row]
+    assert histogram["step/weights/_type"] == "histogram" and histogram["step"] == 8
+
+
+def read_runs(folder, run_id):
+    """The rows of each part of a run, from the files that `wandb sync` would send."""
+    record_type = importlib.import_module("wandb.proto.wandb_internal_pb2").Record
+    runs = []
+    for path in sorted(folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb"), key=by_age):
+        records = []
+        deadline = time.monotonic() + 30
+        # A process of wandb's writes the file, and goes on for a moment after `finish`.
+        while not records or records[-1].WhichOneof("record_type") != "exit":
+            assert time.monotonic() < deadline, f"{path} has no end"
+            time.sleep(0.01)
+            records = [record_type.FromString(data) for data in read_log(path.read_bytes())]
+        assert {r.run.run_id for r in records if r.WhichOneof("record_type") == "run"} == {run_id}
+        rows = [r.history.item for r in records if r.WhichOneof("record_type") == "history"]
+        runs.append([{name(item): json.loads(item.value_json) for item in row} for row in rows])
+    return runs
+
+
+def by_age(path):
+    return path.stat().st_mtime_ns
+
+
+def name(item):
+    return item.key or "/".join(item.nested_key)
+
+
+def read_log(data):
+    """LevelDB's log format: blocks of 32 KiB, records in parts; a header of 7 bytes is wandb's."""
+    at, parts = 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        length, kind = struct.unpack_from("<HB", data, at + 4)
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield parts
+            parts = b""

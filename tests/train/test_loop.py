@@ -1,18 +1,15 @@
 import json
-import os
+import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
-from pathlib import Path
+import time
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import fx
+from fx.checkpoint import writing
 from tests.train.tiny_run import Batches, assert_same_bits, make
 
 
@@ -124,36 +121,6 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, whole, step, steps_per
     assert [line["step"] for line in lines if line["kind"] == "epoch"] == [6, 12, 18, 24]
 
 
-def test_in_a_fresh_process_too(tmp_path, whole):
-    script = tmp_path / "program.py"
-    script.write_text(
-        textwrap.dedent("""
-        import sys
-        import jax
-        jax.config.update("jax_numpy_dtype_promotion", "strict")
-        from tests.train.test_loop import fit, interrupt_at
-        at = int(sys.argv[2])
-        print(fit(sys.argv[1], resume=True, loader=interrupt_at(at) if at else None).stopped)
-        """)
-    )
-    root = Path(__file__).parent.parent.parent
-    env = {**os.environ, "PYTHONPATH": str(root)}
-    out = tmp_path / "run"
-    seen = []
-    for at in (9, 0):
-        command = [sys.executable, str(script), str(out), str(at)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr
-        seen.append(done.stdout.splitlines())
-    assert seen[0][0].endswith("has no checkpoint; starting from the beginning")
-    assert seen[0][-1] == "interrupted"
-    assert seen[1][0].endswith("step 9, 1 epochs finished")
-    assert seen[1][-1] == "finished"
-    ts, record = fx.checkpoint.restore(out, like=make()[1])
-    assert_same_bits(ts, whole[0].ts)
-    assert record["history"] == whole[0].history
-
-
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, whole):
     class Dies(Batches):
         def epoch(self, epoch, start=0, steps_per_call=1):
@@ -173,6 +140,97 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, whole):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if line["kind"] == "log"]
     assert steps == sorted(set(steps))
+
+
+def test_keep_is_how_many_of_the_newest_stay(tmp_path):
+    best = iter([0.5, 0.1, 0.2, 0.3])
+    fit(tmp_path, validate=lambda ts: {"loss": next(best)}, keep=1, checkpoint_every=2)
+    assert fx.checkpoint.steps(tmp_path) == [12, 24]  # the best one is the second
+    fit(tmp_path, validate=lambda ts: {"loss": 1.0}, epochs=5, keep=4, resume=True)
+    assert fx.checkpoint.steps(tmp_path) == [12, 24, 30]
+
+
+class Position(Batches):
+    """Its iterators know where they are, and want to be told where to go on."""
+
+    asked = ()
+
+    def epoch(self, epoch, start=0, steps_per_call=1, state=None):
+        self.asked = (*self.asked, state)
+        assert (state is None) == (start == 0)
+        return Counting(super().epoch(epoch, start, steps_per_call), state or {"at": 0})
+
+
+class Counting:
+    def __init__(self, batches, state):
+        self.batches, self.at = batches, state["at"]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        batch = next(self.batches)
+        self.at += 1
+        return batch
+
+    def state(self):
+        return {"at": self.at}
+
+
+def test_an_iterator_with_a_state_goes_on_from_it(tmp_path, whole):
+    fit(tmp_path, loader=Position(), epochs=3, checkpoint_every=4)
+    _, record = fx.checkpoint.restore(tmp_path, like=make()[1], which=16)
+    assert record["loader"] == {"at": 4}
+    _, record = fx.checkpoint.restore(tmp_path, like=make()[1], which=18)
+    assert record["loader"] is None
+    shutil.rmtree(tmp_path / "checkpoints/18")  # as if it had been killed then
+    with pytest.raises(ValueError, match=r"epoch\(\) of this loader \(Batches\) takes no state="):
+        fit(tmp_path, resume=True)
+    loader = Position()
+    result = fit(tmp_path, loader=loader, resume=True)
+    assert loader.asked == ({"at": 4}, None)
+    assert_same_bits(result.ts, whole[0].ts)
+    assert result.history == whole[0].history
+
+
+def test_a_loop_state_of_another_loop_is_refused(tmp_path):
+    _, ts, _ = make()
+    for loop_state in ({"epoch": 3}, {"data": {}, "novelty": 1}):
+        fx.checkpoint.save(tmp_path, ts, loop_state)
+        with pytest.raises(
+            ValueError, match=r"one of fit's, \['data', .*; go on with the loop, or"
+        ):
+            fit(tmp_path, resume=True)
+
+
+def test_two_runs_in_one_folder(tmp_path, whole):
+    def second(event):
+        if event.kind == "log" and event.step == 10:
+            with pytest.raises(BlockingIOError, match="only one who writes to .* wait until that"):
+                fit(tmp_path, resume=True)
+            said.append(True)
+
+    said = []
+    result = fit(tmp_path, callbacks=[second])
+    assert said == [True]
+    assert result.history == whole[0].history
+    assert fx.checkpoint.steps(tmp_path)[-1] == 24
+
+
+def test_an_interrupted_run_is_saved_when_it_says_so(tmp_path, monkeypatch, capsys):
+    slow = writing.write_manifest
+    monkeypatch.setattr(writing, "write_manifest", lambda *args: (time.sleep(0.3), slow(*args))[1])
+    real, seen = print, []
+
+    def say(*args, **kwargs):
+        if "interrupted in epoch" in args[0]:
+            seen.append(fx.checkpoint.steps(tmp_path))
+        real(*args, **kwargs)
+
+    monkeypatch.setattr("builtins.print", say)
+    fit(tmp_path, loader=interrupt_at(9))
+    assert seen == [[6, 9]]
+    assert f"saved in {tmp_path}; resume=True goes on" in capsys.readouterr().out
 
 
 def test_a_damaged_last_checkpoint_is_passed_over(tmp_path, whole, capsys):
@@ -255,8 +313,8 @@ def test_a_shorter_last_batch_counts_for_what_it_is(capsys):
     expected = (logs[0] * 8 + logs[1] * 8 + logs[2] * 4) / 20
     assert result.history[0]["train_loss"] == pytest.approx(expected, rel=1e-12)
     said = capsys.readouterr().out
-    assert said.count("compiling again") == 1
-    assert "the first batch was float32[8, 4], int32[8], this is float32[4, 4], int32[4]" in said
+    assert said.count("was compiled again: batch[0] was float32[8, 4]") == 1
+    assert "batch[1] was int32[8] and is int32[4]" in said
 
 
 def test_callbacks_get_events_and_are_not_waited_for():
@@ -276,10 +334,10 @@ def test_callbacks_get_events_and_are_not_waited_for():
 
 def test_metrics_are_fetched_at_log_points_only(monkeypatch):
     fetches = []
-    real = jax.device_get
-    monkeypatch.setattr(jax, "device_get", lambda tree: fetches.append(1) or real(tree))
+    real = fx.train.run._to_host
+    monkeypatch.setattr(fx.train.run, "_to_host", lambda tree: fetches.append(tree) or real(tree))
     fit(validate=None, epochs=1, log_every=100)
-    assert len(fetches) == 2  # the step to start from, and the epoch's metrics
+    assert [len(fetched) for fetched in fetches] == [6]
 
 
 def test_nan_is_said_once(capsys):
@@ -325,6 +383,7 @@ class Long(Batches):
         ("expected patience of 1 or more, got 0", {"patience": 0}),
         ("expected log_every of 1 or more, got 0", {"log_every": 0}),
         ("expected checkpoint_every of 1 or more, got -1", {"checkpoint_every": -1}),
+        ("fit: expected keep of 1 or more, got 0", {"keep": 0}),
         ('expected mode="max" or "min", got \'up\'', {"mode": "up"}),
         ("patience and monitor need validate=", {"patience": 3, "validate": None}),
         ("resume=True needs out=", {"resume": True}),

@@ -244,8 +244,8 @@ def run(model=None, loss=loss_fn, given=None, **options):
         ),
         (
             ValueError,
-            "expected one of 'float32', 'tf32', 'bf16', got 'fp16'",
-            {"precision": "fp16"},
+            "expected one of 'float32', 'tf32', 'bf16', 'fp16', got 'int8'",
+            {"precision": "int8"},
         ),
         (ValueError, "expected steps_per_call of 1 or more, got 0", {"steps_per_call": 0}),
         (
@@ -372,8 +372,8 @@ def test_a_donated_state_is_refused_by_the_step():
 def test_a_state_of_another_optimizer_is_refused():
     step = fx.train.make_step(Net(), loss_fn, optax.adam(0.1))
     ts = fx.train.create(Net(), optax.sgd(0.1, momentum=0.9), jax.random.key(0))
-    text = r"to be that of the optimizer given to make_step, but \[0\]\.count is missing, .*\.trace"
-    with pytest.raises(ValueError, match=text + ".* is not its; give train.create the same"):
+    text = r"to be that of the step.s optimizer, but \[0\]\.count is missing, .*\.trace"
+    with pytest.raises(ValueError, match=text + ".* is not its; make it with train.create"):
         step(ts, batch())
 
 

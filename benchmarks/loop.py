@@ -1,0 +1,202 @@
+"""What the loop costs: `fx.fit` against a bare `for` loop over the same compiled step, in one run.
+
+    python -m benchmarks.loop --steps 1000 --rounds 7
+
+The step is that of a small network, made wide enough to take about 1 ms here. The contenders take
+turns in one process, each an epoch at a time: the bare loop, `fit` with a log event at the end of
+the epoch only, `fit` with one every 50 steps, and with these and a progress bar, JSON lines and
+TensorBoard. A round's overhead is a contender's time less the bare loop's of the same round, over
+the number of calls; starting and ending the run, callbacks and logs are in it, checkpoints (which
+go by epochs and not by steps) are not.
+
+"the processor's time" is what all threads of the process spend on the same loops around a step of
+a tiny network. It does not change with what else the machine does, and nothing of it is hidden
+behind the device, so it is the most that the loop can cost. "the clock's time" is with the step of
+1 ms.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import fx
+from benchmarks import machine
+from benchmarks.train_step import RESULTS, warn_of_load
+from fx import nn, optim
+
+BARE, QUIET, LOGGED, ALL = "bare", "fit", "fit, logs every 50", "fit, logs, bar, JSON, TensorBoard"
+LIMIT_US = 50  # 5 % of 1 ms
+BATCH = 64
+
+
+class Same:
+    """The loader: one batch, again and again, so that only the loops differ."""
+
+    def __init__(self, batch: tuple[Any, Any], steps: int) -> None:
+        self.batch, self.steps = batch, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, epoch: int) -> Iterator[Any]:
+        """Yields it."""
+        for _ in range(self.steps):
+            yield self.batch
+
+
+class Terminal(io.StringIO):
+    """What a bar is drawn on."""
+
+    def isatty(self) -> bool:
+        """Says yes."""
+        return True
+
+
+def accuracy(outputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
+    return {"accuracy": (outputs.argmax(1) == targets).mean(dtype=np.float32)}
+
+
+def build(width: int) -> tuple[fx.train.Step, Any, Any]:
+    """A step, its state and a batch on the device."""
+    model = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
+    optimizer = optim.sgd(1e-4, momentum=0.9)
+    step = fx.train.make_step(model, fx.functional.cross_entropy, optimizer, metrics=accuracy)
+    ts = fx.train.create(model, step.optimizer, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(BATCH, width)).astype(np.float32)
+    return step, ts, jax.device_put((inputs, rng.integers(0, 10, BATCH).astype(np.int32)))
+
+
+def bare(step: Callable, ts: Any, batches: Same) -> Any:
+    """The loop that fit is measured against."""
+    metrics = None
+    for batch in batches.epoch(0):
+        ts, metrics = step(ts, batch)
+    jax.block_until_ready((ts, metrics))
+    return ts
+
+
+def fitted(name: str, step: Callable, ts: Any, batches: Same) -> Any:
+    """The same epoch by fit."""
+    if name != ALL:
+        every = len(batches) if name == QUIET else 50
+        result = fx.fit(step, ts, batches, epochs=1, log_every=every, progress=False)
+        return jax.block_until_ready(result.ts)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(Terminal()):
+        logs = [fx.train.JsonLog(f"{folder}/log.jsonl"), fx.train.TensorBoard(folder)]
+        result = fx.fit(step, ts, batches, epochs=1, callbacks=logs)
+        for log in logs:
+            log.close()
+    return jax.block_until_ready(result.ts)
+
+
+def timed(
+    name: str, step: Callable, ts: Any, batches: Same, clock: Callable[[], float]
+) -> tuple[float, Any]:
+    start = clock()
+    ts = bare(step, ts, batches) if name == BARE else fitted(name, step, ts, batches)
+    return clock() - start, ts
+
+
+def measure(
+    step: Callable, ts: Any, batches: Same, rounds: int, clock: Callable[[], float]
+) -> dict[str, dict[str, Any]]:
+    """Microseconds a call, for each contender and round, and the differences to the bare loop."""
+    names = [BARE, QUIET, LOGGED, ALL]
+    found: dict[str, dict[str, Any]] = {name: {"us_per_call": []} for name in names}
+    for turn in range(-1, rounds):
+        for name in names[turn % 4 :] + names[: turn % 4]:
+            seconds, ts = timed(name, step, ts, batches, clock)
+            if turn >= 0:  # the round before warms up
+                found[name]["us_per_call"].append(1e6 * seconds / len(batches))
+    for entry in found.values():
+        pairs = zip(entry["us_per_call"], found[BARE]["us_per_call"], strict=True)
+        entry["overhead_us"] = [own - least for own, least in pairs]
+        entry["median_us_per_call"] = statistics.median(entry["us_per_call"])
+        entry["median_overhead_us"] = statistics.median(entry["overhead_us"])
+        entry["share_of_1_ms"] = entry["median_overhead_us"] / 1000
+    return found
+
+
+def widen(least_us: float) -> tuple[int, Any, Any, Any]:
+    """The narrowest network whose step takes so long."""
+    width = 64
+    while True:
+        step, ts, batch = build(width)
+        batches = Same(batch, 100)
+        ts = bare(step, ts, batches)
+        seconds, ts = timed(BARE, step, ts, batches, time.perf_counter)
+        if 1e6 * seconds / 100 >= least_us or width >= 16384:
+            return width, step, ts, batch
+        width = width * 5 // 4
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    width = max(map(len, found))
+    lines = [f"{'':{width}}  us a call  overhead us     min     max  of 1 ms"]
+    for name, entry in found.items():
+        over = entry["overhead_us"]
+        lines.append(
+            f"{name:{width}}  {entry['median_us_per_call']:9.1f}  "
+            f"{entry['median_overhead_us']:11.1f}  {min(over):6.1f}  {max(over):6.1f}  "
+            f"{entry['share_of_1_ms']:7.1%}"
+        )
+    return "\n".join(lines)
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=1000, help="calls in a round")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender")
+    parser.add_argument("--least-us", type=float, default=900, help="time of the step to look for")
+    parser.add_argument("--out", type=Path, help="the JSON file")
+    options = parser.parse_args(given)
+    options.out = options.out or RESULTS / f"loop-{jax.default_backend()}.json"
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    here = machine.machine()
+    warn_of_load(here["load_at_start"], here["cores"])
+    width, step, ts, batch = widen(options.least_us)
+    batches = Same(batch, options.steps)
+    real = measure(step, ts, batches, options.rounds, time.perf_counter)
+    tiny, small, example = build(8)
+    host = measure(tiny, small, Same(example, options.steps), options.rounds, time.process_time)
+    report = {
+        "command": "python -m benchmarks.loop " + " ".join(sys.argv[1:]),
+        "versions": machine.versions(),
+        "machine": here,
+        "device": jax.devices()[0].device_kind,
+        "step": {"width": width, "batch": BATCH, "calls_in_a_round": options.steps},
+        "processor_time": host,
+        "clock_time": real,
+    }
+    print(
+        f"{here}\n{report['versions']}\n{report['device']}, a network {width} wide, batch {BATCH}"
+    )
+    print(f"\nthe processor's time, a tiny step\n{table(host)}")
+    print(f"\nthe clock's time, a step of 1 ms\n{table(real)}")
+    worst = max(entry["median_overhead_us"] for entry in host.values())
+    print(
+        f"\nthe processor's time: {worst:.1f} us a call more at most; 5 % of 1 ms is {LIMIT_US} us"
+    )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\n{options.out}")
+
+
+if __name__ == "__main__":
+    main()

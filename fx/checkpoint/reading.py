@@ -1,0 +1,114 @@
+"""Reading a run's checkpoints: the newest one that is sound."""
+
+import json
+import operator
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fx.checkpoint.folder import candidates, folder_of, known_steps, step_of
+from fx.checkpoint.manifest import is_best, newer, read_manifest, verify
+from fx.checkpoint.tree import abstract, check_tree, empty, is_stored, place
+
+
+def restore(
+    run_dir: str | os.PathLike[str],
+    like: Any,
+    which: str | int = "latest",
+    *,
+    notify: Callable[[str], None] = print,
+) -> tuple[Any, dict[str, Any]]:
+    """Read the newest sound checkpoint of a run.
+
+    Every file is compared with its hash first. A step with a missing, truncated or changed file is
+    passed over, said so, and the one before is read.
+
+    Args:
+        run_dir: The run's folder.
+        like: A pytree of the structure, shapes and dtypes that are expected: a fresh training
+            state, or `jax.eval_shape` of its making. Arrays come back with the shardings of `like`.
+        which: "latest", "best", or a step's number: that one and no other.
+        notify: Called with a sentence when a step is passed over.
+
+    Returns:
+        The training state and the loop state.
+
+    Raises:
+        FileNotFoundError: The run has no checkpoint (no best one, none of that step).
+        TypeError: A `which` of another kind.
+        ValueError: None of them is sound; the faults of each are listed. Or the newest is of a
+            format that a later version of fx writes. Or the checkpoint is of another model or
+            optimizer: names, shapes and dtypes that differ are listed all at once.
+
+    Source: orbax alone reads flipped bytes, casts dtypes and fills partial trees without a word.
+    """
+    path = _newest_sound(folder_of(run_dir), _checked(which), notify)
+    expected = check_tree(path, read_manifest(path), like)
+    from orbax.checkpoint import v1  # takes half a second, and no other part of fx needs it
+
+    shapes = {name: abstract(leaf) for name, leaf in expected.items() if is_stored(leaf)}
+    loaded = v1.load(str(path / "tree"), shapes)
+    leaves = [
+        place(loaded[name], leaf) if name in loaded else empty(leaf)
+        for name, leaf in expected.items()
+    ]
+    ts = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return ts, json.loads((path / "loop.json").read_text())
+
+
+def steps(run_dir: str | os.PathLike[str]) -> list[int]:
+    """List the steps that a run has checkpoints of, oldest first; sound or not.
+
+    Example:
+        >>> steps("no/such/run")
+        []
+    """
+    return known_steps(folder_of(run_dir))
+
+
+def _checked(which: Any) -> str | int:
+    if isinstance(which, str):
+        if which not in ("latest", "best"):
+            raise ValueError(
+                'checkpoint.restore: expected which="latest", "best" or a step\'s number, got '
+                f"{which!r}"
+            )
+        return which
+    try:
+        return operator.index(which)
+    except TypeError as error:
+        raise TypeError(
+            'checkpoint.restore: expected which="latest", "best" or a step\'s number, got '
+            f"{type(which).__name__}"
+        ) from error
+
+
+def _newest_sound(folder: Path, which: str | int, notify: Callable[[str], None]) -> Path:
+    faults = []
+    for path in candidates(folder):
+        if isinstance(which, int) and step_of(path) != which:
+            continue
+        if error := newer(path):
+            # Going on from an older step would write beside what is newer, and mix two runs.
+            raise ValueError(
+                f"checkpoint {path}: {error}; read it with the version that wrote it, or a later "
+                "one"
+            )
+        if which == "best" and is_best(path) is False:
+            continue
+        found = verify(path)
+        if not found:
+            if faults:
+                notify(f"{'; '.join(faults)}. Using step {step_of(path)} instead.")
+            return path
+        faults.append(f"checkpoint {path} is damaged: {', '.join(found)}")
+    others = f"; there are {known_steps(folder)}"
+    if faults:
+        others = others if isinstance(which, int) else ""
+        raise ValueError("no sound checkpoint is left. " + "; ".join(faults) + others)
+    if isinstance(which, int):
+        raise FileNotFoundError(f"no checkpoint of step {which} in {folder}{others}")
+    raise FileNotFoundError(f"no {'best ' * (which == 'best')}checkpoint in {folder}")

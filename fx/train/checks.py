@@ -1,0 +1,97 @@
+"""What a step expects of the things it is given, checked once, while it is traced."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fx.train.state import TrainState
+
+Metrics = dict[str, jax.Array]
+RESERVED = ("loss", "learning_rate", "grad_norm", "loss_scale", "finite")
+REPORTED_BY_LAYER = ("finite", "gradient_norm", "update_ratio")
+
+
+def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, targets: Any):
+    """Compute the user's metrics, and check that they are a dictionary of scalars."""
+    if metrics is None:
+        return {}
+    values = metrics(outputs, targets)
+    if not isinstance(values, dict):
+        raise TypeError(
+            f"metrics: expected a dictionary of scalars, got {type(values).__name__}; "
+            'return {"accuracy": ...}'
+        )
+    for name in values:
+        if name in RESERVED or name.partition("/")[0] in REPORTED_BY_LAYER:
+            raise ValueError(f"metrics: {name!r} is reported already; use another name")
+    check_scalars("metrics", values)
+    return values
+
+
+def check_scalars(where: str, values: Metrics) -> None:
+    """Raise unless every value is a scalar."""
+    for name, value in values.items():
+        if jnp.shape(value) != ():
+            raise ValueError(
+                f"{where}: expected {name!r} to be a scalar, got shape {list(jnp.shape(value))}; "
+                "take the mean over the batch"
+            )
+
+
+def check_optimizer(optimizer: optax.GradientTransformation, ts: TrainState) -> None:
+    """Raise unless the state's `opt_state` is that of the optimizer."""
+    with jax.numpy_dtype_promotion("standard"):
+        fresh = jax.eval_shape(optimizer.init, ts.params)
+    if jax.tree.structure(fresh) == jax.tree.structure(ts.opt_state):
+        return
+    expected, came = named_leaves(fresh), named_leaves(ts.opt_state)
+    faults = [f"{name} is missing" for name in expected if name not in came]
+    faults += [f"{name} is not its" for name in came if name not in expected]
+    raise ValueError(
+        "train step: expected ts.opt_state to be that of the step's optimizer, but "
+        + (", ".join(faults) or "its containers differ")
+        + "; make it with train.create(model, step.optimizer, key), or with "
+        "ts.replace(opt_state=step.optimizer.init(ts.params))"
+    )
+
+
+def check_same(what: str, before: Any, after: Any) -> None:
+    """Raise unless two trees have the same names, shapes and dtypes."""
+    old, new = named_leaves(before), named_leaves(after)
+    faults = [f"{name} is gone" for name in old if name not in new]
+    faults += [f"{name} is new" for name in new if name not in old]
+    for name in old:
+        if name in new:
+            was, now = _kind(old[name]), _kind(new[name])
+            faults += [f"{name} was {was} and is {now}"] if was != now else []
+    if faults:
+        raise ValueError(
+            f"train step: expected {what} to keep structure, shapes and dtypes, but "
+            + "; ".join(faults)
+        )
+
+
+def check_stacked(batch: Any, steps_per_call: int) -> None:
+    """Raise unless every array of a batch has a leading axis of 1 to `steps_per_call` steps."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
+    lengths = {shape[0] if shape else None for shape in shapes}
+    if len(lengths) != 1 or None in lengths or not 1 <= max(lengths) <= steps_per_call:  # type: ignore[type-var]
+        raise ValueError(
+            f"train step: steps_per_call={steps_per_call} expected every array of the batch to "
+            f"have a leading axis of the same 1 to {steps_per_call} steps, got shapes "
+            f"{[list(shape) for shape in shapes]}; use "
+            f"loader.epoch(epoch, steps_per_call={steps_per_call})"
+        )
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their path as text."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _kind(leaf: Any) -> str:
+    return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"

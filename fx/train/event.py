@@ -1,0 +1,47 @@
+"""What a run reports."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something to report.
+
+    Attributes:
+        kind: "log", every `log_every` steps, or "epoch", at the end of one.
+        epoch: The epoch, from 1.
+        step: Steps taken since the beginning of training.
+        values: "log": means since the last one, and the learning rate. "epoch": the row of the
+            history. Numbers; an array [n] is a distribution, which TensorBoard and Weights &
+            Biases draw as a histogram, and which JSON and progress leave out.
+        seconds: "epoch": how long it took, evaluation included; "log": since the last one.
+        images_per_s: Examples per second of training, without compilation; None where there was
+            nothing else.
+        ts: The training state. Its arrays are gone after the next step where the step donates
+            them; copy what is to be kept.
+    """
+
+    kind: str
+    epoch: int
+    step: int
+    values: dict[str, Any]
+    seconds: float
+    images_per_s: float | None
+    ts: Any = dataclasses.field(repr=False)
+
+
+def numbers_in(event: Event) -> dict[str, Any]:
+    """Return an event's values without the distributions."""
+    return {name: value for name, value in event.values.items() if np.ndim(value) == 0}
+
+
+def distributions_in(event: Event) -> dict[str, np.ndarray]:
+    """Return those of an event's values that are distributions, flat."""
+    return {
+        name: np.asarray(value).reshape(-1)
+        for name, value in event.values.items()
+        if np.ndim(value) > 0
+    }

@@ -1,0 +1,55 @@
+"""The end of a run whose loss or gradients are not finite: what happened, kept to look at."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fx.debug.crash import save_crash
+from fx.debug.xray import xray
+from fx.train.state import TrainState
+
+
+def explain_failure(
+    step: Any, ts: Any, loader: Any, epoch: int, at: int, folder: Path | None
+) -> FloatingPointError:
+    """Look for what made a step bad, keep it, and say so.
+
+    Args:
+        step: The step, made with check_finite.
+        ts: The state that it left, which is the one before the bad step.
+        loader: Where the batch came from, and comes from again.
+        epoch: The epoch of the bad step, from 0.
+        at: Its place in the epoch, from 0.
+        folder: The run's folder; its `crash/` gets state, batch and report.
+
+    Returns:
+        The error to raise.
+    """
+    where = f"fit: loss or gradients of step {at + 1} of epoch {epoch + 1} are not finite"
+    if not isinstance(ts, TrainState) or jax.process_count() > 1:
+        return FloatingPointError(
+            f"{where}; the state is as it was before that step. To see why, train that run alone, "
+            "in one process"
+        )
+    batch = _batch(step, loader, epoch, at)
+    report = xray(step, ts, batch)
+    if folder is None:
+        return FloatingPointError(f"{where}.\n{report}")
+    save_crash(folder / "crash", step, ts, batch, report)
+    return FloatingPointError(
+        f"{where}.\n{report}\nState, key, batch and this report are in {folder / 'crash'}; "
+        "fx.debug.xray(step, *fx.debug.load_crash(folder, ts, batch)) looks again"
+    )
+
+
+def _batch(step: Any, loader: Any, epoch: int, at: int) -> Any:
+    per_call = getattr(step, "steps_per_call", 1)
+    try:
+        if per_call > 1:
+            batch = next(iter(loader.epoch(epoch, start=at, steps_per_call=per_call)))
+            return jax.tree.map(lambda leaf: leaf[:1], batch)
+        return next(iter(loader.epoch(epoch, start=at)))
+    except TypeError:  # a loader that starts at the beginning only
+        return next(itertools.islice(iter(loader.epoch(epoch)), at, None))

@@ -1,0 +1,122 @@
+"""Loss and gradients of one step: forward in the step's precision, in one piece or in parts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fx.data.batch import as_arguments
+from fx.debug.finite import layer_flags
+from fx.train.checks import Metrics, check_same, check_scalars, read_metrics
+from fx.train.precision import to_compute, to_output
+from fx.train.sharding import Sharding
+
+Policy = Callable[..., Any]
+
+
+def make_gradient(
+    model: Any,
+    loss_fn: Callable[[Any, Any], jax.Array],
+    metrics: Callable[[Any, Any], Metrics] | None,
+    *,
+    precision: str,
+    accumulate: int,
+    remat: bool | Policy,
+    flags: bool,
+    sharding: Sharding | None,
+) -> Callable[..., tuple[Any, Any, Metrics]]:
+    """Make the function that a step calls for its gradients.
+
+    Returns:
+        `(params, state, inputs, targets, key, scale) -> (grads, state, report)`, where `report`
+        has "loss", the metrics, and with `flags` "finite/<layer>" for every layer. `scale`
+        multiplies the loss before it is differentiated, and divides the gradients afterwards;
+        None leaves it out.
+    """
+
+    def objective(params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any):
+        arguments = as_arguments(to_compute(inputs, precision))
+        compute = to_compute(params, precision)
+        outputs, new_state = model.apply(compute, state, *arguments, train=True, key=key)
+        outputs = to_output(outputs, precision)
+        loss = loss_fn(outputs, targets)
+        check_scalars("loss_fn", {"loss": loss})
+        scaled = loss if scale is None else loss * scale.astype(loss.dtype)
+        return scaled, (loss, outputs, new_state)
+
+    if flags:
+        objective = layer_flags(objective)
+    if remat:
+        # Products and convolutions are kept, what is cheap between them is computed again.
+        policy = remat if callable(remat) else _keep_products
+        objective = jax.checkpoint(objective, policy=policy)
+
+    def whole(params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any = None):
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (_, aux), grads = gradient(params, state, inputs, targets, key, scale)
+        (loss, outputs, new_state), finite = aux if flags else (aux, {})
+        check_same("the model's state", state, new_state)
+        if scale is not None:
+            grads = jax.tree.map(lambda g: g * (1 / scale).astype(g.dtype), grads)
+        report = {"loss": loss, **read_metrics(metrics, outputs, targets)}
+        return grads, new_state, report | {f"finite/{name}": flag for name, flag in finite.items()}
+
+    return whole if accumulate == 1 else _in_parts(whole, accumulate, sharding)
+
+
+def _in_parts(
+    whole: Callable[..., tuple[Any, Any, Metrics]], parts: int, sharding: Sharding | None
+):
+    """Split a batch, and average gradients and report over the parts."""
+
+    def accumulated(
+        params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any = None
+    ):
+        def one(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], Metrics]:
+            (state, total), (index, inputs, targets) = carry, part
+            own_key = jax.random.fold_in(key, index)
+            grads, state, report = whole(params, state, inputs, targets, own_key, scale)
+            return (state, jax.tree.map(jnp.add, total, grads)), report
+
+        inputs, targets = _split(inputs, parts), _split(targets, parts)
+        if sharding is not None:  # each part over all devices, instead of each device a part
+            inputs, targets = sharding.split((inputs, targets), stacked=True)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        # XLA runs convolutions inside of loops slowly on CPUs, so that there the parts are laid
+        # out one after the other.
+        unroll = parts if jax.default_backend() == "cpu" else 1
+        indices = jnp.arange(parts, dtype=jnp.int32)
+        xs = (indices, inputs, targets)
+        (state, total), report = jax.lax.scan(one, (state, zeros), xs, unroll=unroll)
+        grads = jax.tree.map(lambda g: g / parts, total)
+        return grads, state, {name: _over_parts(name, each) for name, each in report.items()}
+
+    return accumulated
+
+
+def _split(tree: Any, parts: int) -> Any:
+    def split(leaf: Any) -> jax.Array:
+        leaf = jnp.asarray(leaf)
+        rows = leaf.shape[0] if leaf.ndim else 0
+        if rows == 0 or rows % parts:
+            raise ValueError(
+                f"train step: accumulate={parts} expected batches whose number of examples it "
+                f"divides, got an array {list(leaf.shape)}; choose another batch_size, and "
+                "drop_last=True where the last batch is shorter"
+            )
+        return leaf.reshape(parts, rows // parts, *leaf.shape[1:])  # [parts, B / parts, ...]
+
+    return jax.tree.map(split, tree)
+
+
+def _over_parts(name: str, values: jax.Array) -> jax.Array:
+    if name.startswith("finite/"):
+        return jnp.all(values, 0)
+    if not jnp.issubdtype(values.dtype, jnp.inexact):
+        values = values.astype(jnp.float32)
+    return jnp.mean(values, 0)
+
+
+def _keep_products(primitive: Any, *_: Any, **__: Any) -> bool:
+    return primitive.name in ("dot_general", "conv_general_dilated")

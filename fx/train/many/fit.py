@@ -1,0 +1,370 @@
+"""Many runs of one recipe: seeds, learning rates, folds; in one program or one by one."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fx import checkpoint
+from fx.data.loader import as_integer
+from fx.optim import has_plateau
+from fx.train.loop import Result, fit
+from fx.train.many.measure import first_batch, measure
+from fx.train.many.runs import Runs
+from fx.train.many.stacked import ManyBatches
+from fx.train.many.together import (
+    ManyState,
+    ManyStep,
+    Watch,
+    choose,
+    make_validate,
+    many_steps,
+    stack_states,
+    take_run,
+)
+from fx.train.record import Record, mode_of
+from fx.train.state import TrainState, is_donated
+from fx.train.step import Step
+
+
+def fit_many(
+    step: Step,
+    states: Sequence[TrainState],
+    loader: Any,
+    *,
+    names: Sequence[Any] | None = None,
+    validate: Any = None,
+    epochs: int,
+    patience: int | None = None,
+    monitor: str | None = None,
+    mode: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    how: str = "auto",
+    **options: Any,
+) -> Runs:
+    """Train several runs of one recipe: seeds, learning rates, folds.
+
+    Run i is `fx.fit(step, states[i], loader[i], validate=validate, ...)`. Done one after the
+    other, it equals that to the bit. In one program, by `jax.vmap`, it equals it up to the
+    rounding of float32, which training amplifies: sums are taken in another order (weights of a
+    small network differed by 2e-7 after 18 steps of Adam on a CPU). Random numbers are the same
+    with JAX's default generator, threefry; those of rbg differ under vmap.
+
+    What makes the runs differ is in the lists: a key in each state determines weights, dropout
+    and augmentation, a loader's seed the order of its batches. A single loader is shared: all
+    runs see the same batches, and in one program they are read once.
+
+        seeds = range(32)
+        runs = fx.train.fit_many(
+            step,
+            [fx.train.create(model, optimizer, jax.random.key(seed)) for seed in seeds],
+            [fx.data.Loader(train_set, 64, seed=seed) for seed in seeds],
+            validate=validate,
+            epochs=10,
+        )
+        print(runs.table())
+
+    Learning rates differ by `fx.train.tunable`, folds by their loaders and validations.
+
+    Args:
+        step: From `make_step`; the same for all runs.
+        states: A state for each run, from `create`. They are copied, and stay usable.
+        loader: A loader for each run; or one for all.
+        names: What the runs are called in tables; 0, 1, ... unless told.
+        validate: `ts -> {"loss": ..., ...}`, see `make_eval`; or one for each run.
+        epochs: How many to train.
+        patience: Stop a run after so many epochs without a better validation. In one program it
+            then stays as it is, and the program ends with the last run.
+        monitor: As for `fx.fit`.
+        mode: As for `fx.fit`.
+        out: A folder. One program writes to it what `fx.fit` does, with the numbers of run i as
+            "train_loss[i]"; otherwise each run has a folder in it, `0`, `1`, ...
+        resume: Go on with what is in `out`, the way that it was begun.
+        how: "vmap", one program; "loop", one after the other; "auto" measures both on the first
+            batch and takes what is faster, or the loop where one program would not fit into the
+            device's memory. Convolutions with weights of their own for each run are slow on CPUs.
+        options: Of `fx.fit`: log_every, progress, checkpoint_every, callbacks, ... In one program
+            callbacks get a `ManyState`.
+
+    Returns:
+        `Runs`, with a `Result` for each run. After Ctrl-C those that were begun.
+
+    Raises:
+        TypeError: A step that is no `Step`; states that are not a sequence of them.
+        ValueError: No states; lists of other lengths; states of different steps, structures or
+            shapes; loaders of other lengths or batch shapes (how="loop" takes these); an unknown
+            how; a resume that asks for the other way; and what `fx.fit` raises.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import fx
+        >>> class Line:
+        ...     def init(self, key):
+        ...         return {"weight": jax.random.normal(key)}, {}
+        ...     def apply(self, params, state, x, *, train=False, key=None):
+        ...         return params["weight"] * x, state
+        >>> class Ones:
+        ...     def __len__(self):
+        ...         return 2
+        ...     def epoch(self, n):
+        ...         yield from [(jnp.ones(4), jnp.ones(4))] * 2
+        >>> optimizer = fx.optim.sgd(0.25)
+        >>> step = fx.train.make_step(Line(), lambda y, t: jnp.mean((y - t) ** 2), optimizer)
+        >>> states = [fx.train.create(Line(), optimizer, jax.random.key(seed)) for seed in range(3)]
+        >>> runs = fit_many(step, states, Ones(), epochs=4, how="vmap", progress=False)
+        >>> bool(jnp.all(runs.values("train_loss") < 0.01)), runs.summary("train_loss").count
+        (True, 3)
+    """
+    states = _check_states(step, states)
+    count = len(states)
+    loaders = _each("loader", loader, count)
+    checks = [] if validate is None else _each("validate", validate, count)
+    names = tuple(range(count)) if names is None else tuple(names)
+    if len(names) != count:
+        raise ValueError(f"fit_many: expected a name for each of {count} states, got {len(names)}")
+    if how not in ("auto", "vmap", "loop"):
+        raise ValueError(f'fit_many: expected how="auto", "vmap" or "loop", got {how!r}')
+    _check_judged(validate, patience, monitor, mode)
+    folder = None if out is None else Path(out)
+    judged = {"patience": patience, "monitor": monitor, "mode": mode}
+    plan = _Plan(step, states, loaders, checks, folder, resume, epochs, judged, options)
+    how, why, many = _decide(plan, how)
+    if options.get("progress", True):
+        print(f"fit_many: {count} runs, {_WORDS[how]}: {why}", flush=True)
+    results, weights = _one_program(plan, many) if how == "vmap" else _one_by_one(plan)
+    return Runs(names[: len(results)], tuple(results), weights, how, why)
+
+
+_WORDS = {"vmap": "in one program", "loop": "one by one"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """The arguments of `fit_many`, checked."""
+
+    step: Step
+    states: list[TrainState]
+    loaders: list[Any]
+    checks: list[Callable[[Any], dict[str, float]]]
+    out: Path | None
+    resume: bool
+    epochs: int
+    judged: dict[str, Any]
+    options: dict[str, Any]
+
+    def of(self, items: list[Any], run: int) -> Any:
+        """The loader or validation of a run."""
+        return items[run if len(items) > 1 else 0] if items else None
+
+    def watch(self) -> Watch:
+        """A watch over all runs that has seen nothing yet."""
+        return Watch(len(self.states), **self.judged)
+
+    def batches(self, watch: Watch) -> ManyBatches:
+        """The batches of all runs."""
+        return ManyBatches(self.loaders, len(self.states), watch)
+
+    def stacked(self) -> ManyState:
+        """The states of all runs."""
+        return stack_states(self.states, keep_best=bool(self.checks))
+
+
+def _check_states(step: Any, states: Any) -> list[TrainState]:
+    if not isinstance(step, Step):
+        raise TypeError(
+            f"fit_many: expected step to be a Step, got {type(step).__name__}; make one with "
+            "fx.train.make_step(model, loss_fn, optimizer)"
+        )
+    if isinstance(states, TrainState) or not isinstance(states, Sequence):
+        raise TypeError(
+            f"fit_many: expected states to be a list of states, got {type(states).__name__}; make "
+            "one for each run, [fx.train.create(model, optimizer, jax.random.key(seed)) for seed "
+            "in range(32)]"
+        )
+    if not states:
+        raise ValueError("fit_many: expected a state for each run, got an empty list")
+    for run, ts in enumerate(states):
+        if any(map(is_donated, jax.tree.leaves(ts))):
+            raise ValueError(
+                f"fit_many: expected states whose arrays are there, but that of run {run} went "
+                "into an earlier step, which reused its memory; create it again"
+            )
+        first, found = _kinds(states[0]), _kinds(ts)
+        if found != first:
+            changed = next(n for n in {**first, **found} if first.get(n) != found.get(n))
+            raise ValueError(
+                f"fit_many: expected states of one structure, but {changed} is "
+                f"{first.get(changed, 'not there')} in run 0 and "
+                f"{found.get(changed, 'not there')} in run {run}; make all with one model and "
+                "one kind of optimizer (learning rates differ by fx.train.tunable)"
+            )
+    steps = [int(jax.device_get(ts.step)) for ts in states]
+    if len(set(steps)) > 1:
+        raise ValueError(f"fit_many: expected states of the same step, got {steps}")
+    return list(states)
+
+
+def _kinds(ts: TrainState) -> dict[str, str]:
+    leaves = jax.tree.leaves_with_path(ts)
+    return {
+        jax.tree_util.keystr(path): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+        for path, leaf in leaves
+    }
+
+
+def _check_judged(validate: Any, patience: Any, monitor: str | None, mode: str | None) -> None:
+    if validate is None and (patience is not None or monitor is not None):
+        raise ValueError("fit_many: patience and monitor need validate=; make one with make_eval")
+    if patience is not None and as_integer("fit_many", "patience", patience) < 1:
+        raise ValueError(f"fit_many: expected patience of 1 or more, got {patience}")
+    if mode not in (None, "max", "min"):
+        raise ValueError(f'fit_many: expected mode="max" or "min", got {mode!r}')
+    if monitor is not None and mode is None:
+        mode_of(monitor)  # raises where the name does not tell; better now than after an epoch
+
+
+def _each(what: str, given: Any, count: int) -> list[Any]:
+    """One for all as a list of one, one for each as a list of `count`."""
+    if not isinstance(given, list | tuple):
+        return [given]
+    if len(given) != count:
+        raise ValueError(
+            f"fit_many: expected a {what} for each of {count} states, or one for all, got a list "
+            f"of {len(given)}"
+        )
+    if what == "loader" and len({len(each) for each in given}) > 1:
+        raise ValueError(
+            "fit_many: expected loaders of the same number of steps, got "
+            f"{[len(each) for each in given]}; make the data sets equally long"
+        )
+    return list(given)
+
+
+def _decide(plan: _Plan, how: str) -> tuple[str, str, ManyStep | None]:
+    """Say how to run, why, and return the step of one program where it was made."""
+    count, begun = len(plan.states), _begun(plan)
+    if begun is not None:
+        if how not in ("auto", begun):
+            raise ValueError(
+                f"fit_many: the runs in {plan.out} were begun with how={begun!r}, so they cannot "
+                f"go on with how={how!r}; leave it out, or choose another out"
+            )
+        return begun, "as it was begun", _many(plan) if begun == "vmap" else None
+    if how == "loop" or (how == "auto" and count == 1):
+        return "loop", "asked for" if how == "loop" else "there is one", None
+    if has_plateau(plan.states[0].opt_state):
+        if how == "vmap":
+            raise ValueError(
+                "fit_many: reduce_lr_on_plateau listens to each run's own metric, which one "
+                'program does not tell it; use how="loop"'
+            )
+        return "loop", "each run's plateau listens to its own metric", None
+    many = _many(plan)
+    if how == "vmap":
+        return "vmap", "asked for", many
+    scanned = {} if plan.step.steps_per_call == 1 else {"steps_per_call": plan.step.steps_per_call}
+    batch = first_batch(plan.batches(plan.watch()).epoch(0, **scanned))
+    alone = jax.tree.map(jnp.copy, plan.states[0])
+    single = first_batch(plan.loaders[0].epoch(0, **scanned))
+    how, why = measure(many, plan.stacked(), batch, plan.step, alone, single, count)
+    return how, why, many
+
+
+def _begun(plan: _Plan) -> str | None:
+    """How the runs in the folder were begun, if there are any to go on with."""
+    if plan.out is None or not plan.resume:
+        return None
+    if plan.out.exists() and checkpoint.steps(plan.out):
+        return "vmap"
+    return "loop" if (plan.out / "0").exists() else None
+
+
+def _many(plan: _Plan) -> ManyStep:
+    return many_steps(plan.step, len(plan.loaders) == 1, plan.judged["patience"] is not None)
+
+
+def _one_program(plan: _Plan, many: ManyStep | None) -> tuple[list[Result], Any]:
+    """Run `fx.fit` over all runs as one, and take them apart again."""
+    watch, ts = plan.watch(), plan.stacked()
+    if plan.resume and plan.out is not None and plan.out.exists() and checkpoint.steps(plan.out):
+        _, saved = checkpoint.restore(plan.out, like=ts)
+        for row in saved["history"]:
+            watch.see(row)
+    whole = fit(
+        many or _many(plan),
+        ts,
+        plan.batches(watch),
+        validate=make_validate(plan.checks, watch),
+        epochs=plan.epochs,
+        patience=None if plan.judged["patience"] is None else 1,
+        monitor="epochs_running",
+        mode="max",
+        out=plan.out,
+        resume=plan.resume,
+        **plan.options,
+    )
+    watch = plan.watch()
+    for row in whole.history:
+        watch.see(row)
+    weights = whole.ts.best
+    if weights is not None:
+        runs = whole.ts.runs
+        weights = choose(jnp.asarray(watch.improved), (runs.params, runs.state), weights)
+    results, kept = [], []
+    for run, (record, active) in enumerate(zip(watch.records, watch.active)):
+        stopped = whole.stopped if active else "early"
+        own = take_run(whole.ts.runs, run)
+        results.append(Result(own, record.history, whole.timing, record.best, stopped))
+        kept.append(take_run(weights, run) if record.best else None)
+    return results, tuple(kept) if plan.checks else None
+
+
+def _one_by_one(plan: _Plan) -> tuple[list[Result], Any]:
+    """Run `fx.fit` for each run."""
+    results, kept = [], []
+    for run, ts in enumerate(plan.states):
+        if plan.options.get("progress", True):
+            print(f"fit_many: run {run + 1} of {len(plan.states)}", flush=True)
+        keep = _KeepBest(plan)
+        callbacks = [*plan.options.get("callbacks", ()), *([keep] if plan.checks else [])]
+        result = fit(
+            plan.step,
+            jax.tree.map(jnp.copy, ts),
+            plan.of(plan.loaders, run),
+            validate=plan.of(plan.checks, run),
+            epochs=plan.epochs,
+            out=None if plan.out is None else plan.out / str(run),
+            resume=plan.resume,
+            **plan.judged,
+            **{**plan.options, "callbacks": callbacks},
+        )
+        results.append(result)
+        kept.append(_best_of(plan, run, result, keep))
+        if result.stopped == "interrupted":
+            break
+    return results, tuple(kept) if plan.checks else None
+
+
+class _KeepBest:
+    """Keeps the weights of the best epoch of a run that has no folder."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self.watch = Record({})
+        self.judged = plan.judged["monitor"], plan.judged["mode"]
+        self.weights: Any = None
+
+    def __call__(self, event: Any) -> None:
+        if event.kind == "epoch" and self.watch.judge(event.values, *self.judged):
+            self.weights = jax.tree.map(jnp.copy, (event.ts.params, event.ts.state))
+
+
+def _best_of(plan: _Plan, run: int, result: Result, keep: _KeepBest) -> Any:
+    if result.best is None or plan.out is None:
+        return keep.weights
+    ts, _ = checkpoint.restore(plan.out / str(run), like=result.ts, which="best")
+    return ts.params, ts.state

@@ -1,0 +1,229 @@
+"""Several runs as one: stacked states, one step over all, one validation over all."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from fx.optim import current_lr
+from fx.train.compiles import Compilations
+from fx.train.record import Record
+from fx.train.state import TrainState
+from fx.train.step import Step
+
+
+@struct.dataclass
+class ManyState:
+    """The training states of several runs as one pytree.
+
+    Attributes:
+        step: Steps taken, int32 [].
+        runs: A `TrainState` whose leaves have the runs as their first axis, [S, ...].
+        best: `(params, state)` at each run's best epoch but the last, [S, ...]; None without
+            validation.
+    """
+
+    step: jax.Array
+    runs: TrainState
+    best: Any
+
+
+def stack_states(states: Sequence[TrainState], keep_best: bool) -> ManyState:
+    """Copy several training states into one, with the runs as a new first axis."""
+    runs = stack(*states)
+    best = jax.tree.map(jnp.copy, (runs.params, runs.state)) if keep_best else None
+    return ManyState(jnp.copy(states[0].step), runs, best)
+
+
+@jax.jit
+def take_run(stacked: Any, index: int) -> Any:
+    """Cut one run out of a stacked tree."""
+    return jax.tree.map(lambda leaf: leaf[index], stacked)
+
+
+@jax.jit
+def stack(*trees: Any) -> Any:
+    """Stack trees of one structure along a new first axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@jax.jit
+def choose(mask: jax.Array, yes: Any, no: Any) -> Any:
+    """Take each run from one stacked tree where `mask` [S], else from the other, to the bit."""
+    pick = jax.vmap(lambda m, a, b: jnp.where(m, a, b))
+    return jax.tree.map(lambda a, b: pick(mask, a, b), yes, no)
+
+
+def run_name(name: str, run: int) -> str:
+    """The name of a metric of one run among the metrics of all."""
+    return f"{name}[{run}]"
+
+
+class Watch:
+    """Early stopping and best epochs of each run: what the loop's record does for one.
+
+    Attributes:
+        records: For each run its history and best epoch, and how long it has waited.
+        improved: Runs whose last epoch was their best, bool [S].
+    """
+
+    def __init__(
+        self, count: int, patience: int | None, monitor: str | None, mode: str | None
+    ) -> None:
+        self.records = [Record({}) for _ in range(count)]
+        self.patience, self.monitor, self.mode = patience, monitor, mode
+        self.improved = np.zeros(count, bool)
+
+    @property
+    def active(self) -> np.ndarray:
+        """Runs that have not stopped, bool [S]."""
+        if self.patience is None:
+            return np.ones(len(self.records), bool)
+        return np.array([record.waited < self.patience for record in self.records])
+
+    def see(self, row: dict[str, Any]) -> None:
+        """Take down an epoch's row, which holds all runs' numbers."""
+        for run, active in enumerate(self.active):
+            self.improved[run] = False
+            if not active:
+                continue
+            mine = _row_of(row, run)
+            self.records[run].history.append(mine)
+            if any(name.startswith("val_") for name in mine):
+                self.improved[run] = self.records[run].judge(mine, self.monitor, self.mode)
+
+
+def _row_of(row: dict[str, Any], run: int) -> dict[str, Any]:
+    """Cut one run's numbers out of the row of all, in the order that the loop gives one run's."""
+    ending = run_name("", run)
+    own = {name.removesuffix(ending): row[name] for name in row if name.endswith(ending)}
+    rate = own.pop("val_learning_rate", None)
+    mine = {name: row[name] for name in ("epoch", "step")}
+    for part in ("train_", "val_"):
+        names = sorted(name for name in own if name.startswith(part))
+        mine |= {name: own[name] for name in sorted(names, key=lambda n: n != f"{part}loss")}
+    return mine if rate is None else {**mine, "learning_rate": rate}
+
+
+class ManyStep(Step):
+    """A compiled step over all runs; metrics come back for each run, and as means over them."""
+
+    def __call__(self, ts: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        """Run `steps_per_call` steps of every run."""
+        result: Any = super().__call__(ts, batch)
+        ts, (means, each) = result
+        report: dict[str, Any] = {**means}
+        for name, values in each.items():
+            # The loop takes the mean of an epoch's metrics, but of the rate it wants the last.
+            for run in range(0 if name == "learning_rate" else values.shape[0]):
+                report[run_name(name, run)] = Entry(values, run)
+        return ts, report
+
+
+class Entry:
+    """One run's share of a metric [S, ...], read on the host: one transfer serves all runs."""
+
+    def __init__(self, values: jax.Array, run: int) -> None:
+        self.values, self.run = values, run
+
+    def copy_to_host_async(self) -> None:
+        """Start the transfer."""
+        self.values.copy_to_host_async()
+
+    def block_until_ready(self) -> "Entry":
+        """Wait until the metric is computed."""
+        self.values.block_until_ready()
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(np.asarray(self.values)[self.run], dtype)
+
+
+def many_steps(step: Step, shared: bool, stops: bool) -> ManyStep:
+    """Make one step of all runs from the step of one.
+
+    Args:
+        step: The step of one run.
+        shared: Whether all runs see the same batches.
+        stops: Whether runs can stop on their own.
+    """
+    each = jax.vmap(step.function, (0, None if shared else 0))
+
+    def function(ts: Any, batch: Any) -> tuple[Any, Any]:
+        rows, examples, active, improved = batch
+        best = ts.best
+        if best is not None:
+            weights = (ts.runs.params, ts.runs.state)
+            best = jax.lax.cond(
+                jnp.any(improved), lambda: choose(improved, weights, best), lambda: best
+            )
+        runs, metrics = each(ts.runs, examples)
+        if stops:
+            runs = choose(active, runs, ts.runs)
+        steps = rows.shape[0] if step.steps_per_call > 1 else 1
+        means = {name: _mean(values, active) for name, values in metrics.items()}
+        return ManyState(ts.step + steps, runs, best), (means, metrics)
+
+    compiled = jax.jit(function, donate_argnums=0)
+    limit = Compilations(step.compilations.limit)
+    return ManyStep(function, compiled, step.optimizer, step.steps_per_call, limit)
+
+
+def _mean(values: jax.Array, active: jax.Array) -> jax.Array:
+    """Mean over the runs that have not stopped; of a flag, whether all of them have it."""
+    mask = active.reshape(-1, *[1] * (values.ndim - 1))  # [S] or [S, 1]
+    if values.dtype == bool:
+        return jnp.all(values | ~mask, 0)
+    return jnp.mean(values, 0, where=mask, dtype=jnp.result_type(float))
+
+
+def make_validate(
+    validate: Sequence[Callable[[Any], dict[str, float]]], watch: Watch
+) -> Callable[[ManyState], dict[str, float]]:
+    """Make what the loop calls at the end of an epoch: validation of all runs.
+
+    It also tells the watch, and gives the loop a number, "epochs_running", that no longer grows
+    once all runs have stopped.
+    """
+    together = _evaluate_together(validate[0]) if len(validate) == 1 else None
+
+    def run(ts: ManyState) -> dict[str, float]:
+        count, active = len(watch.records), watch.active
+        if together is not None:
+            found = together(ts.runs)
+        else:
+            each = list(validate) * (count if len(validate) == 1 else 1)
+            found = [check(take_run(ts.runs, run)) for run, check in enumerate(each)]
+        report = {run_name(n, run): v for run, row in enumerate(found) for n, v in row.items()}
+        for name in found[0] if found else ():
+            report[name] = float(np.mean([row[name] for row, on in zip(found, active) if on]))
+        rates = current_lr(ts.runs.opt_state)
+        if rates is not None:
+            per_run = np.broadcast_to(jax.device_get(rates), (count,)).astype(float).tolist()
+            report |= {run_name("learning_rate", run): r for run, r in enumerate(per_run)}
+        epoch = len(watch.records[int(np.argmax(active))].history) + 1
+        row = {"epoch": epoch, "step": int(jax.device_get(ts.step))}
+        watch.see({**row, **{f"val_{name}": value for name, value in report.items()}})
+        return {**report, "epochs_running": float(epoch if watch.active.any() else 0)}
+
+    return run
+
+
+def _evaluate_together(validate: Any) -> Callable[[TrainState], list[dict[str, float]]] | None:
+    """Evaluate all runs in one program, where `validate` shows its compiled part."""
+    if not hasattr(validate, "sums"):
+        return None
+    many = jax.jit(jax.vmap(validate.sums, (0, 0, None, None)))
+
+    def run(runs: TrainState) -> list[dict[str, float]]:
+        found = validate.collect(many, runs.params, runs.state)
+        count = runs.step.shape[0]
+        return [
+            validate.average(jax.tree.map(lambda leaf, run=run: leaf[run], found))
+            for run in range(count)
+        ]
+
+    return run

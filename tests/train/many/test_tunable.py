@@ -1,0 +1,27 @@
+"""An optimizer that reads an argument from its state."""
+
+import jax.numpy as jnp
+import pytest
+
+import fx
+from fx.train.many.tunable import tunable
+from tests.train.tiny_run import assert_same_bits
+
+
+def test_tunable_equals_the_optimizer_inside():
+    params, grads = {"w": jnp.ones(3)}, {"w": jnp.array([1.0, -2.0, 0.5])}
+    plain, wrapped = fx.optim.adamw(0.1), tunable(fx.optim.adamw, 0.1)
+    state, other = plain.init(params), wrapped.init(params)
+    for _ in range(3):
+        one, state = plain.update(grads, state, params)
+        two, other = wrapped.update(grads, other, params)
+        assert_same_bits(one, two)
+    assert float(fx.optim.current_lr(other)) == pytest.approx(0.1)
+    both = tunable(lambda v: fx.optim.sgd(v["lr"], v["momentum"]), {"lr": 0.5, "momentum": 0.0})
+    assert both.init(params).value["lr"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("value", [(), jnp.ones(2), None])
+def test_tunable_takes_numbers(value):
+    with pytest.raises(ValueError, match="tunable: expected value to be a number, or a tree of th"):
+        tunable(fx.optim.sgd, value)

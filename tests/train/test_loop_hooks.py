@@ -1,0 +1,149 @@
+"""What the loop does with a step's findings: bad steps, plateaus, compilations, callbacks."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fx
+from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, jitter, loss_fn
+
+OPTIMIZER = fx.optim.sgd(0.1)
+
+
+class Poisoned(Batches):
+    """The second example of step 3 in epoch 1 is not a number."""
+
+    def epoch(self, epoch, start=0, steps_per_call=1):
+        batches = super().epoch(epoch, start, steps_per_call)
+        for place, (x, y) in enumerate(batches):
+            bad = 3 - start if steps_per_call == 1 else (3 - start) // steps_per_call
+            if epoch == 1 and place == bad:
+                x = x.copy()
+                x[(1,) if steps_per_call == 1 else ((3 - start) % steps_per_call, 1)] = np.nan
+            yield x, y
+
+
+class FromTheStart:
+    """A loader that cannot start in the middle of an epoch."""
+
+    def __len__(self):
+        return len(Poisoned())
+
+    def epoch(self, epoch):
+        return Poisoned().epoch(epoch)
+
+
+def make(**options):
+    step = fx.train.make_step(
+        Net(), loss_fn, OPTIMIZER, metrics=accuracy, transform=jitter, check_finite=True, **options
+    )
+    return step, fx.train.create(Net(), step.optimizer, jax.random.key(0))
+
+
+@pytest.mark.parametrize("loader", [Poisoned(), FromTheStart()], ids=["any step", "first only"])
+def test_a_bad_step_ends_the_run_and_is_explained(tmp_path, loader):
+    step, ts = make()
+    with pytest.raises(FloatingPointError, match="step 4 of epoch 2 are not finite") as caught:
+        fx.fit(step, ts, loader, epochs=3, out=tmp_path, log_every=2, progress=False)
+    assert "fx.debug.load_crash" in str(caught.value)
+    assert (tmp_path / "crash/report.txt").read_text().strip() in str(caught.value)
+    fresh = fx.train.create(Net(), step.optimizer, jax.random.key(1))
+    state, batch = fx.debug.load_crash(tmp_path / "crash", fresh, next(Batches().epoch(0)))
+    assert int(state.step) == 9
+    report = fx.debug.xray(step, state, batch)
+    assert report.phase == "input" and report.samples == (1,)
+    # The state is the one that the run had after nine good steps.
+    plain, one = make()
+    for each in (*Batches().epoch(0), *list(Batches().epoch(1))[:3]):
+        one, _ = plain(one, each)
+    assert_same_bits(state.params, one.params)
+    kept = json.loads((tmp_path / "history.json").read_text())["history"]
+    assert [row["epoch"] for row in kept] == [1]
+
+
+def test_a_bad_step_within_a_call_of_several():
+    step, ts = make(steps_per_call=2)
+    with pytest.raises(FloatingPointError, match="step 4 of epoch 2 are not finite"):
+        fx.fit(step, ts, Poisoned(), epochs=3, progress=False)
+
+
+def test_finite_is_not_in_the_history():
+    step, ts = make()
+    result = fx.fit(step, ts, Batches(), epochs=1, progress=False)
+    assert set(result.history[0]) == {
+        "epoch", "step", "train_loss", "train_accuracy", "learning_rate"
+    }  # fmt: skip
+
+
+def test_a_plateau_is_told_of_every_epoch(tmp_path):
+    optimizer = fx.optim.reduce_lr_on_plateau(fx.optim.sgd(0.5), patience=1, factor=0.5)
+    step = fx.train.make_step(Net(), loss_fn, optimizer)
+
+    def run(epochs, **options):
+        ts = fx.train.create(Net(), optimizer, jax.random.key(0))
+        losses = iter([3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0][options.pop("skip", 0) :])
+
+        def validate(ts):
+            return {"loss": next(losses)}
+
+        return fx.fit(
+            step, ts, Batches(), validate=validate, epochs=epochs, progress=False, **options
+        )
+
+    result = run(7)
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates == [0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+    run(3, out=tmp_path)
+    resumed = run(7, out=tmp_path, resume=True, skip=3)  # what the plateau knew is kept
+    assert [row["learning_rate"] for row in resumed.history] == rates
+
+
+def test_without_validation_a_plateau_watches_the_training_loss():
+    optimizer = fx.optim.reduce_lr_on_plateau(
+        fx.optim.sgd(1e-12), patience=0, factor=0.5, threshold=10.0, threshold_mode="abs", eps=0.0
+    )
+    step = fx.train.make_step(Net(), loss_fn, optimizer)
+    ts = fx.train.create(Net(), optimizer, jax.random.key(0))
+    rates = [
+        row["learning_rate"]
+        for row in fx.fit(step, ts, Batches(), epochs=3, progress=False).history
+    ]
+    assert np.allclose(rates, [1e-12, 1e-12, 5e-13])
+
+
+def test_a_compilation_because_of_the_state_is_explained(capsys):
+    step, ts = make()
+    wide = ts.params | {"second": dict(ts.params["second"])}
+    wide["second"]["bias"] = jnp.broadcast_to(jnp.asarray(0.0), (3,))  # weakly typed
+    fx.fit(step, ts.replace(params=wide), Batches(), epochs=1, progress=False)
+    said = capsys.readouterr().out
+    assert said.count("was compiled again") == 1
+    assert "ts.params['second']['bias'] was weakly typed float32[3] and is float32[3]" in said
+
+
+def test_what_callbacks_return_is_logged_and_they_are_closed(tmp_path):
+    class Doubling:
+        closed = 0
+
+        def __call__(self, event):
+            return {"doubled": 2 * event.values["loss"]} if event.kind == "log" else None
+
+        def close(self):
+            self.closed += 1
+
+    doubling, seen = Doubling(), []
+    step, ts = make()
+    fx.fit(
+        step, ts, Batches(), epochs=1, out=tmp_path, log_every=3, progress=False,
+        callbacks=[doubling, seen.append],
+    )  # fmt: skip
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    logged = [line for line in lines if line["kind"] == "log"]
+    assert len(logged) == 2 and all(
+        math.isclose(line["doubled"], 2 * line["loss"]) for line in logged
+    )
+    assert "doubled" in seen[0].values and doubling.closed == 1
