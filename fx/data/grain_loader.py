@@ -133,6 +133,7 @@ class GrainLoader:
             TimeoutError: a batch did not come within `timeout_s`.
         """
         numbers = check_epoch("from_grain: epoch", epoch, start, steps_per_call, self._steps)
+        _let_workers_start()
         if state is not None and (state["epoch"], state["step"]) != numbers[:2]:
             raise ValueError(
                 f"from_grain: expected the state of epoch {epoch} after {start} steps, got that of "
@@ -307,6 +308,14 @@ def _grouped(
 
 def _shapes(batch: Any) -> list[tuple[int, ...]]:
     return [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
+
+
+def _let_workers_start() -> None:
+    """Grain's worker processes read absl's flags, which a program without absl never parses."""
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
 
 
 def _is_function(pipeline: Callable[[int], Any] | Any) -> bool:

@@ -6,7 +6,8 @@ from fx.debug.diagnostics import gradient_norms as gradient_norms
 from fx.debug.diagnostics import histograms as histograms
 from fx.debug.diagnostics import table as table
 from fx.debug.diagnostics import update_ratios as update_ratios
-from fx.debug.histograms import Histograms as Histograms
+from fx.debug.finite import layer_flags as layer_flags
+from fx.debug.histogram_log import Histograms as Histograms
 from fx.debug.layers import Inspection as Inspection
 from fx.debug.layers import Layer as Layer
 from fx.debug.layers import inspect_step as inspect_step

@@ -112,7 +112,7 @@ def inspect_step(
         `draw_activations`.
 
     Raises:
-        TypeError: The model is not of `fx.nn`; `xray` and `train.finite.layer_flags` take any.
+        TypeError: The model is not of `fx.nn`; `xray` and `debug.layer_flags` take any.
 
     Example:
         >>> import fx, optax
@@ -151,7 +151,7 @@ def inspect_step(
 
 def _layers(name: str, kind: str, outputs: Any) -> list[Layer]:
     arrays = [a for a in jax.tree.leaves(outputs) if hasattr(a, "dtype")]
-    if not arrays:
+    if not arrays or isinstance(arrays[0], jax.core.Tracer):  # inside of a vmap there are no values
         return []
     array = np.asarray(arrays[0])
     numbers = floats(array)

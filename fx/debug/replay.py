@@ -88,7 +88,8 @@ def _code(array: Any) -> jax.Array | None:
     if jnp.issubdtype(dtype, jnp.inexact):
         nan = jnp.where(jnp.isnan(array), jnp.uint8(NAN), jnp.uint8(0))
         bits = jnp.where(jnp.isinf(array), jnp.uint8(INF), nan)
-        return lax.reduce_or(bits, tuple(range(bits.ndim)))  # one pass over the array
+        # Not reduce_or: CPUs have no such reduction over several devices.
+        return jnp.max(bits & jnp.uint8(INF), initial=0) | jnp.max(bits & jnp.uint8(NAN), initial=0)
     if dtype == jnp.bool_ and jnp.size(array) == 1:
         return jnp.where(jnp.all(array), jnp.uint8(0), jnp.uint8(FALSE))
     return None

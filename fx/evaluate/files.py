@@ -12,6 +12,8 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # of NumPy or JAX
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

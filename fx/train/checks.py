@@ -10,7 +10,7 @@ import optax
 from fx.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
-RESERVED = ("loss", "learning_rate", "grad_norm", "loss_scale", "finite")
+RESERVED = ("loss", "learning_rate", "grad_norm", "loss_scale", "finite", "epoch", "step", "kind")
 REPORTED_BY_LAYER = ("finite", "gradient_norm", "update_ratio")
 
 
@@ -34,6 +34,11 @@ def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, ta
 def check_scalars(where: str, values: Metrics) -> None:
     """Raise unless every value is a scalar."""
     for name, value in values.items():
+        if isinstance(value, tuple | list | dict):
+            raise TypeError(
+                f"{where}: expected {name!r} to be a scalar, got a {type(value).__name__} of "
+                f"{len(value)}; return the number alone"
+            )
         if jnp.shape(value) != ():
             raise ValueError(
                 f"{where}: expected {name!r} to be a scalar, got shape {list(jnp.shape(value))}; "

@@ -1,18 +1,26 @@
 """The end of a run whose loss or gradients are not finite: what happened, kept to look at."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from fx.debug.crash import save_crash
+from fx.debug.report import Report
 from fx.debug.xray import xray
 from fx.train.state import TrainState
 
 
 def explain_failure(
-    step: Any, ts: Any, loader: Any, epoch: int, at: int, folder: Path | None
+    step: Any,
+    ts: Any,
+    loader: Any,
+    epoch: int,
+    at: int,
+    folder: Path | None,
+    runs: Sequence[int] = (),
 ) -> FloatingPointError:
     """Look for what made a step bad, keep it, and say so.
 
@@ -23,18 +31,23 @@ def explain_failure(
         epoch: The epoch of the bad step, from 0.
         at: Its place in the epoch, from 0.
         folder: The run's folder; its `crash/` gets state, batch and report.
+        runs: Of several runs in one program, those at fault.
 
     Returns:
         The error to raise.
     """
-    where = f"fit: loss or gradients of step {at + 1} of epoch {epoch + 1} are not finite"
+    whose = f" in run {', '.join(map(str, runs))}" if runs else ""
+    where = f"fit: loss or gradients of step {at + 1} of epoch {epoch + 1} are not finite{whose}"
     if not isinstance(ts, TrainState) or jax.process_count() > 1:
         return FloatingPointError(
             f"{where}; the state is as it was before that step. To see why, train that run alone, "
             "in one process"
         )
     batch = _batch(step, loader, epoch, at)
-    report = xray(step, ts, batch)
+    try:
+        report = xray(step, ts, batch)
+    except Exception as error:  # what went wrong must not be lost for what went wrong after it
+        report = Report(False, note=f"xray failed with {type(error).__name__}: {error}")
     if folder is None:
         return FloatingPointError(f"{where}.\n{report}")
     save_crash(folder / "crash", step, ts, batch, report)

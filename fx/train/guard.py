@@ -58,8 +58,9 @@ def guarded(
 
     def update(updates: Any, state: Any, params: Any = None, *, value: Any = 0.0, **extra: Any):
         sound_loss = jnp.all(jnp.isfinite(value))
-        sound = all_finite(updates) & sound_loss
         new, inner_state = inner.update(updates, state.inner, params, value=value, **extra)
+        # The updates too: SAM takes another gradient on the way to them.
+        sound = all_finite(updates) & all_finite(new) & sound_loss
         applied = sound & ~state.failed
         new = jax.tree.map(lambda leaf: jnp.where(applied, leaf, jnp.zeros_like(leaf)), new)
         inner_state = skip_or_take(applied, state.inner, inner_state)

@@ -174,7 +174,7 @@ def fit(
         show, clock = make_progress(progress, epochs, len(loader), done)
         stack.callback(show.close)
         listeners = [show, *_logs(folder, tensorboard, first, stack)]
-        callbacks = list(callbacks)
+        callbacks = [callbacks] if callable(callbacks) else list(callbacks)
         for callback in callbacks:
             if callable(getattr(callback, "close", None)):
                 stack.callback(callback.close)

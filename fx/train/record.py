@@ -117,6 +117,11 @@ class Record:
         name = self.watched(row, monitor)
         monitor = name.removeprefix("val_")
         mode = mode or mode_of(monitor)
+        if self.best is not None and self.best["name"] != name:
+            raise ValueError(
+                f"fit: the run so far watched {self.best['name']!r}, whose values do not compare "
+                f"with those of {name!r}; pass the same monitor, or another out"
+            )
         value, before = row[name], None if self.best is None else self.best["value"]
         better = before is None or (value > before if mode == "max" else value < before)
         if better and not math.isnan(value):

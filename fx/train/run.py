@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -65,6 +65,10 @@ class Run:
     batches: Any = None
     example: Any = None
     explained: int = 0
+
+    def __post_init__(self) -> None:
+        # What the step was compiled for before this run is not this run's to report.
+        self.explained = len(self._reasons())
 
     def train_epoch(self, ts: Any) -> Any:
         """Run what is left of the epoch, or until someone asks to stop."""
@@ -182,10 +186,13 @@ class Run:
 
     def _explain(self) -> None:
         """Say why the step was compiled again, where it was."""
-        reasons = self.step.compilations.reasons if hasattr(self.step, "compilations") else ()  # type: ignore[attr-defined]
+        reasons = self._reasons()
         for reason in reasons[self.explained :]:
             self.listeners[0].say(f"step {self.number} was compiled again: {reason}")
         self.explained = len(reasons)
+
+    def _reasons(self) -> Sequence[str]:
+        return getattr(getattr(self.step, "compilations", None), "reasons", ())
 
     def _fetch(self, ts: Any) -> None:
         """Fetch the metrics that are pending, add them up, and report their means."""
@@ -201,7 +208,8 @@ class Run:
         seconds, self.mark = now - self.mark, now
         sums: dict[str, float] = {}
         for metrics, (_, steps, examples) in zip(fetched, self.pending):
-            self._check_finite(metrics.pop("finite", True), ts)
+            if "finite" in metrics:
+                self._check_finite(metrics, ts)
             for name, total in self.record.add(metrics, steps, examples).items():
                 sums[name] = sums.get(name, 0.0) + total
         count = sum(steps * examples for _, steps, examples in self.pending)
@@ -217,13 +225,16 @@ class Run:
             means["learning_rate"] = self.record.learning_rate
         self._tell("log", self.record.epoch + 1, means, seconds, speed, ts)
 
-    def _check_finite(self, finite: Any, ts: Any) -> None:
+    def _check_finite(self, metrics: dict[str, Any], ts: Any) -> None:
         """End the run at its first bad step; the step itself has kept the state from before it."""
-        bad = np.flatnonzero(~np.atleast_1d(np.asarray(finite, bool)))
+        bad = np.flatnonzero(~np.atleast_1d(np.asarray(metrics.pop("finite", True), bool)))
         if bad.size:
+            # Of fit_many's runs, those at fault.
+            each = [n for n in metrics if n.startswith("finite[") and not np.all(metrics[n])]
+            runs = [int(name[len("finite[") : -1]) for name in each]
             folder = None if self.writer is None else self.writer.run_dir
             at = self.record.steps + int(bad[0])
-            raise explain_failure(self.step, ts, self.loader, self.record.epoch, at, folder)
+            raise explain_failure(self.step, ts, self.loader, self.record.epoch, at, folder, runs)
 
     def _warn(self, means: dict[str, float]) -> None:
         if not self.warned and not math.isfinite(means.get("loss", 0.0)):
@@ -233,13 +244,16 @@ class Run:
     def _tell(
         self, kind: str, epoch: int, values: dict, seconds: float, speed: float | None, ts: Any
     ) -> None:
-        event = Event(kind, epoch, self.number, values, seconds, speed, ts)
-        for callback in self.callbacks:
-            found = callback(event)
-            if isinstance(found, dict):  # for what reports the event after it
-                event = dataclasses.replace(event, values={**event.values, **found})
-        for listener in self.listeners:
-            listener(event)
+        # A copy: what a callback does to it must not get into the history.
+        event = Event(kind, epoch, self.number, dict(values), seconds, speed, ts)
+        try:
+            for callback in self.callbacks:
+                found = callback(event)
+                if isinstance(found, dict):  # for what reports the event after it
+                    event = dataclasses.replace(event, values={**event.values, **found})
+        finally:  # where a callback fails, the logs still have what it failed at
+            for listener in self.listeners:
+                listener(event)
 
 
 def _observe(ts: Any, value: float | None) -> Any:

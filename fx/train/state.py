@@ -85,9 +85,13 @@ def is_donated(leaf: Any) -> bool:
 def _unshared(tree: Any) -> Any:
     # Some optimizers start with the parameters themselves as their state, and an array that
     # appears twice cannot be donated.
+    # And what is weakly typed, or a Python number, would not be after the first step, which would
+    # make the second compile again.
     seen = set()
 
     def own(leaf: Any) -> Any:
+        if getattr(leaf, "weak_type", not hasattr(leaf, "dtype")):
+            leaf = jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
         if id(leaf) in seen:
             return jnp.copy(leaf)
         seen.add(id(leaf))

@@ -13,13 +13,18 @@ from fx.data.batch import split_batch
 from fx.data.loader import as_integer
 from fx.debug.diagnostics import gradient_norms, update_ratios
 from fx.debug.memory import is_out_of_memory, out_of_memory
-from fx.train.checks import Metrics, check_optimizer, check_same, check_stacked
+from fx.train.checks import Metrics, check_optimizer, check_same, check_stacked, named_leaves
 from fx.train.compiles import Compilations
 from fx.train.gradient import Policy, make_gradient
 from fx.train.guard import guarded, skip_or_take
 from fx.train.precision import check_precision, matmul_precision
 from fx.train.sharding import Sharding
 from fx.train.state import TrainState, is_donated
+
+_DONATED = (
+    "train step: expected a state whose arrays are there, but {} went into an earlier call, which "
+    "reused its memory; use the state that the call returned, or make the step with donate=False"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,16 +55,17 @@ class Step:
             MemoryError: The device's memory does not suffice; it says for what, and what to try.
         """
         if is_donated(ts.step):
-            raise ValueError(
-                "train step: expected a state whose arrays are there, but this one went into an "
-                "earlier call, which reused its memory; use the state that the call returned, or "
-                "make the step with donate=False"
-            )
+            raise ValueError(_DONATED.format("this one"))
         try:
             result = self.compiled(ts, batch)
         except jax.errors.JaxRuntimeError as error:
             if is_out_of_memory(error):
                 raise out_of_memory(self, ts, batch, error) from error
+            raise
+        except (ValueError, RuntimeError) as error:
+            gone = [name for name, leaf in named_leaves(ts).items() if is_donated(leaf)]
+            if "deleted" in str(error) and gone:
+                raise ValueError(_DONATED.format(f"ts{gone[0]}")) from error
             raise
         size = self.compiled._cache_size()
         if size != self.compilations.size:
@@ -82,6 +88,7 @@ def make_step(
     ema: float | None = None,
     check_finite: bool | str = False,
     diagnostics: bool = False,
+    lr: optim.Schedule | float | None = None,
     steps_per_call: int = 1,
     donate: bool = True,
     max_compiles: int | None = None,
@@ -122,6 +129,8 @@ def make_step(
             "finite/<layer>" for the values that leave each layer as well.
         diagnostics: Report for each layer "gradient_norm/<layer>", before clipping, and
             "update_ratio/<layer>", the norm of its update over that of its weights.
+        lr: What to report as "learning_rate" where the optimizer's state does not have it, as that
+            of optax's own optimizers: the number or schedule that was given to it.
         steps_per_call: k > 1 runs k steps in one call: every leaf of the batch has a leading axis
             of at most k, and metrics come back stacked, `[k]`. Good on GPUs and TPUs; on CPUs XLA
             runs convolutions inside of loops slowly.
@@ -132,7 +141,7 @@ def make_step(
             same one to `create`, and its `batch` to the loader.
 
     Returns:
-        A `Step`. Metrics hold "loss", what `metrics` returns, "learning_rate" where the
+        A `Step`. Metrics hold "loss", what `metrics` returns, "learning_rate" where `lr` or the
         optimizer's state has it (see `fx.optim.current_lr`), and what the options report. Where
         an option keeps something in the optimizer's state (ema, check_finite, fp16), make the
         state with `train.create(model, step.optimizer, key)`; it is right for every step.
@@ -181,6 +190,11 @@ def make_step(
         sharding=sharding,
     )
 
+    def clipped(grads: Any) -> tuple[Any, jax.Array | None]:
+        if clip_value is not None:
+            grads = optim.clip_grad_value(grads, clip_value)
+        return (grads, None) if clip_norm is None else optim.clip_grad_norm(grads, clip_norm)
+
     def one_step(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         inputs, targets = split_batch(batch)
         augment_key, model_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
@@ -194,11 +208,20 @@ def make_step(
         grads, state, report = gradient_at(ts.params, scale)
         if diagnostics:
             report |= _prefixed("gradient_norm", gradient_norms(grads))
-        if clip_value is not None:
-            grads = optim.clip_grad_value(grads, clip_value)
-        if clip_norm is not None:
-            grads, report["grad_norm"] = optim.clip_grad_norm(grads, clip_norm)
-        params, opt_state = _update(optimizer, ts, grads, report["loss"], gradient_at)
+        grads, norm = clipped(grads)
+        if norm is not None:
+            report["grad_norm"] = norm
+
+        def value_fn(params: Any, grad_fn: Any = None) -> jax.Array:
+            del grad_fn  # optax's line searches want every extra argument to be one of value_fn's
+            return gradient_at(params)[2]["loss"]
+
+        def grad_fn(params: Any) -> Any:  # scaled and clipped as the first one is
+            return clipped(gradient_at(params, scale)[0])[0]
+
+        params, opt_state = _update(
+            optimizer, ts, grads, value=report["loss"], value_fn=value_fn, grad_fn=grad_fn
+        )
         new = dataclasses.replace(
             ts, step=ts.step + 1, params=params, state=state, opt_state=opt_state
         )
@@ -206,6 +229,8 @@ def make_step(
             moved = jax.tree.map(jnp.subtract, params, ts.params)
             report |= _prefixed("update_ratio", update_ratios(ts.params, moved))
         rate = optim.current_lr(opt_state)
+        if rate is None and lr is not None:
+            rate = jnp.asarray(lr(ts.step) if callable(lr) else lr, jnp.result_type(float))
         if rate is not None:
             report["learning_rate"] = rate
         if check_finite:
@@ -230,27 +255,14 @@ def make_step(
 
 
 def _update(
-    optimizer: optax.GradientTransformation,
-    ts: TrainState,
-    grads: Any,
-    loss: jax.Array,
-    gradient_at: Callable[[Any], tuple[Any, Any, Metrics]],
+    optimizer: optax.GradientTransformation, ts: TrainState, grads: Any, **extra: Any
 ) -> tuple[Any, Any]:
     # Some optimizers need the loss, or the loss (a line search) or gradient (sharpness-aware
     # minimisation) at other parameters.
     update = optax.with_extra_args_support(optimizer).update
-
-    def value_fn(params: Any, grad_fn: Any = None) -> jax.Array:
-        del grad_fn  # optax's line searches want every extra argument to be one of value_fn's
-        return gradient_at(params)[2]["loss"]
-
-    def grad_fn(params: Any) -> Any:
-        return gradient_at(params)[0]
-
-    extra = {"value": loss, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
     # Optimizers of optax mix floats and integers, which strict promotion forbids.
     with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = update(grads, ts.opt_state, ts.params, **extra)
+        updates, opt_state = update(grads, ts.opt_state, ts.params, grad=grads, **extra)
         params = optax.apply_updates(ts.params, updates)
     check_same("the parameters", ts.params, params)
     return params, opt_state

@@ -147,3 +147,41 @@ def test_what_callbacks_return_is_logged_and_they_are_closed(tmp_path):
         math.isclose(line["doubled"], 2 * line["loss"]) for line in logged
     )
     assert "doubled" in seen[0].values and doubling.closed == 1
+
+
+def test_callbacks_may_return_arrays_fail_and_be_one(tmp_path):
+    step, ts = make()
+
+    def spoils(event):
+        event.values["more"] = 1.0
+        return {"array": jnp.float32(2.0)}
+
+    result = fx.fit(
+        step, ts, Batches(), epochs=1, out=tmp_path / "one", progress=False, callbacks=spoils
+    )
+    assert "more" not in result.history[0]
+    lines = (tmp_path / "one/log.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["array"] == 2.0
+
+    def fails(event):
+        if event.kind == "epoch":
+            raise RuntimeError("mine")
+
+    step, ts = make()
+    with pytest.raises(RuntimeError, match="mine"):
+        fx.fit(step, ts, Batches(), epochs=1, out=tmp_path / "two", progress=False, callbacks=fails)
+    last = json.loads((tmp_path / "two/log.jsonl").read_text().splitlines()[-1])
+    assert last["kind"] == "epoch" and last["step"] == 6
+
+
+def test_another_monitor_on_resume_is_refused(tmp_path):
+    step, ts = make()
+
+    def validate(ts):
+        return {"loss": 1.0, "accuracy": 0.5}
+
+    options = {"validate": validate, "out": tmp_path, "progress": False}
+    fx.fit(step, ts, Batches(), epochs=1, **options)
+    ts = fx.train.create(Net(), step.optimizer, jax.random.key(0))
+    with pytest.raises(ValueError, match="watched 'val_accuracy', whose values do not compare"):
+        fx.fit(step, ts, Batches(), epochs=2, resume=True, monitor="loss", **options)

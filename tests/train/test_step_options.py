@@ -367,3 +367,45 @@ def test_diagnostics_are_norms_by_layer():
             )
         )
         np.testing.assert_allclose(metrics[f"update_ratio/{layer}"], moved / size, rtol=1e-4)
+
+
+def test_plain_optax_reports_its_rate_where_it_is_told():
+    schedule = optax.linear_schedule(0.5, 0.0, 10)
+    step, ts = make(optimizer=optax.sgd(schedule), lr=schedule)
+    ts, metrics = step(ts, batch())
+    assert float(metrics["learning_rate"]) == 0.5
+    assert float(step(ts, batch())[1]["learning_rate"]) == pytest.approx(0.45)
+    step, ts = make(lr=7.0)  # what the state knows is the truth
+    assert float(step(ts, batch())[1]["learning_rate"]) == pytest.approx(0.1)
+
+
+def test_sams_second_gradient_is_clipped_and_checked_too():
+    largest = 1e-3
+    step, ts = make(optimizer=fx.optim.sam(fx.optim.sgd(1.0)), clip_norm=largest)
+    new, _ = step(ts, batch())
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, new.params, ts.params))
+    assert float(moved) <= largest * 1.001
+
+    class Cliff(Plain):
+        """Finite where it starts, and nowhere near."""
+
+        def apply(self, params, state, x, *, train=False, key=None):
+            outputs, state = super().apply(params, state, x, train=train, key=key)
+            here = jnp.all(params["second"]["bias"] == 0)
+            return outputs * jnp.where(here, 1.0, jnp.nan), state
+
+    step, ts = make(Cliff(), optimizer=fx.optim.sam(fx.optim.sgd(0.1)), check_finite=True)
+    new, metrics = step(ts, batch())
+    assert not bool(metrics["finite"])
+    assert_same_bits(new.params, ts.params)
+
+
+def test_weakly_typed_leaves_do_not_compile_twice():
+    class Weak(Plain):
+        def init(self, key):
+            params, state = super().init(key)
+            return params | {"scale": jnp.asarray(0.5)}, state
+
+    step, ts = make(Weak(), max_compiles=1)
+    for each in Batches().epoch(0):
+        ts, _ = step(ts, each)

@@ -1,5 +1,6 @@
 """Many runs of one recipe: seeds, learning rates, folds; in one program or one by one."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -326,12 +327,25 @@ def _one_program(plan: _Plan, many: ManyStep | None) -> tuple[list[Result], Any]
 
 def _one_by_one(plan: _Plan) -> tuple[list[Result], Any]:
     """Run `fx.fit` for each run."""
+    with contextlib.ExitStack() as stack:
+        given = list(plan.options.get("callbacks", ()))
+        for callback in given:  # they serve all runs, so that none of these may close them
+            if callable(getattr(callback, "close", None)):
+                stack.callback(callback.close)
+        return _each_alone(plan, given)
+
+
+def _unclosed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda event: callback(event)
+
+
+def _each_alone(plan: _Plan, given: list[Any]) -> tuple[list[Result], Any]:
     results, kept = [], []
     for run, ts in enumerate(plan.states):
         if plan.options.get("progress", True):
             print(f"fit_many: run {run + 1} of {len(plan.states)}", flush=True)
         keep = _KeepBest(plan)
-        callbacks = [*plan.options.get("callbacks", ()), *([keep] if plan.checks else [])]
+        callbacks = [*map(_unclosed, given), *([keep] if plan.checks else [])]
         result = fit(
             plan.step,
             jax.tree.map(jnp.copy, ts),
