@@ -66,7 +66,7 @@ def load_bundle(
     if not where.is_file():
         raise ValueError(f"{where} is missing; copy or export the bundle again")
     exported = stablehlo.deserialize(where.read_bytes(), str(where), contents["versions"])
-    weights = read_weights(path / manifest.WEIGHTS)
+    weights = read_weights(path / manifest.WEIGHTS, mmap=False)
     _check_fit(path, contents, exported, weights)
     engine = Engine(contents, exported, weights, max_batch_size=max_batch_size)
     if run_golden:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fx.functional.dtypes import accumulate
 from fx.functional.layout import channels_last
-from fx.functional.pool import first_maximum
+from fx.functional.pool import Pooled, first_maximum, first_maximum_and_place, flat_places
 
 Size = int | None | Sequence[int | None]
 
@@ -48,32 +48,43 @@ def adaptive_avg_pool3d(input: jax.Array, output_size: Size) -> jax.Array:
     return _adaptive(_mean_parts, input, output_size, 3, "adaptive_avg_pool3d")
 
 
-def adaptive_max_pool1d(input: jax.Array, output_size: int | Sequence[int]) -> jax.Array:
-    """Maximum over L' parts of [N, C, L] or [C, L]; arguments as `adaptive_avg_pool2d`."""
-    return _adaptive(_max_parts, input, output_size, 1, "adaptive_max_pool1d")
+def adaptive_max_pool1d(
+    input: jax.Array, output_size: int | Sequence[int], return_indices: bool = False
+) -> Pooled:
+    """Maximum over L' parts of [N, C, L] or [C, L]; arguments as `adaptive_max_pool2d`."""
+    return _adaptive_max(input, output_size, return_indices, 1)
 
 
-def adaptive_max_pool2d(input: jax.Array, output_size: Size) -> jax.Array:
-    """Maximum over as many parts as are asked for; arguments as `adaptive_avg_pool2d`."""
-    return _adaptive(_max_parts, input, output_size, 2, "adaptive_max_pool2d")
+def adaptive_max_pool2d(
+    input: jax.Array, output_size: Size, return_indices: bool = False
+) -> Pooled:
+    """Maximum over as many parts as are asked for; sizes as in `adaptive_avg_pool2d`.
+
+    Args:
+        input: [N, C, H, W] or [C, H, W].
+        output_size: H' and W', or one number for both; None keeps the input's.
+        return_indices: whether to say where the maxima stand.
+
+    Returns:
+        [N, C, H', W'] or [C, H', W'], the input's dtype; with return_indices a pair of it and of
+        the maxima's places, y * W + x, in the same shape.
+
+    Raises:
+        TypeError: a size is neither an integer nor None.
+        ValueError: the input has other axes, or a size is below 1.
+    """
+    return _adaptive_max(input, output_size, return_indices, 2)
 
 
-def adaptive_max_pool3d(input: jax.Array, output_size: Size) -> jax.Array:
-    """Maximum over parts of [N, C, D, H, W] or [C, D, H, W]; as `adaptive_avg_pool2d`."""
-    return _adaptive(_max_parts, input, output_size, 3, "adaptive_max_pool3d")
+def adaptive_max_pool3d(
+    input: jax.Array, output_size: Size, return_indices: bool = False
+) -> Pooled:
+    """Maximum over parts of [N, C, D, H, W] or [C, D, H, W]; as `adaptive_max_pool2d`."""
+    return _adaptive_max(input, output_size, return_indices, 3)
 
 
 def _adaptive(reduce_parts, input, output_size, dims, where):
-    sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * dims
-    if not all(s is None or hasattr(s, "__index__") for s in sizes):
-        raise TypeError(f"{where}: expected output_size of ints or None, got {output_size!r}")
-    if len(sizes) == 1:
-        sizes *= dims
-    if len(sizes) != dims or any(s is not None and s < 1 for s in sizes):
-        raise ValueError(
-            f"{where}: expected output_size one number of 1 or more for each of {dims} axes, "
-            f"got {output_size!r}"
-        )
+    sizes = _sizes(output_size, dims, where)
 
     def pool(x):  # [N, *spatial, C]
         dtype = x.dtype
@@ -84,6 +95,38 @@ def _adaptive(reduce_parts, input, output_size, dims, where):
         return x.astype(dtype)
 
     return channels_last(pool, input, dims, where)
+
+
+def _adaptive_max(input, output_size, return_indices, dims):
+    where = f"adaptive_max_pool{dims}d"
+    if not return_indices:
+        return _adaptive(_max_parts, input, output_size, dims, where)
+    sizes = _sizes(output_size, dims, where)
+
+    def pool(x):  # [N, *spatial, C]
+        places = flat_places(x)
+        for axis in reversed(range(1, dims + 1)):
+            parts = sizes[axis - 1]
+            if parts is not None and parts != x.shape[axis]:
+                candidates, at = _parts(x, axis, parts), _parts(places, axis, parts)
+                x, places = first_maximum_and_place(candidates, at)
+        return x, jnp.broadcast_to(places, x.shape)
+
+    return channels_last(pool, input, dims, where)
+
+
+def _sizes(output_size, dims, where):
+    sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * dims
+    if not all(s is None or hasattr(s, "__index__") for s in sizes):
+        raise TypeError(f"{where}: expected output_size of ints or None, got {output_size!r}")
+    if len(sizes) == 1:
+        sizes *= dims
+    if len(sizes) != dims or any(s is not None and s < 1 for s in sizes):
+        raise ValueError(
+            f"{where}: expected output_size one number of 1 or more for each of {dims} axes, "
+            f"got {output_size!r}"
+        )
+    return sizes
 
 
 def _bounds(size, parts):
@@ -108,7 +151,12 @@ def _mean_parts(x, axis, parts, where):
 
 
 def _max_parts(x, axis, parts, where):
+    return first_maximum(_parts(x, axis, parts))
+
+
+def _parts(x, axis, parts):
+    """The parts' first cells, their second ones, and so on."""
     starts, ends = _bounds(x.shape[axis], parts)
     # Shorter parts repeat their last cell, which changes no maximum.
     cells = [np.minimum(starts + k, ends - 1) for k in range(int((ends - starts).max()))]
-    return first_maximum([jnp.take(x, cell, axis=axis) for cell in cells])
+    return [jnp.take(x, cell, axis=axis) for cell in cells]

@@ -116,8 +116,8 @@ def _conv(input, weight, bias, stride, padding, dilation, groups, dims):
     where = f"conv{dims}d"
     weight = jnp.asarray(weight)
     _check_weight(weight, bias, groups, dims, where)
-    stride = _at_least(1, per_axis(stride, dims, where, "stride"), where, "stride")
-    dilation = _at_least(1, per_axis(dilation, dims, where, "dilation"), where, "dilation")
+    stride = at_least(1, per_axis(stride, dims, where, "stride"), where, "stride")
+    dilation = at_least(1, per_axis(dilation, dims, where, "dilation"), where, "dilation")
     kernel = weight.shape[2:]
     pads = _pads(padding, kernel, stride, dilation, dims, where)
 
@@ -151,11 +151,16 @@ def _pads(padding, kernel, stride, dilation, dims, where):
         return tuple((total // 2, total - total // 2) for total in totals)
     if isinstance(padding, str):
         raise ValueError(f'{where}: expected padding "same", "valid" or numbers, got {padding!r}')
-    values = _at_least(0, per_axis(padding, dims, where, "padding"), where, "padding")
+    values = at_least(0, per_axis(padding, dims, where, "padding"), where, "padding")
     return tuple((p, p) for p in values)
 
 
-def _at_least(least, values, where, name):
+def at_least(least: int, values: tuple[int, ...], where: str, name: str) -> tuple[int, ...]:
+    """The values, unless one is too small.
+
+    Raises:
+        ValueError: a value is less than `least`.
+    """
     if min(values) < least:
         raise ValueError(f"{where}: expected {name} of {least} or more, got {values}")
     return values

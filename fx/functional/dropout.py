@@ -99,15 +99,43 @@ def alpha_dropout(
 
     Arguments as `dropout`, but training is False by default, as in torch.
     """
-    _check_probability(p, "alpha_dropout")
+    return _alpha(input, p, training, key, jnp.shape(input), "alpha_dropout")
+
+
+def feature_alpha_dropout(
+    input: jax.Array,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """`alpha_dropout` of whole channels of [N, C, ...]; arguments as there.
+
+    Raises:
+        ValueError: the input has less than two axes; see `dropout` for the others.
+    """
+    shape = jnp.shape(input)
+    if training and len(shape) < 2:
+        raise ValueError(
+            f"feature_alpha_dropout: expected input [N, C, ...], got {list(shape)}; "
+            "add the batch's axis, x[None]"
+        )
+    mask = (*shape[:2], *(1,) * (len(shape) - 2))
+    return _alpha(input, p, training, key, mask, "feature_alpha_dropout")
+
+
+def _alpha(input, p, training, key, mask_shape, where):
+    _check_probability(p, where)
     if not training or p == 0:
         return input
-    x = accumulate(input, "alpha_dropout")
+    x = accumulate(input, where)
     if p == 1:
         return jnp.zeros_like(input)
     a = ((1 - p) * (1 + p * SELU_LIMIT**2)) ** -0.5
-    kept = _bernoulli(key, p, x.shape, "alpha_dropout")
-    y = a * jnp.where(kept, x, SELU_LIMIT) - a * SELU_LIMIT * p
+    kept = _bernoulli(key, p, mask_shape, where)
+    # A product, as in `_drop`, so that NaN stays.
+    y = x * jnp.where(kept, a, 0) + (jnp.where(kept, 0, a * SELU_LIMIT) - a * SELU_LIMIT * p)
     return y.astype(jnp.asarray(input).dtype)
 
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -23,21 +23,21 @@ def to_first(x: jax.Array) -> jax.Array:
 
 
 def channels_last(
-    function: Callable[[jax.Array], jax.Array], input: jax.Array, dims: int, where: str
-) -> jax.Array:
+    function: Callable[[jax.Array], Any], input: jax.Array, dims: int, where: str
+) -> Any:
     """Runs a channels-last function on a channels-first array, batched or not.
 
     Every spatial function goes through here, so XLA sees a transpose back and a transpose forth
     between two of them and cancels both.
 
     Args:
-        function: maps [N, *spatial, C] to [N, *spatial', C'].
+        function: maps [N, *spatial, C] to [N, *spatial', C'], or to several such arrays.
         input: [N, C, *spatial], or [C, *spatial] without a batch.
         dims: the number of spatial axes.
         where: the caller's name, for its error.
 
     Returns:
-        [N, C', *spatial'], without N where the input has none.
+        [N, C', *spatial'], without N where the input has none; as many as the function gives.
 
     Raises:
         ValueError: the input has neither dims + 2 nor dims + 1 axes.
@@ -50,8 +50,8 @@ def channels_last(
             f"reshape it to {dims + 2} axes"
         )
     batched = input.ndim == dims + 2
-    output = to_first(function(to_last(input if batched else input[None])))
-    return output if batched else output[0]
+    output = jax.tree.map(to_first, function(to_last(input if batched else input[None])))
+    return output if batched else jax.tree.map(lambda y: y[0], output)
 
 
 def pointwise(

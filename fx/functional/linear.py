@@ -78,16 +78,17 @@ def embedding(
             cannot raise on a value, and NaN is seen where a clamped index is not.
         weight: [num, dim].
         padding_idx: the row that gets no gradient; negative counts from the end.
-        max_norm: not supported.
-        norm_type: belongs to max_norm.
-        scale_grad_by_freq: not supported.
+        max_norm: the norm to which longer rows are shortened; their gradient is as if they had not
+            been.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: whether a row's gradient is divided by how often the input names it.
         sparse: accepted, no effect: XLA has dense gradients only.
 
     Returns:
         [..., dim].
 
     Raises:
-        TypeError: the input is not of an integer dtype, or max_norm or scale_grad_by_freq is set.
+        TypeError: the input is not of an integer dtype.
         ValueError: padding_idx is not a row of the weight.
 
     Example:
@@ -95,23 +96,14 @@ def embedding(
         >>> embedding(jnp.array([2, 0]), jnp.arange(6.0).reshape(3, 2)).tolist()
         [[4.0, 5.0], [0.0, 1.0]]
 
-    Source: torch.nn.functional.embedding, whose max_norm changes the weight in place.
+    Source: torch.nn.functional.embedding, whose max_norm also changes the weight in place: an
+    update starts from the shortened row there, and from the row as it is here.
     """
     input, weight = jnp.asarray(input), jnp.asarray(weight)
     if not jnp.issubdtype(input.dtype, jnp.integer):
         raise TypeError(
             f"embedding: expected integer input, got {input.dtype}; "
             "the indices come first, the weight second"
-        )
-    if max_norm is not None:
-        raise TypeError(
-            "embedding: expected max_norm None: it would change the weight in place; scale the "
-            "weight before the call: weight * minimum(1, max_norm / norm)"
-        )
-    if scale_grad_by_freq:
-        raise TypeError(
-            "embedding: expected scale_grad_by_freq False; divide the gradient by "
-            "jnp.bincount(indices, length=num) instead"
         )
     num = weight.shape[0]
     if padding_idx is not None and not -num <= padding_idx < num:
@@ -123,10 +115,22 @@ def embedding(
     input = as_index(input)
     index = jnp.where(input < 0, num, input)
     rows = jnp.take(weight, index, axis=0, mode="fill", fill_value=jnp.nan)
+    if scale_grad_by_freq:
+        often = jnp.maximum(jnp.bincount(index.ravel(), length=num)[index], 1)
+        rows = _with_gradient_of(rows, rows / often[..., None].astype(rows.dtype))
+    if max_norm is not None:
+        norm = jnp.linalg.norm(rows, ord=norm_type, axis=-1, keepdims=True)
+        shorter = rows * (max_norm / (norm + 1e-7))  # torch's constant
+        rows = _with_gradient_of(jnp.where(norm > max_norm, shorter, rows), rows)
     if padding_idx is None:
         return rows
     padding = (input == padding_idx % num)[..., None]
     return jnp.where(padding, jax.lax.stop_gradient(rows), rows)
+
+
+def _with_gradient_of(value, other):
+    """The value, to the bit, with another's derivatives."""
+    return jax.lax.stop_gradient(value) + (other - jax.lax.stop_gradient(other))
 
 
 def one_hot(tensor: jax.Array, num_classes: int = -1) -> jax.Array:

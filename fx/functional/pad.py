@@ -71,6 +71,6 @@ def _widths(shape, pad, mode):
         longest = {"reflect": size - 1, "circular": left}.get(mode, max(low, high))
         if max(low, high) > longest:
             raise ValueError(f"pad: expected at most {longest} for mode {mode!r}, got {tuple(pad)}")
-        if left < 0:
+        if left < 0 or (mode != "constant" and size + low + high < 1):
             raise ValueError(f"pad: expected to crop at most {size} elements, got {tuple(pad)}")
     return [(0, 0)] * (len(shape) - axes) + pairs

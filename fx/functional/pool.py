@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from fx.functional.dtypes import accumulate
 from fx.functional.layout import channels_last, per_axis
 
 Size = int | Sequence[int]
+Pooled = Any  # an array; with return_indices a pair of it and of its indices
 
 
 def max_pool1d(
@@ -27,9 +29,11 @@ def max_pool1d(
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-) -> jax.Array:
+    return_indices: bool = False,
+) -> Pooled:
     """Maximum over windows of [N, C, L] or [C, L]; arguments as `max_pool2d`."""
-    return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, 1)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(input, window, return_indices, 1)
 
 
 def max_pool2d(
@@ -39,7 +43,8 @@ def max_pool2d(
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-) -> jax.Array:
+    return_indices: bool = False,
+) -> Pooled:
     """Maximum over windows.
 
     The gradient goes to the first maximum of a window in row-major order, and NaN wins, as in torch
@@ -52,9 +57,11 @@ def max_pool2d(
         padding: cells of minus infinity on both sides, at most half of kernel_size.
         dilation: distance between the window's cells.
         ceil_mode: a last window that starts inside the padded input but ends outside counts.
+        return_indices: whether to say where the maxima stand, as `max_unpool2d` wants it.
 
     Returns:
-        [N, C, H', W'] or [C, H', W'], the input's dtype.
+        [N, C, H', W'] or [C, H', W'], the input's dtype; with return_indices a pair of it and of
+        the maxima's places, y * W + x, in the same shape.
 
     Raises:
         TypeError: a size is not an integer.
@@ -64,10 +71,9 @@ def max_pool2d(
         >>> import jax.numpy as jnp
         >>> max_pool2d(jnp.arange(16.0).reshape(1, 4, 4), 2).tolist()
         [[[5.0, 7.0], [13.0, 15.0]]]
-
-    Source: torch.nn.functional.max_pool2d, without return_indices.
     """
-    return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, 2)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(input, window, return_indices, 2)
 
 
 def max_pool3d(
@@ -77,9 +83,11 @@ def max_pool3d(
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-) -> jax.Array:
+    return_indices: bool = False,
+) -> Pooled:
     """Maximum over windows of [N, C, D, H, W] or [C, D, H, W]; arguments as `max_pool2d`."""
-    return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, 3)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(input, window, return_indices, 3)
 
 
 def avg_pool1d(
@@ -147,7 +155,8 @@ def avg_pool3d(
     )
 
 
-def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, dims):
+def _max_pool(input, window, return_indices, dims):
+    kernel_size, stride, padding, dilation, ceil_mode = window
     where = f"max_pool{dims}d"
     windows = _windows(kernel_size, stride, padding, dilation, dims, where)
     kernel, steps = [w[0] for w in windows], [w[1] for w in windows]
@@ -157,15 +166,22 @@ def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, dims):
     passes = [range(dims)] if at_once else [[axis] for axis in reversed(range(dims))]
 
     def pool(x):  # [N, *spatial, C]
+        places = flat_places(x) if return_indices else None
         for axes in passes:
             counts = {}
             for axis in axes:
                 k, step, pad, gap = windows[axis]
                 count = _count(x.shape[axis + 1], k, step, pad, gap, ceil_mode, where)
-                x = _fit(x, axis + 1, _lowest(x.dtype), pad, (count - 1) * step + gap * (k - 1) + 1)
+                length = (count - 1) * step + gap * (k - 1) + 1
+                x = _fit(x, axis + 1, _lowest(x.dtype), pad, length)
+                if places is not None:
+                    places = _fit(places, axis + 1, -1, pad, length)
                 counts[axis + 1] = (k, step, gap, count)
-            x = first_maximum(_cells(x, counts))
-        return x
+            if places is None:
+                x = first_maximum(_cells(x, counts))
+            else:
+                x, places = first_maximum_and_place(_cells(x, counts), _cells(places, counts))
+        return x if places is None else (x, places)
 
     return channels_last(pool, input, dims, where)
 
@@ -180,6 +196,28 @@ def first_maximum(candidates: Sequence[jax.Array]) -> jax.Array:
     for other in others:
         best = jnp.where((other > best) | (other != other), other, best)
     return best
+
+
+def first_maximum_and_place(
+    candidates: Sequence[jax.Array], places: Sequence[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """`first_maximum`, and the place of what won.
+
+    Args:
+        candidates: arrays of one shape and dtype.
+        places: integers for each that broadcast to its shape; negative ones, of padding, lose.
+    """
+    best, place = candidates[0], jnp.broadcast_to(places[0], candidates[0].shape)
+    for other, at in zip(candidates[1:], places[1:]):
+        better = (other > best) | (other != other) | (place < 0)
+        best, place = jnp.where(better, other, best), jnp.where(better, at, place)
+    return best, place
+
+
+def flat_places(x: jax.Array) -> jax.Array:
+    """Every pixel's number in row-major order, [1, *spatial, 1] for x [N, *spatial, C]."""
+    spatial = x.shape[1:-1]
+    return jnp.arange(math.prod(spatial)).reshape(1, *spatial, 1)
 
 
 def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divisor, dims):

@@ -1,12 +1,15 @@
 """torch's flat `state_dict` to and from params and state, by name."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fx.interop.torch_arrays import is_tensor, tensor_array
 from fx.nn import describe
 from fx.nn.module import Module
 from fx.nn.parameter import Buffer
@@ -22,7 +25,8 @@ def state_dict(model: Module, params: dict, state: dict | None = None) -> dict[s
 
     Returns:
         A flat dict ``{"features.0.weight": array, ...}``. Tied weights stand under each of their
-        names; buffers with ``persistent=False`` do not.
+        names; buffers with ``persistent=False`` do not. Layers of an `nn.Stack` and copies of an
+        `nn.vmap` stand one by one, "layers.0.weight", "layers.1.weight", as in torch.
 
     Raises:
         ValueError: the trees are not those of the model; every difference is listed.
@@ -39,10 +43,10 @@ def state_dict(model: Module, params: dict, state: dict | None = None) -> dict[s
     whole = state if state is not None else _absent(model)
     arrays = describe.match(model, params, whole)
     return {
-        leaf.name: arrays[leaf.path]
-        for leaf in describe.leaves(model)
-        if not isinstance(leaf.declaration, Buffer)
-        or (state is not None and leaf.declaration.persistent)
+        entry.name: arrays[entry.leaf.path][entry.index] if entry.index else arrays[entry.leaf.path]
+        for entry in entries(model)
+        if not isinstance(entry.leaf.declaration, Buffer)
+        or (state is not None and entry.leaf.declaration.persistent)
     }
 
 
@@ -86,33 +90,78 @@ def load_state_dict(
         )
     trees: tuple[dict, dict] = {}, {}
     wrong: list[str] = []
-    shared: dict[tuple[str, ...], list[describe.Leaf]] = {}  # the names of each array
-    for leaf in describe.leaves(model):
-        shared.setdefault(leaf.source, []).append(leaf)
+    listed = entries(model)
+    names: dict[tuple, list[Entry]] = {}  # of each array
+    for entry in listed:
+        names.setdefault((entry.leaf.source, entry.index), []).append(entry)
     initial: dict[tuple[str, ...], Any] = {}
-    for source, leaves in shared.items():
-        declared = leaves[0].declaration
-        is_buffer = isinstance(declared, Buffer)
-        given = [leaf for leaf in leaves if leaf.name in state_dict]
+    found: dict[tuple, Any] = {}
+    for (source, index), several in names.items():
+        declared = several[0].leaf.declaration
+        given = [entry for entry in several if entry.name in state_dict]
         if given:
             value = _fitting(given[0], state_dict[given[0].name], dtype, wrong)
             _check_tied(given, state_dict, wrong)
-        elif strict and not (is_buffer and not declared.persistent):
-            wrong.append(f"missing: {'.'.join(source)} {list(declared.shape)}")
+        elif strict and not (isinstance(declared, Buffer) and not declared.persistent):
+            wrong.append(f"missing: {several[0].name} {list(several[0].shape)}")
             continue
         else:
             initial = initial or describe.match(model, *model.init(jax.random.key(0)))
-            value = initial[source]
-        describe.put(trees[is_buffer], source, value)
+            value = initial[source][index]
+        found[source, index] = value
     if strict:
-        known = {leaf.name for leaves in shared.values() for leaf in leaves}
+        known = {entry.name for entry in listed}
         wrong += [f"unexpected: {name}" for name in state_dict if name not in known]
     if wrong:
         raise ValueError(
             f"load_state_dict: the weights do not fit {type(model).__name__}; change the model, or "
             "pass strict=False where names alone differ\n  " + "\n  ".join(wrong)
         )
+    for leaf in describe.leaves(model):
+        if leaf.path == leaf.source:
+            sizes = tuple(n for _, n in leaf.copies)
+            value = _stacked(found, leaf.source, sizes)
+            describe.put(trees[isinstance(leaf.declaration, Buffer)], leaf.source, value)
     return trees
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a `state_dict`: its name, and where its array is."""
+
+    name: str
+    leaf: describe.Leaf
+    index: tuple[int, ...] = ()  # in the leaf's array, where that holds several layers
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of this line's array."""
+        return self.leaf.declaration.shape[len(self.index) :]
+
+
+def entries(model: Module) -> list[Entry]:
+    """Every line of a model's `state_dict`, in torch's order: layer by layer."""
+    found: list[tuple[tuple, Entry]] = []
+    first: dict[tuple[str, ...], int] = {}  # of each stack, the place of its first array
+    for place, leaf in enumerate(describe.leaves(model)):
+        steps = sorted((*leaf.copies, *leaf.shared))
+        own = [step for step, _ in leaf.copies]
+        for numbers in product(*(range(n) for _, n in steps)):
+            path, order = list(leaf.path), []
+            for (step, _), number in zip(steps, numbers):
+                path[step] = str(number)
+                order += [first.setdefault(tuple(path[:step]), place), number]
+            index = tuple(i for (step, _), i in zip(steps, numbers) if step in own)
+            found.append(((*order, place), Entry(".".join(path), leaf, index)))
+    return [entry for _, entry in sorted(found, key=lambda each: each[0])]
+
+
+def _stacked(found: Mapping, source: tuple[str, ...], sizes: tuple[int, ...]) -> Any:
+    """The array of a leaf, its layers put together."""
+    if not sizes:
+        return found[source, ()]
+    rows = [found[source, index] for index in np.ndindex(*sizes)]
+    return jnp.stack(rows).reshape(*sizes, *rows[0].shape)
 
 
 def _absent(model: Module) -> dict:
@@ -124,44 +173,41 @@ def _absent(model: Module) -> dict:
     return state
 
 
-def _check_tied(leaves: list[describe.Leaf], given: Mapping, wrong: list[str]) -> None:
-    first, *others = leaves
+def _check_tied(entries: list[Entry], given: Mapping, wrong: list[str]) -> None:
+    first, *others = entries
     for other in others:
         if not np.array_equal(_array(given[first.name]), _array(given[other.name])):
             wrong.append(f"{other.name} is tied to {first.name}, but the two arrays differ")
 
 
 def _array(value: Any) -> Any:
-    """A torch tensor, NumPy or JAX array as one that JAX takes; torch is not imported."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # NumPy has no bfloat16 of its own
-            return np.asarray(value.float().numpy(), jnp.bfloat16)
-        value = value.numpy()
+    """A torch tensor, NumPy or JAX array as one that JAX takes; see `from_torch`."""
+    if is_tensor(value):
+        return tensor_array(value, "load_state_dict")
     return value if isinstance(value, jax.Array) else np.asarray(value)
 
 
-def _fitting(leaf: describe.Leaf, given: Any, dtype: Any, wrong: list[str]) -> Any:
+def _fitting(entry: Entry, given: Any, dtype: Any, wrong: list[str]) -> Any:
     """The array in the declared dtype, or a line in `wrong`."""
-    value, declared = _array(given), leaf.declaration
-    if value.shape != declared.shape:
-        wrong.append(f"{leaf.name}: expected the shape {declared.shape}, got {value.shape}")
+    value, declared = _array(given), entry.leaf.declaration
+    if value.shape != entry.shape:
+        wrong.append(f"{entry.name}: expected the shape {entry.shape}, got {value.shape}")
         return None
     floating = jnp.issubdtype(declared.dtype, jnp.floating)
     target = jnp.dtype(dtype) if dtype is not None and floating else declared.dtype
     kinds = (jnp.floating, jnp.integer, jnp.bool_, jnp.complexfloating)
     if not any(jnp.issubdtype(value.dtype, k) and jnp.issubdtype(target, k) for k in kinds):
-        wrong.append(f"{leaf.name}: expected the dtype {target}, got {value.dtype}")
+        wrong.append(f"{entry.name}: expected the dtype {target}, got {value.dtype}")
         return None
     if floating and dtype is None and value.dtype.itemsize > target.itemsize:
         wrong.append(
-            f"{leaf.name}: expected the dtype {target}, got {value.dtype}, which would be rounded; "
-            f"pass dtype=jnp.{target} (or jnp.{value.dtype} under x64)"
+            f"{entry.name}: expected the dtype {target}, got {value.dtype}, which would be "
+            f"rounded; pass dtype=jnp.{target} (or jnp.{value.dtype} under x64)"
         )
         return None
     if jnp.issubdtype(target, jnp.integer) and value.size:
         low, high = np.iinfo(target).min, np.iinfo(target).max
         if np.asarray(value).min() < low or np.asarray(value).max() > high:
-            wrong.append(f"{leaf.name}: a value does not fit {target}")
+            wrong.append(f"{entry.name}: a value does not fit {target}")
             return None
     return jnp.array(value, target, copy=True)  # torch goes on writing to its own memory

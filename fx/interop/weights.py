@@ -1,37 +1,51 @@
-"""Weights in safetensors files: a flat dict of names and arrays, and no code."""
+"""Weights in files: a flat dict of names and arrays, and no code."""
 
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401  # numpy learns bfloat16 here, and safetensors needs it to read some
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-DTYPES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
-    "float16 bfloat16 float32 float64 complex64".split()
+from fx.interop import safetensors_file, shards, torch_file
+from fx.interop.safetensors_file import DTYPES, kind
+from fx.interop.torch_arrays import is_tensor, memory, tensor_array
+
+# What Hugging Face's programs look for in a folder, in their order.
+_IN_FOLDERS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 )
 
 
-def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads a safetensors file.
+def read_weights(
+    path: str | os.PathLike[str], *, key: str | tuple[str, ...] = (), mmap: bool = True
+) -> dict[str, np.ndarray]:
+    """Reads weights from safetensors or from what `torch.save` wrote; nothing in a file is run.
 
     Args:
-        path: the file, written by `write_weights`, by `safetensors.torch.save_file` or by any
-            other program that writes the format.
+        path: a `.safetensors` file; a `.pth`, `.pt` or `.bin` of PyTorch, read without PyTorch and
+            without executing its pickle; an index of several such files
+            (`model.safetensors.index.json`); or a folder that holds one of these.
+        key: where the weights are in a checkpoint of PyTorch that holds more than them:
+            "state_dict", or ("ema", "model") for a dict in a dict.
+        mmap: whether the arrays are read-only views of the file, whose pages are read when they
+            are used. Not for a file that will be written into; one replaced by `write_weights`
+            stays readable. False reads all of it now.
 
     Returns:
         The arrays by name, in NumPy: JAX without x64 would turn int64 and float64 into 32 bits.
-        bfloat16 comes as `ml_dtypes.bfloat16`, which JAX takes as it is.
+        bfloat16 and float8 come as `ml_dtypes` has them, which JAX takes as they are. Names that
+        share an array in the file (tied weights) share it here.
 
     Raises:
-        FileNotFoundError: there is no file at `path`.
-        ValueError: `path` is a folder, a `.pth` of PyTorch, cut short, or something else
-            that is not a safetensors file; or a tensor in it has a type that NumPy lacks (float8).
+        FileNotFoundError: there is no file at `path`, or one of those that an index names.
+        ValueError: the file is cut short, damaged or of another format; a pickle in it holds
+            something else than plain data and dense tensors (named; nothing is run), or declares
+            more than the file has; there is no flat dict of arrays under `key` (what there is, is
+            listed); a tensor has a type that NumPy lacks.
 
     Example:
         >>> import tempfile
@@ -40,81 +54,106 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         >>> read_weights(path)
         {'fc.bias': array([0., 0., 0.], dtype=float32)}
 
-    Source: https://huggingface.co/docs/safetensors
+    Source: https://huggingface.co/docs/safetensors, torch.load(weights_only=True, mmap=True)
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"read_weights: no file at {path}")
     if path.is_dir():
-        raise ValueError(
-            f"read_weights: expected a safetensors file, got the folder {path}; "
-            "the weights of a bundle are in its weights.safetensors"
-        )
-    _refuse_other_formats(path)
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"read_weights: {path} ({path.stat().st_size} bytes) is not a whole safetensors file "
-            f"({error}); it was cut short or is of another format: copy or write it again"
-        ) from error
-    except AttributeError as error:  # safetensors looks the type up in numpy, float8 in vain
-        raise ValueError(
-            f"read_weights: {path} holds a type that NumPy does not have ({error}); "
-            f"convert it to one of {', '.join(sorted(DTYPES))}"
-        ) from error
+        path = _in_folder(path)
+    if path.name.endswith(".json"):
+        return shards.read(path, lambda file: _read_file(file, key, mmap))
+    return _read_file(path, key, mmap)
 
 
-def _refuse_other_formats(path: Path) -> None:
+def _read_file(path: Path, key: str | tuple[str, ...], mmap: bool) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         start = file.read(64)
-    if start[8:9] == b"{":  # the header of safetensors; the 8 bytes before it may be anything
-        return
-    if start.startswith((b"PK\x03\x04", b"\x80")):
-        raise ValueError(
-            f"read_weights: {path} is a zip archive or a pickle, as torch.save writes, which can "
-            "hold code; write it once as safetensors where PyTorch is installed: "
-            "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
-        )
     if start.startswith(b"version https://git-lfs"):
         raise ValueError(
             f"read_weights: {path} is a pointer of Git LFS, not the file itself; run: git lfs pull"
         )
+    # The header of safetensors begins with "{"; the 8 bytes before it may be anything.
+    if start[8:9] != b"{" and start.startswith((b"PK\x03\x04", b"\x80")):
+        return torch_file.select(torch_file.read_torch(path, mmap=mmap), key, path)
+    if key:
+        raise ValueError(
+            f"read_weights: key={key!r} is for checkpoints of PyTorch; {path} is none: leave it out"
+        )
+    arrays, metadata = safetensors_file.read(path, mmap)
+    return shards.with_aliases(arrays, metadata)
 
 
-def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
-    """Writes arrays to a safetensors file, whole or not at all.
+def _in_folder(folder: Path) -> Path:
+    for name in _IN_FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(
+        p for p in folder.iterdir() if p.suffix in {".safetensors", ".pth", ".pt", ".bin"}
+    )
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(p.name for p in found) or "no file of weights"
+    raise ValueError(
+        f"read_weights: expected {', '.join(_IN_FOLDERS)} or one file of weights in the folder "
+        f"{folder}, got {there}; name the file (a bundle's is weights.safetensors)"
+    )
 
-    The bytes are a function of names and values alone. `safetensors.torch.load_file` reads them.
+
+def write_weights(
+    path: str | os.PathLike[str],
+    weights: Mapping[str, Any],
+    *,
+    max_shard_size: int | str | None = None,
+) -> None:
+    """Writes arrays as safetensors, each file whole or not at all.
+
+    The bytes are a function of names and values alone. `safetensors.torch.load_file` reads them,
+    and so do the programs of Hugging Face. Tied weights (names of one array, as `fx.state_dict`
+    lists them) are written once, under the name that sorts first, and the metadata says which
+    others it has, as `safetensors.torch.save_model` does; `read_weights` gives all of them back.
 
     Args:
         path: the file; one that exists is replaced, by a rename once all is written.
-        weights: arrays of NumPy or JAX of any shape and memory layout, by name, as `fx.state_dict`
-            gives them. Neither the dict nor the arrays are changed.
+        weights: arrays of NumPy or JAX, or tensors of torch, of any shape and memory layout, by
+            name, as `fx.state_dict` gives them. Neither the dict nor the arrays are changed.
+        max_shard_size: bytes, or "5GB", "500MB" (powers of ten). If there is more than that,
+            `model.safetensors` becomes `model-00001-of-00002.safetensors`, ..., each at most so
+            large unless one array is larger, and `model.safetensors.index.json`.
 
     Raises:
         TypeError: a name is not a string, a value is not an array, or its dtype is not in the
             format (a PRNG key, an object, complex128).
-        ValueError: a name is `__metadata__`, which the format keeps for itself.
+        ValueError: a name is `__metadata__`, which the format keeps for itself; `max_shard_size`
+            is not a size.
 
     Example:
         >>> import tempfile
         >>> write_weights(f"{tempfile.mkdtemp()}/model.safetensors", {"w": np.eye(2)})
 
-    Source: https://huggingface.co/docs/safetensors
+    Source: https://huggingface.co/docs/safetensors, huggingface_hub.save_torch_state_dict
     """
-    path = Path(path)
-    arrays = {name: _dense(name, value) for name, value in weights.items()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        save_file(arrays, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    path, limit = Path(path), shards.parse_size(max_shard_size)
+    arrays = {name: _storable(name, value) for name, value in weights.items()}
+    aliases = _aliases(dict(weights))  # a tensor on a GPU has been copied by now
+    kept = {name: array for name, array in arrays.items() if name not in aliases}
+    shards.write(path, kept, aliases, limit)
 
 
-def _dense(name: Any, value: Any) -> np.ndarray:
-    """The value as the contiguous array of numbers that the format stores."""
+def _aliases(arrays: Mapping[str, Any]) -> dict[str, str]:
+    """Of names that share an array, those that are left out, and under which name it stands."""
+    first: dict[tuple, str] = {}
+    aliases = {}
+    for name in sorted(arrays):
+        same = memory(arrays[name])
+        kept = name if same is None else first.setdefault(same, name)
+        if kept != name and name not in shards.FORMAT:
+            aliases[name] = kept
+    return aliases
+
+
+def _storable(name: Any, value: Any) -> Any:
+    """The value, if the format has its dtype; a tensor of torch as the array that it is."""
     if not isinstance(name, str):
         raise TypeError(f"write_weights: expected names that are strings, got {name!r}")
     if name == "__metadata__":
@@ -129,13 +168,9 @@ def _dense(name: Any, value: Any) -> np.ndarray:
             f'write_weights "{name}": expected an array, got {type(value).__name__}; '
             "wrap it: numpy.asarray(value, dtype)"
         )
-    try:
-        array = np.asarray(value, order="C")
-    except TypeError:  # a typed PRNG key of JAX, a bfloat16 tensor of torch
-        array = None
-    if array is None or array.dtype.name not in DTYPES:
+    if kind(value) not in DTYPES:
         raise TypeError(
             f'write_weights "{name}": expected one of {", ".join(sorted(DTYPES))}, '
             f"got {value.dtype}; convert it first (a PRNG key: jax.random.key_data(key))"
         )
-    return array
+    return tensor_array(value, f'write_weights "{name}"') if is_tensor(value) else value

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.nn.parameter import Buffer, Parameter
-from fx.nn.scope import Path, named_key
+from fx.nn.keys import Path
+from fx.nn.parameter import Buffer, Parameter, several
 
-TIES = "_ties"  # the one attribute of a description that is not the user's
+# The attributes of a description that are not the user's: shared weights, and what `nn.remat` and
+# the like have put around a part's `forward`.
+TIES, WRAPS = "_ties", "_wraps"
 
 
 class Freezing(type):
@@ -57,7 +58,9 @@ class Leaf:
 
     path: Path
     source: Path
-    declaration: Any
+    declaration: Any  # of all copies together, an axis in front for each of `copies`
+    copies: tuple[tuple[int, int], ...] = ()  # step of the path that stands for n parts, and n
+    shared: tuple[tuple[int, int], ...] = ()  # the same, where the n parts have one array
 
     @property
     def name(self) -> str:
@@ -114,6 +117,13 @@ def ready(module: Any) -> Any:
             "self.apply(init_weights) use nn.init.by_type on the parts"
         )
     return frozen(module)
+
+
+def kept(module: Any, name: str, make: Any) -> Any:
+    """What `make` gives for a description, made once."""
+    if not hasattr(module, name):
+        object.__setattr__(module, name, make(ready(module)))
+    return getattr(module, name)
 
 
 def identity(module: Any) -> tuple:
@@ -194,13 +204,27 @@ def ties(module: Any) -> tuple[tuple[Path, Path], ...]:
 
 def leaves(module: Any) -> Iterator[Leaf]:
     """Every declared array: a module's parameters, its buffers, then its parts, as torch lists."""
-    aliases = _aliases(module)
-    for path, part in modules(module):
+    aliases, parts = _aliases(module), dict(modules(module))
+    stacks = {path: part for path, part in parts.items() if hasattr(type(part), "_copies_of")}
+    for path, part in parts.items():
         for kind in (Parameter, Buffer):
             for name, value in vars(part).items():
                 if isinstance(value, kind):
                     full = (*path, name)
-                    yield Leaf(full, _canonical(full, aliases), value)
+                    around = _around(stacks, full, value) if stacks else ((), ())
+                    sizes = tuple(n for _, n in around[0])
+                    yield Leaf(full, _canonical(full, aliases), several(value, sizes), *around)
+
+
+def _around(stacks: dict[Path, Any], path: Path, declaration: Any) -> tuple[tuple, tuple]:
+    """The modules around a declaration that hold n of each array, and n parts with one array."""
+    found: tuple[list, list] = [], []
+    for step in range(len(path)):
+        if path[:step] in stacks:
+            stack = stacks[path[:step]]
+            own = stack._copies_of(".".join(path[step + 1 :]), declaration)
+            found[not own].append((step, vars(stack)["n"]))
+    return tuple(found[0]), tuple(found[1])
 
 
 def _aliases(module: Any) -> dict[Path, Path]:
@@ -242,6 +266,11 @@ def check_tie(module: Any, alias: Path, source: Path) -> None:
             f"{type(module).__name__}: expected two parameters of one shape or two equal parts to "
             f"tie, got {names[0]!r} ({first!r}) and {names[1]!r} ({second!r})"
         )
+    if _repeated(module, alias) != _repeated(module, source):
+        raise ValueError(
+            f"{type(module).__name__}: {names[0]!r} and {names[1]!r} cannot be tied, as one of "
+            "them stands for several layers (nn.Stack, nn.vmap) and the other does not"
+        )
     others = {a: s for a, s in ties(module) if a != alias}
     if _canonical(source, others)[: len(alias)] == alias:
         raise ValueError(
@@ -249,33 +278,19 @@ def check_tie(module: Any, alias: Path, source: Path) -> None:
         )
 
 
+def _repeated(module: Any, path: Path) -> list[Path]:
+    return [
+        path[:end]
+        for end in range(len(path))
+        if hasattr(type(find(module, path[:end])), "_copies_of")
+    ]
+
+
 def put(tree: dict, path: Path, value: Any) -> None:
     """Store a value in nested dicts."""
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
     tree[path[-1]] = value
-
-
-def initialise(module: Any, key: Any) -> tuple[dict, dict]:
-    """Make every declared array, each from a key of its own; see `Module.init`."""
-    kind = getattr(key, "dtype", None)
-    if kind is None or not (jnp.issubdtype(kind, jax.dtypes.prng_key) or kind == jnp.uint32):
-        raise TypeError(
-            f"{type(module).__name__}.init: expected a PRNG key, got {key!r}; "
-            "pass jax.random.key(0)"
-        )
-    trees: tuple[dict, dict] = {}, {}
-    for leaf in leaves(module):
-        if leaf.path == leaf.source:
-            spec = leaf.declaration
-            value = spec.init(named_key(key, leaf.path), spec.shape, spec.dtype)
-            if jnp.shape(value) != spec.shape:
-                raise ValueError(
-                    f'{type(module).__name__} "{leaf.name}": expected {spec.init!r} to give the '
-                    f"shape {spec.shape}, got {jnp.shape(value)}"
-                )
-            put(trees[isinstance(spec, Buffer)], leaf.path, jnp.asarray(value, spec.dtype))
-    return trees
 
 
 def collect(module: Any, arrays: dict[Path, Any], prefix: Path = ()) -> tuple[dict, dict]:

@@ -86,3 +86,11 @@ class AlphaDropout(_Dropout):
     def forward(self, input: jax.Array) -> jax.Array:
         """Any shape in, the same out."""
         return F.alpha_dropout(input, self.p, self.training, key=self._key())
+
+
+class FeatureAlphaDropout(_Dropout):
+    """`AlphaDropout` of whole channels of [N, C, ...]; arguments and errors as `Dropout`."""
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        """[N, C, ...] in, the same out."""
+        return F.feature_alpha_dropout(input, self.p, self.training, key=self._key())

@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fx.nn import describe, show
+from fx.nn import declare, describe, show
+from fx.nn.capture import TopWatch
+from fx.nn.initial import initialise
 from fx.nn.parameter import Buffer, Parameter
 from fx.nn.scope import Call, Path, Scope
 
@@ -47,9 +49,7 @@ class Module(metaclass=describe.Freezing):
     @property
     def init(self) -> "Init":
         """``init(key) -> (params, state)``: two nested dicts of arrays, keyed by attribute."""
-        if not hasattr(self, "_init"):
-            object.__setattr__(self, "_init", Init(describe.ready(self)))
-        return self._init  # type: ignore[attr-defined]
+        return describe.kept(self, "_init", Init)
 
     @property
     def apply(self) -> "Apply":
@@ -58,14 +58,16 @@ class Module(metaclass=describe.Freezing):
         Pure: nothing is changed, `state` comes back with the structure it went in with. `train` is
         a Python bool. `key` is needed where something random runs with ``train=True``. Equal
         descriptions have equal `apply`s, so ``jax.jit(model.apply)`` compiles once for both.
+        ``capture=["layer1", "*.relu"]`` returns the outputs of parts beside the model's:
+        ``((outputs, captured), state)``, a dict by name, "relu#2" being relu's second call.
+        ``perturb={name: array}`` adds to an output: its gradient is that of the intermediate.
 
         Raises:
-            ValueError: names or shapes in params or state are not those of the model.
+            ValueError: names or shapes in params or state are not those of the model; a name in
+                capture or perturb is that of no call.
             TypeError: `train` is not a bool (a traced one: use ``static_argnames="train"``).
         """
-        if not hasattr(self, "_apply"):
-            object.__setattr__(self, "_apply", Apply(describe.ready(self)))
-        return self._apply  # type: ignore[attr-defined]
+        return describe.kept(self, "_apply", Apply)
 
     @property
     def training(self) -> bool:
@@ -100,6 +102,8 @@ class Module(metaclass=describe.Freezing):
         scope = getattr(self, "_scope", None)
         if scope is None:
             return _call_unbound(self, inputs, kwargs)
+        if wraps := vars(self).get(describe.WRAPS):
+            return wraps[-1](self, wraps[:-1], inputs, kwargs)
         try:
             with jax.named_scope(".".join(scope.call.name + scope.path) or type(self).__name__):
                 outputs = self.forward(*inputs, **kwargs)
@@ -109,7 +113,9 @@ class Module(metaclass=describe.Freezing):
                 error.add_note(f"in part {scope.where()}")
             raise
         if scope.call.on_call is not None:
-            scope.call.on_call(scope.call.name + scope.path, self, inputs, outputs)
+            name = scope.call.name + scope.path
+            changed = scope.call.on_call(name, self, inputs, outputs)
+            return outputs if changed is None else changed
         return outputs
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -132,17 +138,9 @@ class Module(metaclass=describe.Freezing):
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(show.missing(self, name))
 
-    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
-        """Declare a buffer from an array (or None), as torch's method of that name does."""
-        setattr(self, name, None if tensor is None else Buffer(tensor, persistent=persistent))
-
-    def register_parameter(self, name: str, param: Any) -> None:
-        """Declare a parameter, or its absence with None, as torch's method of that name does."""
-        setattr(self, name, param)
-
-    def add_module(self, name: str, module: "Module | None") -> None:
-        """Add a part under a name that need not be an identifier."""
-        setattr(self, name, module)
+    register_buffer = declare.register_buffer
+    register_parameter = declare.register_parameter
+    add_module = declare.add_module
 
     def named_modules(self) -> Iterator[tuple[str, "Module"]]:
         """This module and every part, with dotted names, in the order of the description."""
@@ -177,7 +175,7 @@ class Init:
 
     def __call__(self, key: jax.Array) -> tuple[dict, dict]:
         """Make the arrays; see `Module.init`."""
-        return describe.initialise(self.module, key)
+        return initialise(self.module, key)
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ class Apply:
 
     def __call__(
         self, params: dict, state: dict, /, *inputs: Any, train: bool = False, key: Any = None,
-        **kwargs: Any,
+        capture: Any = None, perturb: Any = None, **kwargs: Any,
     ) -> tuple[Any, dict]:  # fmt: skip
         """Run the model; see `Module.apply`."""
         if not isinstance(train, bool):
@@ -196,8 +194,10 @@ class Apply:
                 f"{type(self.module).__name__}.apply: expected train to be a Python bool, got "
                 f'{train!r}; under jax.jit name it: jax.jit(model.apply, static_argnames="train")'
             )
-        call = Call(train, key, (), describe.match(self.module, params, state))
-        return run(self.module, call, state, inputs, kwargs)
+        watch = None if capture is None and perturb is None else TopWatch(capture, perturb)
+        call = Call(train, key, (), describe.match(self.module, params, state), watch)
+        outputs, state = run(self.module, call, state, inputs, kwargs)
+        return (watch.result(outputs) if watch else outputs), state
 
 
 def run(module: Module, call: Call, state: dict, inputs: tuple, kwargs: dict) -> tuple[Any, dict]:

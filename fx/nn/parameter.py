@@ -124,6 +124,14 @@ class Buffer(_Declaration):
         self._declare(shape, init, dtype, persistent)
 
 
+def several(declaration: Any, sizes: tuple[int, ...]) -> Any:
+    """The declaration of several such arrays stacked; its `init` is that of one."""
+    if not sizes:
+        return declaration
+    spec = (*sizes, *declaration.shape), declaration.init, declaration.dtype
+    return _restore(type(declaration), *spec, declaration.persistent)
+
+
 def _restore(kind: type, shape: tuple, init: Any, dtype: Any, persistent: bool) -> Any:
     declaration = object.__new__(kind)
     declaration._declare(shape, init, dtype, persistent)

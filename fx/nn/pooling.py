@@ -1,6 +1,7 @@
 """Maximum and average over windows as layers."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
@@ -12,7 +13,7 @@ OutputSize = int | None | Sequence[int | None]
 
 
 class _MaxPool(Module):
-    _pool: Callable[..., jax.Array]
+    _pool: Callable[..., Any]
 
     def __init__(
         self,
@@ -23,28 +24,21 @@ class _MaxPool(Module):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ):
-        _no_indices(self, return_indices)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+        self.return_indices = return_indices
 
-    def forward(self, input: jax.Array) -> jax.Array:
+    def forward(self, input: jax.Array) -> Any:
         return type(self)._pool(
-            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        )
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
+            self.return_indices,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         return (
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
             f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
-
-
-def _no_indices(module: Module, return_indices: bool) -> None:
-    if return_indices:
-        raise ValueError(
-            f"{type(module).__name__}: expected return_indices=False, got {return_indices}; "
-            "indices are for MaxUnpool, which fx does not have"
         )
 
 
@@ -62,12 +56,12 @@ class MaxPool2d(_MaxPool):
         stride: of the window; None is kernel_size.
         padding: cells of minus infinity on both sides, at most half of kernel_size.
         dilation: distance between the window's cells.
-        return_indices: must be False.
+        return_indices: whether to give the maxima's places too, as `MaxUnpool2d` wants them.
         ceil_mode: a last window that starts inside the padded input but ends outside counts.
 
     Raises:
-        ValueError: return_indices is True; at a call, the input has other axes, a size is out of
-            range, or no window fits.
+        ValueError: at a call, if the input has other axes, a size is out of range, or no window
+            fits.
 
     Example:
         >>> import jax.numpy as jnp
@@ -234,14 +228,13 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
 
 
 class _AdaptiveMaxPool(Module):
-    _pool: Callable[..., jax.Array]
+    _pool: Callable[..., Any]
 
     def __init__(self, output_size: OutputSize, return_indices: bool = False):
-        _no_indices(self, return_indices)
-        self.output_size = output_size
+        self.output_size, self.return_indices = output_size, return_indices
 
-    def forward(self, input: jax.Array) -> jax.Array:
-        return type(self)._pool(input, self.output_size)
+    def forward(self, input: jax.Array) -> Any:
+        return type(self)._pool(input, self.output_size, self.return_indices)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
@@ -258,11 +251,10 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
 
     Args:
         output_size: H' and W', or one number for both; None keeps the input's.
-        return_indices: must be False.
+        return_indices: whether to give the maxima's places too.
 
     Raises:
-        ValueError: return_indices is True; at a call, the input has other axes or output_size is
-            out of range.
+        ValueError: at a call, if the input has other axes or output_size is out of range.
 
     Source: torch.nn.AdaptiveMaxPool2d.
     """
@@ -274,3 +266,65 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """Maximum over parts of [N, C, D, H, W]; arguments and errors as `AdaptiveMaxPool2d`."""
 
     _pool = staticmethod(F.adaptive_max_pool3d)
+
+
+class _LPPool(Module):
+    _pool: Callable[..., jax.Array]
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Size,
+        stride: Size | None = None,
+        ceil_mode: bool = False,
+    ):
+        self.norm_type, self.kernel_size = norm_type, kernel_size
+        self.stride, self.ceil_mode = stride, ceil_mode
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        return type(self)._pool(
+            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """Norm over windows of [N, C, L] or [C, L]; arguments and errors as `LPPool2d`."""
+
+    _pool = staticmethod(F.lp_pool1d)
+
+
+class LPPool2d(_LPPool):
+    """Norm over windows of [N, C, H, W] or [C, H, W]: (sum of x ** p) ** (1 / p).
+
+    Args:
+        norm_type: p; the maximum of |x| for infinity.
+        kernel_size: of the window; a number, or one per axis.
+        stride: of the window; None is kernel_size.
+        ceil_mode: a last window that starts inside the input but ends outside counts.
+
+    Raises:
+        ValueError: at a call, if norm_type is 0, the input has other axes, a size is out of range,
+            or no window fits.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from fx import nn
+        >>> nn.LPPool2d(2, (1, 2))(jnp.array([[[3.0, 4.0]]])).tolist()
+        [[[5.0]]]
+
+    Source: torch.nn.LPPool2d.
+    """
+
+    _pool = staticmethod(F.lp_pool2d)
+
+
+class LPPool3d(_LPPool):
+    """Norm over windows of [N, C, D, H, W]; arguments and errors as `LPPool2d`."""
+
+    _pool = staticmethod(F.lp_pool3d)

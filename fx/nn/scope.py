@@ -6,12 +6,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from zlib import crc32
 
 import jax
 from jax.extend.core import get_opaque_trace_state
 
-Path = tuple[str, ...]
+from fx.nn.keys import Copies, Path, named_key
 
 
 @dataclass(slots=True)
@@ -22,7 +21,10 @@ class Call:
     key: jax.Array | None
     name: Path  # where this model sits in a larger one; () unless it came through `functional`
     arrays: dict[Path, Any]  # every parameter and buffer by path; assigned buffers replace theirs
-    on_call: Callable[[Path, Any, tuple, Any], None] | None = None
+    # After each call of a part; what it returns, unless None, takes the outputs' place.
+    on_call: Callable[[Path, Any, tuple, Any], Any] | None = None
+    draws: dict[Path, int] = field(default_factory=dict)  # how many keys each part has drawn
+    copies: Copies = ()  # which of several parts this run is, where one program is all of them
     trace: Any = field(default_factory=get_opaque_trace_state)
 
 
@@ -33,7 +35,6 @@ class Scope:
     call: Call
     path: Path
     description: Any
-    draws: int = 0
 
     def lift(self, key: Any, arrays: dict[Path, Any]) -> Call:
         """The call of this part by itself, in the mode of the one it is in."""
@@ -58,16 +59,11 @@ class Scope:
                 "call apply(..., train=True, key=key)"
             )
         self.check_trace("a key is drawn")
-        self.draws += 1
-        return jax.random.fold_in(named_key(self.call.key, self.path), self.draws)
+        draws = self.call.draws[self.path] = self.call.draws.get(self.path, 0) + 1
+        return jax.random.fold_in(named_key(self.call.key, self.path, self.call.copies), draws)
 
     def where(self) -> str:
         """`Conv2d "layer1.0.conv1"`, as errors name a part."""
         name = ".".join(self.call.name + self.path)
         kind = type(self.description).__name__
         return f'{kind} "{name}"' if name else kind
-
-
-def named_key(key: jax.Array, path: Path) -> jax.Array:
-    """Derive a key from a path, alike in every process, so that parts do not shift each other."""
-    return jax.random.fold_in(key, crc32(".".join(path).encode()))

@@ -17,6 +17,43 @@ def _normal_but_one_row(key: Any, shape: tuple, dtype: Any, row: int) -> jax.Arr
     return jax.random.normal(key, shape, dtype).at[row].set(0)
 
 
+def padding_row(module: Module, padding_idx: int | None, rows: int) -> int | None:
+    """The padding's row, counted from the start.
+
+    Raises:
+        ValueError: it is not a row of the table.
+    """
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        kind = type(module).__name__
+        raise ValueError(f"{kind}: expected padding_idx among {rows} rows, got {padding_idx}")
+    return None if padding_idx is None else padding_idx % rows
+
+
+def table(
+    module: Module, weight: Any, shape: tuple[int, int], padding_idx: int | None
+) -> init.Initialiser:
+    """How a table begins: as the given one, or N(0, 1) with zeros for the padding.
+
+    Raises:
+        ValueError: the given one has another shape.
+    """
+    if weight is not None:
+        if np.shape(weight) != shape:
+            raise ValueError(
+                f"{type(module).__name__}: expected _weight {list(shape)}, got "
+                f"{list(np.shape(weight))}"
+            )
+        return init.constant(np.asarray(weight))
+    if padding_idx is None:
+        return init.normal()
+    return init.Initialiser(_normal_but_one_row, row=padding_idx)
+
+
+def dtype_of(weight: Any) -> Any:
+    """The dtype of a given table, as jax would have it; None without one."""
+    return None if weight is None else jax.dtypes.canonicalize_dtype(np.asarray(weight).dtype)
+
+
 class Embedding(Module):
     """Rows of a learned table.
 
@@ -24,9 +61,10 @@ class Embedding(Module):
         num_embeddings: rows of the table.
         embedding_dim: length of a row.
         padding_idx: a row that begins as zeros and gets no gradient; negative counts from the end.
-        max_norm: not supported.
-        norm_type: belongs to max_norm.
-        scale_grad_by_freq: not supported.
+        max_norm: the norm to which longer rows are shortened when they are read; the table stays as
+            it is.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: whether a row's gradient is divided by how often the input names it.
         sparse: accepted, no effect: XLA has dense gradients only.
         _weight: [num_embeddings, embedding_dim], the table to begin with.
         _freeze: whether the table is a buffer, which is not trained.
@@ -36,8 +74,7 @@ class Embedding(Module):
     Parameters: weight [num_embeddings, embedding_dim], N(0, 1).
 
     Raises:
-        TypeError: a size is not an integer; at a call, the input is not of an integer dtype, or
-            max_norm or scale_grad_by_freq is set.
+        TypeError: a size is not an integer; at a call, the input is not of an integer dtype.
         ValueError: a size is less than 1; padding_idx is not a row; `_weight` has another shape;
             device is not None.
 
@@ -50,7 +87,7 @@ class Embedding(Module):
         (1, 3, 4)
 
     Source: torch.nn.Embedding. An index outside of the table gives NaN: a compiled function cannot
-    raise on a value.
+    raise on a value. torch's max_norm shortens the rows in the table too.
     """
 
     def __init__(
@@ -69,27 +106,13 @@ class Embedding(Module):
     ):
         no_device(self, device)
         positive(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ValueError(
-                f"Embedding: expected padding_idx among {num_embeddings} rows, got {padding_idx}"
-            )
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.padding_idx = padding_row(self, padding_idx, num_embeddings)
         self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
         declare, shape = Buffer if _freeze else Parameter, (num_embeddings, embedding_dim)
-        self.weight = declare(shape, self._initialiser(_weight, shape), dtype or _dtype(_weight))
-
-    def _initialiser(self, weight: Any, shape: tuple[int, int]) -> init.Initialiser:
-        if weight is not None:
-            if np.shape(weight) != shape:
-                raise ValueError(
-                    f"Embedding: expected _weight {list(shape)}, got {list(np.shape(weight))}"
-                )
-            return init.constant(np.asarray(weight))
-        if self.padding_idx is None:
-            return init.normal()
-        return init.Initialiser(_normal_but_one_row, row=self.padding_idx)
+        begin = table(self, _weight, shape, self.padding_idx)
+        self.weight = declare(shape, begin, dtype or dtype_of(_weight))
 
     @classmethod
     def from_pretrained(
@@ -108,9 +131,9 @@ class Embedding(Module):
             embeddings: [num_embeddings, embedding_dim].
             freeze: whether the table is a buffer, which is not trained.
             padding_idx: a row that gets no gradient.
-            max_norm: not supported.
-            norm_type: belongs to max_norm.
-            scale_grad_by_freq: not supported.
+            max_norm: as the constructor's.
+            norm_type: as the constructor's.
+            scale_grad_by_freq: as the constructor's.
             sparse: accepted, no effect.
 
         Raises:
@@ -164,7 +187,3 @@ class Embedding(Module):
         if self.scale_grad_by_freq:
             shown += f", scale_grad_by_freq={self.scale_grad_by_freq}"
         return shown + ", sparse=True" * bool(self.sparse)
-
-
-def _dtype(weight: Any) -> Any:
-    return None if weight is None else jax.dtypes.canonicalize_dtype(np.asarray(weight).dtype)

@@ -101,10 +101,10 @@ def summary(model: Module, *inputs: Any, train: bool = False, **kwargs: Any) -> 
     flops = _flops(jax.make_jaxpr(run)(params, state, given).jaxpr, ())
     counts = {
         path: (
-            sum(prod(leaf.declaration.shape) for leaf in _parameters(part)),
+            sum(_parameters(model, path).values()),
             sum(n for where, n in flops.items() if where[: len(path)] == path),
         )
-        for path, part in describe.modules(model)
+        for path, _ in describe.modules(model)
     }
     order = [path for path, _ in describe.modules(model) if path in calls]
     rows = tuple(
@@ -116,12 +116,13 @@ def summary(model: Module, *inputs: Any, train: bool = False, **kwargs: Any) -> 
     return Summary(rows, parameters, buffers, sum(flops.values()), size_bytes)
 
 
-def _parameters(part: Module) -> list[describe.Leaf]:
-    return [
-        leaf
-        for leaf in describe.leaves(part)
-        if isinstance(leaf.declaration, Parameter) and leaf.path == leaf.source
-    ]
+def _parameters(model: Module, path: tuple[str, ...]) -> dict[tuple[str, ...], int]:
+    """Sizes of the parameters below a path, tied ones once, those of all layers of a stack."""
+    return {
+        leaf.source: prod(leaf.declaration.shape)
+        for leaf in describe.leaves(model)
+        if isinstance(leaf.declaration, Parameter) and leaf.path[: len(path)] == path
+    }
 
 
 def _abstract(value: Any) -> Any:

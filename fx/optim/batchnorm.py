@@ -32,8 +32,8 @@ def update_bn(
             `jax.random.key(0)`.
 
     Returns:
-        The state with new statistics; other buffers are as they were. `num_batches_tracked` is the
-        number of batches.
+        The state with new statistics; other buffers, and parts in `nn.eval_mode`, are as they were.
+        `num_batches_tracked` is the number of batches.
 
     Raises:
         ValueError: The loader yielded no batch.
@@ -55,7 +55,12 @@ def update_bn(
         raise TypeError(f"update_bn: expected a model of fx.nn, got {type(model).__name__}")
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     parts = [(name, part) for name, part in model.named_modules() if isinstance(part, kinds)]
-    names = [name for name, part in parts if part.track_running_stats]
+    fixed = tuple(name for name, part in model.named_modules() if nn.always_evaluates(part))
+    names = [
+        name
+        for name, part in parts
+        if part.track_running_stats and not any(_is_in(name, outer) for outer in fixed)
+    ]
     if not names:
         return state
     averaging, new = model, state
@@ -71,6 +76,10 @@ def update_bn(
     if count == 0:
         raise ValueError("update_bn: expected batches, but the loader yielded none")
     return _only(names, new, state)
+
+
+def _is_in(name: str, outer: str) -> bool:
+    return not outer or name == outer or name.startswith(outer + ".")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

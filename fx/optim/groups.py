@@ -1,7 +1,6 @@
 """Parameter groups by name: one optimizer for each, and parameters that stay as they are."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
@@ -9,8 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-Pattern = str | Callable[[str, Any], bool]
-"""A name with wildcards, or a function of the name and the array (its shape and dtype)."""
+from fx.nn.names import Pattern, dotted, matches, several
 
 DEFAULT = "default"
 
@@ -148,8 +146,7 @@ def freeze(
 
         >>> optimizer = freeze(optim.adamw(1e-3), lambda name, p: not name.startswith("head."))
     """
-    several = (patterns,) if isinstance(patterns, str) or callable(patterns) else tuple(patterns)
-    return groups({several: frozen()}, default=optimizer)
+    return groups({several(patterns): frozen()}, default=optimizer)
 
 
 def check_whole(where: str, params: Any) -> None:
@@ -185,27 +182,17 @@ def _text(pattern: Pattern) -> str:
     return pattern if isinstance(pattern, str) else getattr(pattern, "__name__", repr(pattern))
 
 
-def _matches(pattern: Pattern, name: str, array: Any) -> bool:
-    if isinstance(pattern, str):
-        return fnmatchcase(name, pattern)
-    return bool(pattern(name, array))
-
-
 def _group_of(keys: Sequence[tuple[Pattern, ...]], name: str, array: Any) -> int:
-    found = (i for i, key in enumerate(keys) if any(_matches(p, name, array) for p in key))
+    found = (i for i, key in enumerate(keys) if any(matches(p, name, array) for p in key))
     return next(found, len(keys))
 
 
 def _map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: function(_name(path), leaf), tree)
-
-
-def _name(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: function(dotted(path), leaf), tree)
 
 
 def _check(keys: Sequence[tuple[Pattern, ...]], params: Any, has_default: bool) -> None:
-    named = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    named = {dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     if not named:  # optax asks with a placeholder, to find the parameters in a state
         return
     faults = list(_faults(keys, named, has_default))
@@ -218,7 +205,7 @@ def _faults(
 ) -> Iterator[str]:
     taken = {name: _group_of(keys, name, array) for name, array in named.items()}
     for index, key in enumerate(keys):
-        lost = [p for p in key if not any(_matches(p, n, array) for n, array in named.items())]
+        lost = [p for p in key if not any(matches(p, n, array) for n, array in named.items())]
         for pattern in lost:
             yield f'"{_text(pattern)}" matches no parameter'
         if not lost and index not in taken.values():

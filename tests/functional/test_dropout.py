@@ -16,7 +16,9 @@ CHANNELS = [
     ("dropout3d", (40, 50, 3, 2, 2), (2, 3, 4)),
     ("dropout3d", (500, 3, 2, 2), (1, 2, 3)),
 ]
-ALL = ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"]
+ALL = [
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
+]  # fmt: skip
 SHAPE = {"dropout1d": (2, 3, 4), "dropout3d": (2, 3, 4, 2, 2)}
 
 

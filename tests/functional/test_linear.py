@@ -67,10 +67,6 @@ def test_errors():
         F.bilinear(jnp.ones((4, 3)), jnp.ones((5, 2)), jnp.ones((5, 3, 2)))
     with pytest.raises(TypeError, match=r"embedding: expected integer input, got float32"):
         F.embedding(w, w)
-    with pytest.raises(TypeError, match=r"max_norm None: .* scale the weight before the call"):
-        F.embedding(INDICES, w, max_norm=1.0)
-    with pytest.raises(TypeError, match=r"scale_grad_by_freq False; divide the gradient by"):
-        F.embedding(INDICES, w, scale_grad_by_freq=True)
     with pytest.raises(ValueError, match=r"padding_idx within the 5 rows of the weight, got 5"):
         F.embedding(INDICES, w, 5)
     with pytest.raises(

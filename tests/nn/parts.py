@@ -43,3 +43,15 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.fc2(self.noise(self.counter(self.fc1(x))))
+
+
+class Residual(nn.Module):
+    """A layer with everything that a transformation can get wrong: state, two draws, a flag."""
+
+    def __init__(self, dim):
+        self.fc, self.norm, self.drop = nn.Linear(dim, dim), nn.BatchNorm1d(dim), nn.Dropout(0.5)
+
+    def forward(self, x, scale=None, *, double=False):
+        y = self.drop(self.norm(self.fc(self.drop(x))))
+        y = y if scale is None else y * scale
+        return x + y + y if double else x + y

@@ -1,5 +1,6 @@
 """The table of layers: every row is built by fx.nn and by torch.nn from the same arguments."""
 
+import types
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,13 +24,24 @@ class Input:
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         if self.kind == "int":
             return rng.integers(self.below, size=self.shape, dtype=np.int32)
+        if self.kind == "mask":  # True at the end, as padding is, and never everywhere
+            return (
+                np.arange(self.shape[-1])
+                >= rng.integers(1, 1 + self.shape[-1], self.shape[:-1])[..., None]
+            )
         if self.kind == "unit":
             return rng.uniform(0.05, 0.95, self.shape).astype(np.float32)
-        return (2 * rng.normal(size=self.shape)).astype(np.float32)
+        scale = 0.5 if self.kind == "small" else 2
+        return (scale * rng.normal(size=self.shape)).astype(np.float32)
 
 
 def real(*shape: int) -> Input:
     return Input("real", shape)
+
+
+def small(*shape: int) -> Input:
+    """For what goes through an exponential, which would multiply the rounding of bfloat16."""
+    return Input("small", shape)
 
 
 def unit(*shape: int) -> Input:
@@ -40,8 +52,40 @@ def ints(*shape: int, below: int) -> Input:
     return Input("int", shape, below, moves=False)
 
 
+def padding(*shape: int) -> Input:
+    return Input("mask", shape, moves=False)
+
+
 def fixed(input: Input) -> Input:
     return Input(input.kind, input.shape, input.below, moves=False)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer that is an argument of another: built by fx.nn or by torch.nn."""
+
+    name: str
+    args: tuple
+    kwargs: dict[str, Any] = field(hash=False)
+
+    def __repr__(self) -> str:
+        return f"{self.name}(...)"
+
+    def build(self, namespace: Any) -> Any:
+        return getattr(namespace, self.name)(*self.args, **self.kwargs)
+
+
+def part(name: str, *args: Any, **kwargs: Any) -> Part:
+    return Part(name, args, kwargs)
+
+
+def built(value: Any, namespace: Any) -> Any:
+    return value.build(namespace) if isinstance(value, Part) else value
+
+
+def _shown(value):
+    """For names of tests, which must be the same in every process."""
+    return value.__name__ if isinstance(value, types.FunctionType) else repr(value)
 
 
 @dataclass(frozen=True)
@@ -58,20 +102,25 @@ class Case:
     batched: bool  # the first axis is a batch's
 
     def __str__(self) -> str:
-        shown = [repr(a) for a in self.args]
-        shown += [f"{k}={'array' if hasattr(v, 'shape') else v}" for k, v in self.kwargs.items()]
+        shown = [_shown(a) for a in self.args]
+        shown += [
+            f"{k}={'array' if hasattr(v, 'shape') else _shown(v)}" for k, v in self.kwargs.items()
+        ]
         return f"{self.name}({', '.join(shown)})-{'x'.join(map(str, self.on[0].shape))}"
 
     def ours(self) -> nn.Module:
-        return getattr(nn, self.name)(*self.args, **self.kwargs)
+        args = [built(value, nn) for value in self.args]
+        kwargs = {name: built(value, nn) for name, value in self.kwargs.items()}
+        return getattr(nn, self.name)(*args, **kwargs)
 
     def theirs(self, train: bool = False) -> torch.nn.Module:
         """torch's layer with random weights and statistics, so that none is 0 or 1 by chance."""
         kwargs = {
-            k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v
+            k: torch.from_numpy(v) if isinstance(v, np.ndarray) else built(v, torch.nn)
             for k, v in self.kwargs.items()
         }
-        layer = getattr(torch.nn, self.name)(*self.args, **kwargs)
+        args = [built(value, torch.nn) for value in self.args]
+        layer = getattr(torch.nn, self.name)(*args, **kwargs)
         rng = np.random.default_rng(zlib.crc32(str(self).encode()))
         with torch.no_grad():
             for p in layer.parameters():
@@ -251,7 +300,50 @@ LOSS = [
     case("BCEWithLogitsLoss", size_average=False, on=(real(4, 5), fixed(unit(4, 5))), full=True),
 ]  # fmt: skip
 
-CASES = [*ACTIVATIONS, *LINEAR, *CONV, *NORM, *POOL, *DROPOUT, *LOSS]
+SMALL = {"dropout": 0.0, "batch_first": True}
+ENCODER_LAYER = part("TransformerEncoderLayer", 4, 2, 6, **SMALL)
+DECODER_LAYER = part("TransformerDecoderLayer", 4, 2, 6, **SMALL)
+ATTENTION = [
+    case("MultiheadAttention", 4, 2, batch_first=True,
+         on=(small(2, 3, 4), small(2, 5, 4), real(2, 5, 4), padding(2, 5))),
+    case("MultiheadAttention", 4, 2, add_bias_kv=True, add_zero_attn=True, kdim=3, vdim=5,
+         on=(real(3, 2, 4), real(5, 2, 3), real(5, 2, 5)), batched=False),
+    case("MultiheadAttention", 6, 3, bias=False, on=(real(3, 6), real(5, 6), real(5, 6)),
+         batched=False, full=True),
+    case("TransformerEncoderLayer", 4, 2, 6, activation="gelu", norm_first=True, **SMALL,
+         on=(real(2, 3, 4), real(3, 3), padding(2, 3)), batched=False),
+    case("TransformerEncoderLayer", 4, 2, 6, dropout=0.0, bias=False, layer_norm_eps=1e-3,
+         on=real(3, 2, 4), batched=False, full=True),
+    case("TransformerDecoderLayer", 4, 2, 6, **SMALL, on=(real(2, 3, 4), real(2, 5, 4))),
+    case("TransformerDecoderLayer", 4, 2, 6, dropout=0.0, norm_first=True,
+         on=(real(3, 4), real(5, 4), real(3, 3), real(3, 5)), batched=False, full=True),
+    case("TransformerEncoder", ENCODER_LAYER, 2, part("LayerNorm", 4), enable_nested_tensor=False,
+         on=real(2, 3, 4)),
+    case("TransformerDecoder", DECODER_LAYER, 2, on=(real(2, 3, 4), real(2, 5, 4)), full=True),
+    case("TransformerDecoder", DECODER_LAYER, num_layers=1, norm=part("LayerNorm", 4),
+         on=(real(2, 3, 4), real(2, 5, 4)), full=True),
+    case("Transformer", 4, 2, 1, 1, 6, 0.0, batch_first=True, on=(real(2, 5, 4), real(2, 3, 4))),
+]  # fmt: skip
+
+# Their rows are in files of their own, made of what stands above.
+from tests.nn.table_loss import LOSSES  # noqa: E402
+from tests.nn.table_recurrent import BAG, DISTANCE, RECURRENT  # noqa: E402
+from tests.nn.table_spatial import SPATIAL  # noqa: E402
+
+CASES = [
+    *ACTIVATIONS,
+    *LINEAR,
+    *CONV,
+    *NORM,
+    *POOL,
+    *DROPOUT,
+    *LOSS,
+    *ATTENTION,
+    *RECURRENT,
+    *DISTANCE,
+    *BAG,
+]
+CASES += [*SPATIAL, *LOSSES]
 
 
 def every(cases=None):

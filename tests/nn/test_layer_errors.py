@@ -303,16 +303,6 @@ BUILT = [
         "Embedding.from_pretrained: expected a table [num, dim], got the shape (3,)",
     ),
     (
-        lambda: nn.MaxPool2d(2, return_indices=True),
-        ValueError,
-        "MaxPool2d: expected return_indices=False, got True; indices are for MaxUnpool",
-    ),
-    (
-        lambda: nn.AdaptiveMaxPool1d(2, True),
-        ValueError,
-        "AdaptiveMaxPool1d: expected return_indices=False",
-    ),
-    (
         lambda: nn.Hardtanh(1.0, 1.0),
         ValueError,
         "Hardtanh: expected max_val greater than min_val, got 1.0 and 1.0",
@@ -340,11 +330,3 @@ BUILT = [
 def test_constructor_errors(build, kind, text):
     with pytest.raises(kind, match=re.escape(text)):
         build()
-
-
-def test_embedding_refuses_what_would_change_weights_in_place():
-    indices = jnp.zeros(2, jnp.int32)
-    with pytest.raises(TypeError, match="expected max_norm None"):
-        call(nn.Embedding(3, 2, max_norm=1.0), indices)
-    with pytest.raises(TypeError, match="expected scale_grad_by_freq False"):
-        call(nn.Embedding(3, 2, scale_grad_by_freq=True), indices)

@@ -1,0 +1,148 @@
+"""Distances and similarities between vectors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fx.functional.dtypes import accumulate
+
+
+def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1e-8) -> jax.Array:
+    """The cosine of the angle between vectors.
+
+    Args:
+        x1: [..., D, ...], floating, D at `dim`.
+        x2: likewise; the two broadcast against each other.
+        dim: the axis of the vectors, counted after broadcasting.
+        eps: what a vector's length is at least taken for.
+
+    Returns:
+        The broadcast shape without `dim`; the wider dtype of the two.
+
+    Raises:
+        TypeError: an input is not floating.
+        ValueError: the shapes do not broadcast, or have no axis `dim`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> round(float(cosine_similarity(jnp.array([3.0, 4.0]), jnp.array([1.0, 0.0]), 0)), 4)
+        0.6
+    """
+    where = "cosine_similarity"
+    x1, x2, dtype = _pair(accumulate(x1, where), accumulate(x2, where), x1, x2, where)
+    if not -x1.ndim <= dim < x1.ndim:
+        raise ValueError(f"{where}: expected dim an axis of {list(x1.shape)}, got {dim}")
+    return jnp.sum(_unit(x1, dim, eps) * _unit(x2, dim, eps), axis=dim).astype(dtype)
+
+
+def pairwise_distance(
+    x1: jax.Array, x2: jax.Array, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> jax.Array:
+    """The p-norm of x1 - x2 + eps along the last axis.
+
+    Args:
+        x1: [..., D].
+        x2: [..., D]; the two broadcast against each other.
+        p: of the norm; may be infinite, 0 (which counts) or negative.
+        eps: added to each difference.
+        keepdim: whether the last axis stays, with size 1.
+
+    Returns:
+        [...] or [..., 1]; the wider dtype of the two, float32 of integers.
+
+    Raises:
+        ValueError: the shapes do not broadcast.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> pairwise_distance(jnp.array([[3.0, 4.0]]), jnp.zeros((1, 2))).round(4).tolist()
+        [5.0]
+    """
+    first, second = _floating(x1), _floating(x2)
+    wide = accumulate(first, "pairwise_distance"), accumulate(second, "pairwise_distance")
+    a, b, dtype = _pair(*wide, first, second, "pairwise_distance")
+    distance = p_norm(a - b + eps, p).astype(dtype)
+    return distance[..., None] if keepdim and a.ndim else distance
+
+
+def pdist(input: jax.Array, p: float = 2.0) -> jax.Array:
+    """The distances between all rows of a matrix.
+
+    Args:
+        input: [N, D], floating.
+        p: of the norm, 0 or more, may be infinite.
+
+    Returns:
+        [N * (N - 1) / 2]: rows 0 and 1, 0 and 2, ..., 1 and 2, ...
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: the input does not have two axes, or p is negative.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> pdist(jnp.array([[0.0, 0.0], [3.0, 4.0], [0.0, 4.0]])).tolist()
+        [5.0, 4.0, 3.0]
+    """
+    x = accumulate(input, "pdist")
+    if x.ndim != 2:
+        raise ValueError(f"pdist: expected input [N, D], got {list(x.shape)}")
+    if p < 0:
+        raise ValueError(f"pdist: expected p of 0 or more, got {p}")
+    first, second = np.triu_indices(x.shape[0], 1)
+    return p_norm(x[first] - x[second], p).astype(jnp.asarray(input).dtype)
+
+
+def p_norm(x: jax.Array, p: float) -> jax.Array:
+    """The p-norm along the last axis, its gradient 0 where it is 0, as torch has it.
+
+    Args:
+        x: [..., D], or [], a vector of one.
+        p: may be infinite, 0 (the number of elements that are not 0) or negative.
+
+    Returns:
+        [...].
+    """
+    x = x if x.ndim else x[None]
+    size = x * jnp.sign(x)  # jnp.abs has the derivative 1 at 0, and torch 0
+    if p in (float("inf"), float("-inf")):
+        if not x.shape[-1]:
+            return jnp.zeros(x.shape[:-1], x.dtype)
+        return jnp.max(size, -1) if p > 0 else jnp.min(size, -1)
+    if p == 0:
+        return jnp.sum((x != 0).astype(x.dtype), -1)
+    if p == 1:
+        return jnp.sum(size, -1)
+    # A power or a root has an infinite derivative at 0: take it of 1 there, and put the 0 back.
+    safe = jnp.where(x == 0, 1, size)
+    powers = jnp.square(x) if p == 2 else jnp.where(x == 0, 0.0 if p > 0 else jnp.inf, safe**p)
+    total = jnp.sum(powers, -1)
+    inside = (total > 0) & (total < jnp.inf)
+    base = jnp.where(inside, total, 1)
+    root = jnp.sqrt(base) if p == 2 else base ** (1 / p)
+    return jnp.where(inside, root, total if p > 0 else 1 / total)
+
+
+def _unit(x, dim, eps):
+    """Vectors of length 1. Torch's clamp of the length has the gradient of the length."""
+    length = jnp.expand_dims(p_norm(jnp.moveaxis(x, dim, -1), 2), dim)
+    return x / (length + jax.lax.stop_gradient(jnp.maximum(length, eps) - length))
+
+
+def _pair(a, b, first, second, where):
+    """Two arrays in one shape and dtype, and the dtype of the result."""
+    narrow = jnp.asarray(first).dtype
+    wide = a.dtype if a.dtype.itemsize >= b.dtype.itemsize else b.dtype
+    try:
+        a, b = jnp.broadcast_arrays(a.astype(wide), b.astype(wide))
+    except ValueError:
+        raise ValueError(
+            f"{where}: expected inputs that broadcast against each other, got {list(a.shape)} and "
+            f"{list(b.shape)}"
+        ) from None
+    return a, b, narrow if narrow == jnp.asarray(second).dtype else wide
+
+
+def _floating(x):
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)

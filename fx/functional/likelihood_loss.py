@@ -1,0 +1,142 @@
+"""Negative log-likelihoods of counts (Poisson) and of real numbers (Gauss).
+
+Sums are taken in float32 (float64 for float64), and the result has the input's dtype.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from fx.functional.dtypes import accumulate
+from fx.functional.loss import check_reduction, reduce
+
+
+def poisson_nll_loss(
+    input: jax.Array,
+    target: jax.Array,
+    log_input: bool = True,
+    full: bool = False,
+    *,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> jax.Array:
+    """exp(input) - target * input: the Poisson distribution's, less what no input changes.
+
+    Args:
+        input: [...], the logarithm of the rate; the rate itself if not log_input.
+        target: counts, broadcast against the input.
+        log_input: whether the input is a logarithm; else the loss is
+            input - target * log(input + eps).
+        full: add Stirling's approximation of log(target!), where the target is above 1.
+        eps: added to a rate before its logarithm.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or the broadcast shape with reduction "none"; the input's dtype.
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: shapes do not broadcast, or the reduction is unknown.
+
+    Source: torch.nn.functional.poisson_nll_loss, without size_average and reduce; what follows them
+    is by keyword here.
+    """
+    where = "poisson_nll_loss"
+    check_reduction(reduction, where)
+    x = accumulate(input, where)
+    t = jnp.asarray(target).astype(x.dtype)
+    x, t = _broadcast(x, t, where)
+    loss = jnp.exp(x) - t * x if log_input else x - t * jnp.log(x + eps)
+    if full:
+        large = t > 1
+        safe = jnp.where(large, t, 1)
+        stirling = safe * jnp.log(safe) - safe + 0.5 * jnp.log(2 * math.pi * safe)
+        loss = loss + jnp.where(large, stirling, 0)
+    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+
+
+def gaussian_nll_loss(
+    input: jax.Array,
+    target: jax.Array,
+    var: jax.Array | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> jax.Array:
+    """(log(var) + (input - target)^2 / var) / 2.
+
+    Args:
+        input: [...], the means.
+        target: broadcast against the input.
+        var: the variances: a number, the input's shape, that shape without its last axis, or that
+            shape with a 1 in place of one axis. A negative element makes the loss NaN: a compiled
+            function cannot raise on a value as torch does.
+        full: add log(2 pi) / 2.
+        eps: the least variance; below it the gradient is as at it.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or the broadcast shape with reduction "none"; the input's dtype.
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: var is a negative number or has another shape; shapes do not broadcast; the
+            reduction is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> float(gaussian_nll_loss(jnp.array([1.0]), jnp.array([3.0]), 1.0))
+        2.0
+    """
+    where = "gaussian_nll_loss"
+    check_reduction(reduction, where)
+    x = accumulate(input, where)
+    t = jnp.asarray(target).astype(x.dtype)
+    variance = _variance(var, x, where)
+    variance = jnp.where(variance < 0, jnp.nan, _floor(variance, eps))
+    x, t = _broadcast(x, t, where)
+    loss = 0.5 * (jnp.log(variance) + jnp.square(x - t) / variance)
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+
+
+@jax.custom_jvp
+def _floor(x, least):
+    """max(x, least), whose derivative is 1 everywhere: torch clamps outside of its tape."""
+    return jnp.maximum(x, least)
+
+
+@_floor.defjvp
+def _floor_jvp(primals, tangents):
+    return _floor(*primals), tangents[0]
+
+
+def _variance(var, x, where):
+    if isinstance(var, int | float):
+        if var < 0:
+            raise ValueError(f"{where}: expected var >= 0, got {var}")
+        return jnp.full(x.shape, var, x.dtype)
+    var = jnp.asarray(var).astype(x.dtype)
+    if var.shape == x.shape:
+        return var
+    if var.shape == x.shape[:-1]:
+        return var[..., None]
+    if var.ndim == x.ndim and sum(b for a, b in zip(x.shape, var.shape) if a != b) == 1:
+        return var
+    raise ValueError(
+        f"{where}: expected var {list(x.shape)}, {list(x.shape[:-1])} or the input's shape with a "
+        f"1 for one axis, got {list(var.shape)}"
+    )
+
+
+def _broadcast(x, t, where):
+    try:
+        shape = jnp.broadcast_shapes(x.shape, t.shape)
+    except ValueError:
+        raise ValueError(
+            f"{where}: expected target {list(x.shape)} or what broadcasts to it, got "
+            f"{list(t.shape)}; reshape one of them"
+        ) from None
+    return jnp.broadcast_to(x, shape), jnp.broadcast_to(t, shape)
