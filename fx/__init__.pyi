@@ -20,6 +20,9 @@ from .interop.torch_arrays import from_torch as from_torch
 from .interop.torch_arrays import to_torch as to_torch
 from .interop.weights import read_weights as read_weights
 from .interop.weights import write_weights as write_weights
+from .nn.select import at as at
+from .nn.select import merge as merge
+from .nn.select import partition as partition
 from .nn.summary import summary as summary
 from .runtime import configure as configure
 from .train import fit as fit

@@ -11,13 +11,13 @@ HINTS = {
     "load_state_dict": "params, state = fx.load_state_dict(model, weights)",
     "modules": "named_modules()",
     "train": "model.apply(..., train=True)",
-    "eval": "model.apply(..., train=False), the default",
+    "eval": "model.apply(..., train=False), the default; nn.eval_mode(part) for a part",
     "to": "jax.device_put(params, device), or jax.tree.map to change the dtype",
     "cuda": "nothing: arrays are made on the GPU where there is one",
     "cpu": "jax.device_get(params)",
     "zero_grad": "nothing: jax.grad returns new gradients",
-    "requires_grad_": "optax.masked, or differentiate with respect to a part of params",
-    "register_forward_hook": "fn, variables = self.part.functional() in forward",
+    "requires_grad_": "fx.optim.freeze(optimizer, patterns), or nn.partition(params, patterns)",
+    "register_forward_hook": 'model.apply(..., capture=["layer1"])',
 }
 
 

@@ -117,7 +117,12 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+SAMPLE = ("stack of remat", "eval_mode")
+
+
+@pytest.mark.parametrize(
+    "way", [way if way in SAMPLE else pytest.param(way, marks=pytest.mark.full) for way in WAYS]
+)
 def test_names_and_gradients_are_the_same_inside_of_transformed_parts(way):
     class Twice(nn.Module):
         def __init__(self, body):

@@ -71,7 +71,9 @@ def test_its_weights_and_names_are_those_of_single_layers():
 
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("way", ["plain", "remat", "unrolled"])
+@pytest.mark.parametrize(
+    "way", ["plain", *(pytest.param(way, marks=pytest.mark.full) for way in ("remat", "unrolled"))]
+)
 def test_outputs_gradients_state_and_masks_are_those_of_single_layers(train, way):
     wrap = nn.remat if way == "remat" else lambda part: part
     stacked, single = pair(wrap=wrap, **({"unroll": 3} if way == "unrolled" else {}))

@@ -75,7 +75,7 @@ def test_a_hundred_steps_with_defaults_equal_torchs(x64, name):
     np.testing.assert_allclose(rates, torch_rates, rtol=1e-15)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", sample(CASES, *(name for name in CASES if " " not in name)))
 def test_a_hundred_steps_equal_torchs(x64, name):
     ours, theirs = PAIRS[name.split()[0]]
     arguments = dict(CASES[name])
