@@ -125,7 +125,7 @@ def test_a_mask_beside_is_causal():
     assert_close(SDPA(query, key, value, OPEN, is_causal=True), theirs)
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if n not in EMPTY])
+@pytest.mark.parametrize("name", marked([n for n in CASES if n not in EMPTY]))
 def test_float64(name, x64):
     inputs, options = arrays(name)
     wide = [torch.from_numpy(x).double() for x in inputs]

@@ -330,26 +330,22 @@ from tests.nn.table_loss import LOSSES  # noqa: E402
 from tests.nn.table_recurrent import BAG, DISTANCE, RECURRENT  # noqa: E402
 from tests.nn.table_spatial import SPATIAL  # noqa: E402
 
-CASES = [
-    *ACTIVATIONS,
-    *LINEAR,
-    *CONV,
-    *NORM,
-    *POOL,
-    *DROPOUT,
-    *LOSS,
-    *ATTENTION,
-    *RECURRENT,
-    *DISTANCE,
-    *BAG,
-]
-CASES += [*SPATIAL, *LOSSES]
+WIDER = [*ATTENTION, *RECURRENT, *DISTANCE, *BAG, *SPATIAL, *LOSSES]
+CASES = [*ACTIVATIONS, *LINEAR, *CONV, *NORM, *POOL, *DROPOUT, *LOSS, *WIDER]
 
 
-def every(cases=None):
-    """Parametrise over the table: the sample, and under the mark `full` the rest."""
+def every(cases=None, sparse=False):
+    """Parametrise over the table: the sample, and under the mark `full` the rest.
+
+    With `sparse`, for what is costly and much alike in all layers, a third of the wider families.
+    """
     rows = CASES if cases is None else cases
+    fewer = [case for at, case in enumerate(WIDER) if at % 3] if sparse else []
+    left_out = {id(case) for case in [*fewer, *(case for case in rows if case.full)]}
     return pytest.mark.parametrize(
         "case",
-        [pytest.param(c, id=str(c), marks=[pytest.mark.full] if c.full else []) for c in rows],
+        [
+            pytest.param(c, id=str(c), marks=[pytest.mark.full] if id(c) in left_out else [])
+            for c in rows
+        ],
     )

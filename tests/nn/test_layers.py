@@ -143,7 +143,7 @@ def test_training_is_evaluation_where_there_is_no_difference(case):
     assert programs[0] == programs[1]
 
 
-@every()
+@every(sparse=True)
 def test_transformations(case):
     """Jit equals eager, vmap equals a loop, the state keeps its form, one compilation is enough."""
     model, samples = case.ours(), [case.sample(seed) for seed in range(2)]
@@ -167,7 +167,7 @@ def test_transformations(case):
             jax.tree.map(lambda a, b: assert_close(a, b, what="state"), other[1], new_state)
 
 
-@every()
+@every(sparse=True)
 def test_bfloat16(case):
     model, arrays = case.ours(), case.sample()
     params, state = fx.load_state_dict(model, weights(case.theirs()))
