@@ -165,49 +165,48 @@ def fit(
     if folder is not None and not resume:
         with together("looking for an earlier run"):  # before any process makes the folder
             _check_new(folder)
+    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     with contextlib.ExitStack() as stack:
         writer = None if folder is None else stack.enter_context(checkpoint.Writer(folder))
         ts, record = _open(ts, loader, folder, resume)
         _check_present(ts)
         first = int(jax.device_get(ts.step))
-        done = record.epoch * len(loader) + record.steps
-        show, clock = make_progress(progress, epochs, len(loader), done)
-        stack.callback(show.close)
-        listeners = [show, *_logs(folder, tensorboard, first, stack)]
-        callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-        for callback in callbacks:
-            if callable(getattr(callback, "close", None)):
-                stack.callback(callback.close)
-        interrupt = stack.enter_context(catch_signals())
+        show, clock = make_progress(
+            progress, epochs, len(loader), record.epoch * len(loader) + record.steps
+        )
+        for listener in (show, *callbacks):
+            _close_at_the_end(listener, stack)
         run = Run(
             step,
             loader,
             record,
-            listeners,
-            callbacks,
-            interrupt,
-            writer,
-            first,
-            clock,
-            log_every,
-            checkpoint_every,
-            keep,
+            listeners=[show, *_logs(folder, tensorboard, first, stack)],
+            callbacks=callbacks,
+            interrupt=stack.enter_context(catch_signals()),
+            writer=writer,
+            number=first,
+            clock=clock,
+            log_every=log_every,
+            checkpoint_every=checkpoint_every,
+            keep=keep,
         )
         while (stopped := _verdict(record, epochs, patience)) is None:
             ts = run.train_epoch(ts)
-            if interrupt.requested:
+            if run.interrupt.requested:
                 run.save(ts)
             else:
                 ts = run.end_epoch(ts, validate, monitor, mode)
-            if interrupt.requested and _verdict(record, epochs, patience) is None:
+            if run.interrupt.requested and _verdict(record, epochs, patience) is None:
                 stopped = "interrupted"
-                if writer is not None:
-                    writer.wait()
-                where = f"epoch {record.epoch + 1}, step {record.steps} of {len(loader)}"
-                kept = f"saved in {folder}; resume=True goes on" if folder else "nothing was saved"
-                show.say(f"interrupted in {where}; {kept}")
+                run.say_interrupted()
                 break
     return Result(ts, record.history, record.timing, record.best, stopped)
+
+
+def _close_at_the_end(listener: Any, stack: contextlib.ExitStack) -> None:
+    close = getattr(listener, "close", None)
+    if callable(close):
+        stack.callback(close)
 
 
 def _check_present(ts: Any) -> None:

@@ -129,6 +129,15 @@ class Run:
             text = json.dumps(plain(known), indent=1, allow_nan=False)
             write_whole(self.writer.run_dir / "history.json", text)
 
+    def say_interrupted(self) -> None:
+        """Say where the run stopped, once what it left behind is written."""
+        kept = "nothing was saved"
+        if self.writer is not None:
+            self.writer.wait()
+            kept = f"saved in {self.writer.run_dir}; resume=True goes on"
+        where = f"epoch {self.record.epoch + 1}, step {self.record.steps} of {len(self.loader)}"
+        self.listeners[0].say(f"interrupted in {where}; {kept}")
+
     def _batches(self) -> Iterator[Any]:
         done, per_call = self.record.steps, getattr(self.step, "steps_per_call", 1)
         if done == len(self.loader):  # interrupted between the last step and validation

@@ -5,18 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from fx import optim
-from fx.data.batch import split_batch
 from fx.data.loader import as_integer
-from fx.debug.diagnostics import gradient_norms, update_ratios
 from fx.debug.memory import is_out_of_memory, out_of_memory
-from fx.train.checks import Metrics, check_optimizer, check_same, check_stacked, named_leaves
+from fx.train.checks import Metrics, check_optimizer, check_stacked, named_leaves
 from fx.train.compiles import Compilations
 from fx.train.gradient import Policy, make_gradient
-from fx.train.guard import guarded, skip_or_take
+from fx.train.guard import guarded
+from fx.train.one_step import OneStep
 from fx.train.precision import check_precision, matmul_precision
 from fx.train.sharding import Sharding
 from fx.train.state import TrainState, is_donated
@@ -176,9 +174,9 @@ def make_step(
     _check_options(clip_norm, clip_value, max_compiles, check_finite)
     if ema is not None:
         optimizer = optim.with_ema(optimizer, ema)
-    scaled = precision == "fp16"
-    if scaled or check_finite:
-        optimizer = guarded(optimizer, scaled=scaled, stops=bool(check_finite))
+    scaled, stops = precision == "fp16", bool(check_finite)
+    if scaled or stops:
+        optimizer = guarded(optimizer, scaled=scaled, stops=stops)
     gradient = make_gradient(
         model,
         loss_fn,
@@ -190,54 +188,17 @@ def make_step(
         sharding=sharding,
     )
 
-    def clipped(grads: Any) -> tuple[Any, jax.Array | None]:
-        if clip_value is not None:
-            grads = optim.clip_grad_value(grads, clip_value)
-        return (grads, None) if clip_norm is None else optim.clip_grad_norm(grads, clip_norm)
-
-    def one_step(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        inputs, targets = split_batch(batch)
-        augment_key, model_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
-        if transform is not None:
-            inputs = transform(inputs, augment_key)
-        scale = ts.opt_state.scale if scaled else None
-
-        def gradient_at(params: Any, scale: Any = None) -> tuple[Any, Any, Metrics]:
-            return gradient(params, ts.state, inputs, targets, model_key, scale)
-
-        grads, state, report = gradient_at(ts.params, scale)
-        if diagnostics:
-            report |= _prefixed("gradient_norm", gradient_norms(grads))
-        grads, norm = clipped(grads)
-        if norm is not None:
-            report["grad_norm"] = norm
-
-        def value_fn(params: Any, grad_fn: Any = None) -> jax.Array:
-            del grad_fn  # optax's line searches want every extra argument to be one of value_fn's
-            return gradient_at(params)[2]["loss"]
-
-        def grad_fn(params: Any) -> Any:  # scaled and clipped as the first one is
-            return clipped(gradient_at(params, scale)[0])[0]
-
-        params, opt_state = _update(
-            optimizer, ts, grads, value=report["loss"], value_fn=value_fn, grad_fn=grad_fn
-        )
-        new = dataclasses.replace(
-            ts, step=ts.step + 1, params=params, state=state, opt_state=opt_state
-        )
-        if diagnostics:
-            moved = jax.tree.map(jnp.subtract, params, ts.params)
-            report |= _prefixed("update_ratio", update_ratios(ts.params, moved))
-        rate = optim.current_lr(opt_state)
-        if rate is None and lr is not None:
-            rate = jnp.asarray(lr(ts.step) if callable(lr) else lr, jnp.result_type(float))
-        if rate is not None:
-            report["learning_rate"] = rate
-        if check_finite:
-            report["finite"] = ~opt_state.failed
-        if scaled:
-            report["loss_scale"] = opt_state.scale
-        return (_keep(ts, new) if scaled or check_finite else new), report
+    one_step = OneStep(
+        optimizer,
+        gradient,
+        transform=transform,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        scaled=scaled,
+        stops=stops,
+        diagnostics=diagnostics,
+        lr=lr,
+    )
 
     def function(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         check_optimizer(optimizer, ts)
@@ -252,32 +213,6 @@ def make_step(
 
     compiled = jax.jit(function, donate_argnums=0 if donate else ())
     return Step(function, compiled, optimizer, steps_per_call, Compilations(max_compiles))
-
-
-def _update(
-    optimizer: optax.GradientTransformation, ts: TrainState, grads: Any, **extra: Any
-) -> tuple[Any, Any]:
-    # Some optimizers need the loss, or the loss (a line search) or gradient (sharpness-aware
-    # minimisation) at other parameters.
-    update = optax.with_extra_args_support(optimizer).update
-    # Optimizers of optax mix floats and integers, which strict promotion forbids.
-    with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = update(grads, ts.opt_state, ts.params, grad=grads, **extra)
-        params = optax.apply_updates(ts.params, updates)
-    check_same("the parameters", ts.params, params)
-    return params, opt_state
-
-
-def _keep(ts: TrainState, new: TrainState) -> TrainState:
-    """Leave a step out where `guarded` left its update out."""
-    guard = new.opt_state
-    params, state = skip_or_take(guard.applied, (ts.params, ts.state), (new.params, new.state))
-    step = jnp.where(guard.failed, ts.step, new.step)
-    return dataclasses.replace(new, step=step, params=params, state=state)
-
-
-def _prefixed(prefix: str, values: dict[str, jax.Array]) -> Metrics:
-    return {f"{prefix}/{name}": value for name, value in values.items()}
 
 
 def _at_least_one(name: str, value: Any) -> int:
