@@ -1,10 +1,5 @@
 """What a training run is made of: state, step, evaluation, loop."""
 
-from fx.train.callbacks import JsonLog as JsonLog
-from fx.train.callbacks import TensorBoard as TensorBoard
-from fx.train.callbacks import WandB as WandB
-from fx.train.cost import Meter as Meter
-from fx.train.event import Event as Event
 from fx.train.loop import Result as Result
 from fx.train.loop import fit as fit
 from fx.train.lr_finder import LRRange as LRRange
@@ -17,7 +12,6 @@ from fx.train.predict import Evaluation as Evaluation
 from fx.train.predict import make_eval as make_eval
 from fx.train.predict import predict as predict
 from fx.train.processes import distributed as distributed
-from fx.train.profile import profiled as profiled
 from fx.train.sharding import Sharding as Sharding
 from fx.train.sharding import data_parallel as data_parallel
 from fx.train.sharding import fsdp as fsdp
@@ -25,3 +19,9 @@ from fx.train.state import TrainState as TrainState
 from fx.train.state import create as create
 from fx.train.step import Step as Step
 from fx.train.step import make_step as make_step
+from fx.train.watch.callbacks import JsonLog as JsonLog
+from fx.train.watch.callbacks import TensorBoard as TensorBoard
+from fx.train.watch.callbacks import WandB as WandB
+from fx.train.watch.cost import Meter as Meter
+from fx.train.watch.event import Event as Event
+from fx.train.watch.profile import profiled as profiled

@@ -12,13 +12,13 @@ import jax
 from fx import checkpoint
 from fx.checkpoint.processes import together
 from fx.data.loader import as_integer
-from fx.train.callbacks import JsonLog, TensorBoard
-from fx.train.event import Event
 from fx.train.interrupt import catch_signals
-from fx.train.progress import make_progress
 from fx.train.record import Record, describe_data, mode_of, name_changes
 from fx.train.run import Run
 from fx.train.state import is_donated
+from fx.train.watch.callbacks import JsonLog, TensorBoard
+from fx.train.watch.event import Event
+from fx.train.watch.progress import make_progress
 
 
 class Batches(Protocol):

@@ -15,13 +15,13 @@ import numpy as np
 from fx import checkpoint, optim
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
-from fx.train.callbacks import write_whole
-from fx.train.event import Event
 from fx.train.failure import explain_failure
 from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
-from fx.train.progress import Clock
 from fx.train.record import Record
+from fx.train.watch.callbacks import write_whole
+from fx.train.watch.event import Event
+from fx.train.watch.progress import Clock
 
 
 @dataclasses.dataclass

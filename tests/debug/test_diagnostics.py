@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fx.debug import Histograms, diagnostics
-from fx.train.callbacks import Event
+from fx.train.watch.callbacks import Event
 
 RNG = np.random.default_rng(0)
 TREE = {

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import fx
-from fx.train.profile import profiled
+from fx.train.watch.profile import profiled
 from tests.train.tiny_run import Batches, assert_same_bits, make
 
 
@@ -75,7 +75,7 @@ def test_a_run_that_ends_first_leaves_a_whole_trace(tmp_path):
 
 def test_a_program_that_ends_first_leaves_a_whole_trace(tmp_path):
     code = (
-        "import sys, jax\nfrom fx.train.profile import profiled\n"
+        "import sys, jax\nfrom fx.train.watch.profile import profiled\n"
         "step = profiled(jax.jit(lambda ts, batch: (ts + batch, {})), sys.argv[1], start=0)\n"
         "step(1.0, 1.0)\n"
     )

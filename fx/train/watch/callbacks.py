@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fx.evaluate.files import plain, write_atomic
-from fx.train.event import Event, distributions_in, numbers_in
+from fx.train.watch.event import Event, distributions_in, numbers_in
 
 
 class JsonLog:

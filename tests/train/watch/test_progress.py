@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import fx
-from fx.train import progress
-from fx.train.event import Event
-from fx.train.progress import Bar, Clock, Lines
+from fx.train.watch import progress
+from fx.train.watch.event import Event
+from fx.train.watch.progress import Bar, Clock, Lines
 from tests.train.tiny_run import Batches, make
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fx
-from fx.train.callbacks import JsonLog, TensorBoard, WandB
-from fx.train.event import Event
+from fx.train.watch.callbacks import JsonLog, TensorBoard, WandB
+from fx.train.watch.event import Event
 from tests.train.tiny_run import Batches, make
 
 OFFLINE = {"mode": "offline", "project": "tests"}

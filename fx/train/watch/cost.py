@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from fx.train.event import Event
-from fx.train.peaks import find_peak
+from fx.train.watch.event import Event
+from fx.train.watch.peaks import find_peak
 
 
 def flops(step: Callable, ts: Any, batch: Any) -> float:

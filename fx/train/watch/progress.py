@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from fx.train.event import Event, numbers_in
+from fx.train.watch.event import Event, numbers_in
 
 
 class Clock:

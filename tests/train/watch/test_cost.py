@@ -8,8 +8,8 @@ import pytest
 
 import fx
 from fx import nn
-from fx.train import cost, peaks
-from fx.train.event import Event
+from fx.train.watch import cost, peaks
+from fx.train.watch.event import Event
 from tests.train.tiny_run import Net, data, make
 
 
