@@ -17,7 +17,7 @@ from jax.sharding import Sharding
 from fx.data.checks import as_integer, check_epoch, check_numbers
 from fx.data.placing import check_leaves, check_share, of_rows, place
 from fx.data.prepare import stack_steps
-from fx.data.reading import Note, read_ahead
+from fx.data.reading import OPENING, TIMEOUT_S, Note, read_ahead
 
 _END = object()
 
@@ -28,7 +28,7 @@ def from_grain(
     length: int | None = None,
     prefetch: int = 2,
     workers: int = 1,
-    timeout_s: float | None = 60.0,
+    timeout_s: float | None = TIMEOUT_S,
     sharding: Sharding | None = None,
 ) -> GrainLoader:
     """Train on a pipeline of grain whose elements are batches.
@@ -43,7 +43,8 @@ def from_grain(
             `fx.fit` needs it. A pass ends there.
         prefetch: calls that are read ahead of the one in use.
         workers: threads that read a `MapDataset`; for the others grain has its own.
-        timeout_s: the longest wait for a batch; None waits for ever.
+        timeout_s: the longest wait for a batch, and six times as long for the first of a pass, since
+            processes have to start; None waits for ever.
         sharding: of the global batch. With several processes each has to yield its own part, as
             with `grain.sharding.ShardByJaxProcess`.
 
@@ -77,7 +78,7 @@ class GrainLoader:
     length: int | None = None
     prefetch: int = 2
     workers: int = 1
-    timeout_s: float | None = 60.0
+    timeout_s: float | None = TIMEOUT_S
     sharding: Sharding | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +131,7 @@ class GrainLoader:
             ValueError: an argument is out of range; the state is of another place; 64-bit integers
                 do not fit.
             RuntimeError: the pipeline failed.
-            TimeoutError: a batch did not come within `timeout_s`.
+            TimeoutError: a worker is stuck.
         """
         numbers = check_epoch("from_grain: epoch", epoch, start, steps_per_call, self._steps)
         _let_workers_start()
@@ -217,7 +218,7 @@ class _Pass:
 
     def __call__(self, step: int, note: Note) -> tuple[Any, Any]:
         if self.iterator is None:
-            note.doing = f"opening the pipeline for epoch {self.epoch}"
+            note.doing, note.patience = f"opening the pipeline for epoch {self.epoch}", OPENING
             pipeline = self.pipeline(self.epoch) if _is_function(self.pipeline) else self.pipeline
             self.iterator = iter(pipeline)
             if self.state is not None:

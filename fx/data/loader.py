@@ -15,7 +15,7 @@ from fx.data.checks import as_integer, check_epoch, check_functions, check_numbe
 from fx.data.dataset import Dataset
 from fx.data.placing import check_leaves, check_share, fit, of_rows, place, share, too_wide
 from fx.data.prepare import Prepare, stack_steps
-from fx.data.reading import Note, read_ahead
+from fx.data.reading import TIMEOUT_S, Note, read_ahead
 from fx.data.splits import permutation
 from fx.data.views import Source
 
@@ -74,7 +74,9 @@ class Loader:
         collate: `[example, ...] -> batch`; None stacks them. See `PadCollate`.
         batch_transform: `batch -> batch`, on the host, for each batch `(inputs, targets)`.
         workers: threads, which prepare different batches at a time. The order stays.
-        timeout_s: the longest wait for a batch; None waits for ever.
+        timeout_s: how long a worker may go without finishing an example, or whatever else it is at
+            (reading or transforming a batch as a whole, say), before it counts as stuck; None
+            waits for ever. A batch may take longer.
         sharding: of the global batch. Batches come as global arrays of that sharding, and each
             process reads only the rows that its devices hold.
         shard: `(index, count)`: yield the index-th of count parts of each batch, as a local array.
@@ -109,7 +111,7 @@ class Loader:
     collate: Callable[[list[Any]], Any] | None = None
     batch_transform: Callable[..., Any] | None = None
     workers: int = 1
-    timeout_s: float | None = 60.0
+    timeout_s: float | None = TIMEOUT_S
     sharding: Sharding | None = None
     shard: tuple[int, int] | None = None
 
@@ -169,7 +171,7 @@ class Loader:
                 not enabled; the sampler gives rows that the data set has not.
             RuntimeError: reading, a transform or collating failed; the text names the example, and
                 its cause is the reason.
-            TimeoutError: a batch did not come within `timeout_s`; the text says where it is stuck.
+            TimeoutError: a worker is stuck; the text says at which example, and where.
         """
         numbers = check_epoch("Loader.epoch", epoch, start, steps_per_call, len(self))
         return self._batches(self._rows(*numbers))

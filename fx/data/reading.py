@@ -15,7 +15,14 @@ from typing import Any
 
 import jax
 
+TIMEOUT_S = 10.0
+"""How long a worker may be silent, where nobody says otherwise."""
+
+OPENING = 6
+"""How many times as long the first example of a stream may take: processes start, files open."""
+
 _GRACE_S = 5.0  # for what is under way when nobody wants it any more
+_SLICES = 20  # of the time limit; see _in_time
 
 
 class ReadError(RuntimeError):
@@ -24,15 +31,17 @@ class ReadError(RuntimeError):
 
 @dataclasses.dataclass
 class Note:
-    """What a worker is doing, for whoever waits for it.
+    """What a worker is doing, for whoever waits for it; each new word is a sign of life.
 
     Attributes:
         doing: in words, as "reading sample 3", or a function that puts it so.
         thread: which thread it is on; None before it began.
+        patience: by how much the time limit is longer for what it is doing.
     """
 
     doing: str | Callable[[], str] = "waiting for a free worker"
     thread: threading.Thread | None = None
+    patience: int = 1
 
     def __str__(self) -> str:
         return self.doing if isinstance(self.doing, str) else self.doing()
@@ -117,7 +126,8 @@ def read_ahead(
         workers: threads.
         prefetch: results that are ready or under way beyond the one in use; at least as many as
             there are workers to do them.
-        timeout_s: how long a result may keep its consumer waiting; None waits for ever.
+        timeout_s: how long a result may keep its consumer waiting without a new `note.doing`; None
+            waits for ever.
         where: who reads, for the errors.
 
     Returns:
@@ -125,7 +135,7 @@ def read_ahead(
 
     Raises:
         ReadError: `read` raised; its cause is the reason.
-        TimeoutError: a result did not come in time.
+        TimeoutError: a worker showed no sign of life for so long.
     """
     pool = _Pool(workers)
     pending: deque[_Job] = deque()
@@ -170,10 +180,13 @@ def _drain(pool: _Pool, workers: int) -> None:
 
 
 def _result(job: _Job, timeout_s: float | None, where: str) -> Any:
-    if not job.done.wait(timeout_s):
+    if timeout_s is None:
+        job.done.wait()
+    elif not _in_time(job, timeout_s):
         raise TimeoutError(
-            f"{where}: no batch came within {timeout_s:g} s; a worker is still "
-            f"{job.note}{_place(job.note.thread)}; look there, or raise timeout_s="
+            f"{where}: a worker showed no sign of life for {timeout_s * job.note.patience:g} s; it "
+            f"is still {job.note}{_place(job.note.thread)}; look there, or, where that may take "
+            f"longer, raise timeout_s={timeout_s:g} (None waits for ever)"
         )
     error = job.error
     if isinstance(error, ReadError):
@@ -183,6 +196,18 @@ def _result(job: _Job, timeout_s: float | None, where: str) -> Any:
             f"{where}: {job.note} failed with {type(error).__name__}: {error}"
         ) from error
     return job.value
+
+
+def _in_time(job: _Job, timeout_s: float) -> bool:
+    """Wait for a job as long as its worker gets on."""
+    # In slices: a program that was stopped for a while and goes on has not waited all that time.
+    silent, seen = 0, job.note.doing
+    while silent < _SLICES * job.note.patience:
+        if job.done.wait(timeout_s / _SLICES):
+            return True
+        # A text is made anew for each example, so that even the same words are another object.
+        silent, seen = (silent + 1 if job.note.doing is seen else 0), job.note.doing
+    return job.done.is_set()
 
 
 def _place(thread: threading.Thread | None) -> str:

@@ -17,7 +17,7 @@ from fx.data.checks import as_integer, check_epoch, check_functions, check_numbe
 from fx.data.examples import Stream, as_example
 from fx.data.placing import check_leaves, check_share, of_rows, place, share
 from fx.data.prepare import Prepare, stack_steps
-from fx.data.reading import Note, read_ahead
+from fx.data.reading import OPENING, TIMEOUT_S, Note, read_ahead
 
 _END = object()
 
@@ -43,7 +43,7 @@ class StreamLoader:
         collate: as for `Loader`.
         batch_transform: as for `Loader`.
         workers: threads that transform and collate.
-        timeout_s: the longest wait for a batch; None waits for ever.
+        timeout_s: as for `Loader`; six times as long for the first example of a pass.
         sharding: as for `Loader`. Each process draws all examples and keeps its own.
         shard: likewise.
 
@@ -72,7 +72,7 @@ class StreamLoader:
     collate: Callable[[list[Any]], Any] | None = None
     batch_transform: Callable[..., Any] | None = None
     workers: int = 1
-    timeout_s: float | None = 60.0
+    timeout_s: float | None = TIMEOUT_S
     sharding: Sharding | None = None
     shard: tuple[int, int] | None = None
 
@@ -129,7 +129,7 @@ class StreamLoader:
             ValueError: an argument is out of range; 64-bit integers do not fit.
             RuntimeError: the stream, a transform or collating failed, or the stream ended before
                 its length.
-            TimeoutError: a batch did not come within `timeout_s`.
+            TimeoutError: a worker is stuck.
         """
         numbers = check_epoch("StreamLoader.epoch", epoch, start, steps_per_call, self._steps)
         return self._batches(*numbers, self.drop_last, self._draw(numbers[0], self._examples))
@@ -189,7 +189,7 @@ class StreamLoader:
         def draw(_: int, note: Note) -> list:
             chunk: list = []
             if not opened:
-                note.doing = f"opening the stream for epoch {epoch}"
+                note.doing, note.patience = f"opening the stream for epoch {epoch}", OPENING
                 made: Any = self.stream(epoch) if callable(self.stream) else self.stream
                 opened.append(enumerate(itertools.islice(iter(made), most)))
             examples = opened[0]
@@ -200,6 +200,7 @@ class StreamLoader:
                     break
                 note.doing = f"reading example {index} of the stream"
                 chunk.append((index, as_example(found)))
+                note.patience = 1
             return chunk
 
         chunks = read_ahead(

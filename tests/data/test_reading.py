@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import signal
 import subprocess
 import sys
 import threading
@@ -94,8 +95,8 @@ def test_a_stuck_worker_is_an_error_that_says_where():
     next(batches)
     started = time.monotonic()
     text = (
-        r"Loader: no batch came within 0\.3 s; a worker is still reading sample 5, in wait .*"
-        r"< __getitem__|Loader: no batch came within 0\.3 s; a worker is still reading sample 5, "
+        r"Loader: a worker showed no sign of life for 0\.3 s; it is still reading sample 5, in .*; "
+        r"look there, or, where that may take longer, raise timeout_s=0\.3 \(None waits for ever\)"
     )
     with pytest.raises(TimeoutError, match=text):
         list(batches)
@@ -105,6 +106,53 @@ def test_a_stuck_worker_is_an_error_that_says_where():
     while reading() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not reading()  # what was stuck ends too, once it can
+
+
+def test_a_stuck_worker_is_found_within_seconds_unless_told_otherwise():
+    assert Loader(Dataset(np.ones(3), np.ones(3)), 1).timeout_s == 10
+
+
+def test_a_slow_worker_that_gets_on_is_waited_for():
+    def slow(example):
+        time.sleep(0.1)
+        return example
+
+    data = Dataset(np.arange(16.0, dtype=np.float32), np.arange(16))
+    batches = Loader(data, 16, shuffle=False, transform=slow, timeout_s=0.8).epoch(0)
+    assert len(next(batches)[1]) == 16  # after 1.6 s
+
+
+def test_what_opens_has_longer():
+    def open_slowly(task, note):
+        note.doing, note.patience = "opening", task
+        time.sleep(0.6)
+        return task
+
+    assert list(read_ahead([6], open_slowly, timeout_s=0.3)) == [6]
+    text = r"Here: a worker showed no sign of life for 0\.3 s; it is still opening"
+    with pytest.raises(TimeoutError, match=text):
+        list(read_ahead([1], open_slowly, timeout_s=0.3, where="Here"))
+
+
+@pytest.mark.slow
+def test_time_in_which_the_whole_program_stood_still_does_not_count():
+    code = (
+        "import time, numpy as np\n"
+        "from fx.data import Examples, Loader\n"
+        "class Data:\n"
+        "    def __len__(self): return 2\n"
+        "    def __getitem__(self, row):\n"
+        "        print('in', row, flush=True)\n"
+        "        time.sleep(0.8 if row else 0)\n"
+        "        return np.float32(row), row\n"
+        "print(next(Loader(Examples(Data()), 2, shuffle=False, timeout_s=1.5).epoch(0))[1])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout.readline() == "in 0\n" and run.stdout.readline() == "in 1\n"
+        run.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        run.send_signal(signal.SIGCONT)
+        assert run.stdout.read() == "[0 1]\n"
 
 
 def test_a_stuck_worker_does_not_keep_the_program_from_ending():
@@ -118,7 +166,7 @@ def test_a_stuck_worker_does_not_keep_the_program_from_ending():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "TimeoutError: Loader: no batch came within 0.2 s" in done.stderr
+    assert "TimeoutError: Loader: a worker showed no sign of life for 0.2 s" in done.stderr
 
 
 def test_an_iterator_left_open_does_not_disturb_the_end_of_the_program():
