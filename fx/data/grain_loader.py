@@ -43,7 +43,7 @@ def from_grain(
             `fx.fit` needs it. A pass ends there.
         prefetch: calls that are read ahead of the one in use.
         workers: threads that read a `MapDataset`; for the others grain has its own.
-        timeout_s: the longest wait for a batch, and six times as long for the first of a pass, since
+        timeout_s: the longest wait for a batch, six times as long for the first of a pass, since
             processes have to start; None waits for ever.
         sharding: of the global batch. With several processes each has to yield its own part, as
             with `grain.sharding.ShardByJaxProcess`.

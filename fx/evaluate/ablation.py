@@ -16,10 +16,11 @@ class Variant:
     Attributes:
         name: what the variant is called.
         changes: the arguments that it changes.
-        values: one number for each seed.
-        summary: their mean, spread and interval.
-        comparison: with the baseline, seed for seed; None for the baseline itself.
-        p: of the paired t-test, corrected for the number of variants (Holm); None for the baseline.
+        values: one number for each seed; not finite for a run that diverged.
+        summary: mean, spread and interval of those that are finite.
+        comparison: with the baseline, over the seeds with which both are finite; None for the
+            baseline itself, and where fewer than two are left.
+        p: of the paired t-test, corrected for the number of variants (Holm); None without one.
     """
 
     name: str
@@ -28,6 +29,11 @@ class Variant:
     summary: Summary
     comparison: Comparison | None
     p: float | None
+
+    @property
+    def diverged(self) -> int:
+        """How many runs have no finite value."""
+        return int(np.sum(~np.isfinite(self.values)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Ablation:
         for variant in self.variants:
             s, found = variant.summary, variant.comparison
             mean = f"{s.mean:.{digits}f} ± {s.half_width:.{digits}f}"
-            cells = (variant.name, mean, f"{s.std:.{digits}f}")
+            lost = f" ({variant.diverged} diverged)" if variant.diverged else ""
+            cells = (variant.name + lost, mean, f"{s.std:.{digits}f}")
             if found is None or variant.p is None:
                 rows.append((*cells, "", ""))
                 continue
@@ -62,7 +69,8 @@ class Ablation:
             "  ".join(f"{c:<{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(pairs))
             for pairs in (tuple(zip(row, widths)) for row in rows)
         ]
-        return "\n".join(line.rstrip() for line in [*lines, f"n = {first.count} runs each"])
+        count = len(self.variants[0].values)
+        return "\n".join(line.rstrip() for line in [*lines, f"n = {count} runs each"])
 
 
 def ablate(
@@ -85,12 +93,13 @@ def ablate(
         confidence: of the intervals, between 0 and 1.
 
     Returns:
-        An ``Ablation``; print its ``table()``.
+        An ``Ablation``; print its ``table()``. Runs that diverged (whose value is not finite) are
+        counted there, and left out of means and pairs.
 
     Raises:
         TypeError: ``changes`` that are not a dictionary of dictionaries.
         ValueError: fewer than two variants; variants with different numbers of runs, or fewer than
-            two; values that are not finite; a confidence that is not between 0 and 1.
+            two; a confidence that is not between 0 and 1.
 
     Example:
         >>> def train(dropout=0.5):
@@ -110,20 +119,30 @@ def ablate(
             f"ablate: expected as many runs of each variant, got {lengths}; use the same seeds for "
             "all, since they are compared seed for seed"
         )
-    compared = [compare(found[0], values, confidence) for values in found[1:]]
-    corrected = holm([each.t_test for each in compared])
-    variants = [
-        Variant(
-            name,
-            dict(changes[name]),
-            tuple(values.tolist()),
-            summarize(values, confidence),
-            comparison,
-            p,
+    if (count := len(found[0])) < 2:
+        raise ValueError(
+            f"ablate: expected 2 runs or more of each variant, got {count}; use more seeds"
         )
-        for name, values, comparison, p in zip(names, found, [None, *compared], [None, *corrected])
-    ]
+    compared = [_compare(found[0], values, confidence) for values in found[1:]]
+    corrected = iter(holm([each.t_test for each in compared if each is not None]))
+    variants = []
+    for name, values, found_here in zip(names, found, [None, *compared]):
+        p = None if found_here is None else next(corrected)
+        summary = summarize(_finite(values), confidence)
+        changed = dict(changes[name])
+        variants.append(Variant(name, changed, tuple(values.tolist()), summary, found_here, p))
     return Ablation(metric, tuple(variants))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """The values of the runs that did not diverge; all where none is left, for a mean of nan."""
+    kept = values[np.isfinite(values)]
+    return kept if len(kept) else values
+
+
+def _compare(first: np.ndarray, second: np.ndarray, confidence: float) -> Comparison | None:
+    pairs = np.isfinite(first) & np.isfinite(second)
+    return compare(first[pairs], second[pairs], confidence) if pairs.sum() > 1 else None
 
 
 def _check(changes: Any) -> None:

@@ -55,8 +55,9 @@ class Comparison:
     Attributes:
         difference: of the second less the first, over the pairs.
         t_test: two-sided p of the paired t-test: how likely so large a difference is, were there
-            none in truth, if differences are normally distributed. nan where all of them are
-            equal but not zero, which that test cannot judge.
+            none in truth, if differences are normally distributed. Where all differences are
+            equal, 1 if they are zero, else 0: the limit of ever smaller spread. A few seeds of a
+            metric in coarse steps get there by chance; then believe the permutation test.
         wilcoxon: p of Wilcoxon's signed-rank test, which only needs them to be symmetric.
         permutation: p of the sign-flip test, the same without ranks; exact up to 14 pairs, 50,000
             random flips beyond. With n pairs neither of these two can be below 2 / 2**n.
@@ -72,16 +73,22 @@ class Comparison:
     effect_size: float
     wins: int
 
+    @property
+    def certain(self) -> bool:
+        """Whether all differences are equal and not zero, so that the t-test sees no chance."""
+        return math.isinf(self.effect_size)
+
     def text(self) -> str:
         """Returns the finding as four lines."""
         d = self.difference
+        alike = " (all differences are equal: see permutation)" if self.certain else ""
         return "\n".join([
             f"difference   {d.mean:+.4f}, {100 * d.confidence:g} % interval "
             f"[{d.low:+.4f}, {d.high:+.4f}], n = {d.count} pairs",
             f"effect size  {self.effect_size:+.2f} (mean / std of the differences)",
             f"wins         {self.wins} of {d.count}",
             f"p            {self.t_test:.4g} (t-test), {self.wilcoxon:.4g} (Wilcoxon), "
-            f"{self.permutation:.4g} (permutation)",
+            f"{self.permutation:.4g} (permutation){alike}",
         ])  # fmt: skip
 
 
@@ -147,7 +154,9 @@ def compare(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Co
         >>> round(found.t_test, 4)
         0.0163
 
-    Source: ``scipy.stats.ttest_1samp`` and ``wilcoxon`` on the differences.
+    Source: ``scipy.stats.ttest_1samp`` and ``wilcoxon`` on the differences. Where all are equal,
+    the t-test divides by zero: scipy gives p = 0 with a warning, or nan where they are zero; R's
+    ``t.test`` refuses. Here p is 0, or 1 where nothing differs, and ``text()`` says so.
     """
     one, other = (_numbers("compare", values, 2) for values in (first, second))
     if len(one) != len(other):
@@ -221,7 +230,7 @@ def _tests(d: np.ndarray) -> tuple[float, float]:
 
     if not d.any():
         return 1.0, 1.0  # nothing differs
-    t_test: Any = math.nan if _alike(d) else stats.ttest_1samp(d, 0.0)[1]
+    t_test: Any = 0.0 if _alike(d) else stats.ttest_1samp(d, 0.0)[1]
     wilcoxon: Any = stats.wilcoxon(d)[1]
     return float(t_test), float(wilcoxon)
 

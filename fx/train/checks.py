@@ -10,7 +10,10 @@ import optax
 from fx.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
-RESERVED = ("loss", "learning_rate", "grad_norm", "loss_scale", "finite", "epoch", "step", "kind")
+RESERVED = (
+    "loss", "learning_rate", "grad_norm", "loss_scale", "skipped", "finite", "epoch", "step",
+    "kind",
+)  # fmt: skip
 REPORTED_BY_LAYER = ("finite", "gradient_norm", "update_ratio")
 
 

@@ -1,7 +1,6 @@
 """The end of a run whose loss or gradients are not finite: what happened, kept to look at."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,41 @@ from fx.debug.xray import xray
 from fx.train.state import TrainState
 
 
+class Diverged(Exception):
+    """A step was not finite: it ends the epochs of a run.
+
+    Attributes:
+        ts: The state that the step left, which is the one before it.
+        epoch: The epoch of the bad step, from 0.
+        at: Its place in the epoch, from 0.
+        number: Its number since the beginning of training, from 1.
+    """
+
+    def __init__(self, ts: Any, epoch: int, at: int, number: int) -> None:
+        super().__init__(f"step {number}")
+        self.ts, self.epoch, self.at, self.number = ts, epoch, at, number
+
+
 def explain_failure(
-    step: Any,
-    ts: Any,
-    loader: Any,
-    epoch: int,
-    at: int,
-    folder: Path | None,
-    runs: Sequence[int] = (),
+    step: Any, found: Diverged, loader: Any, folder: Path | None
 ) -> FloatingPointError:
     """Look for what made a step bad, keep it, and say so.
 
     Args:
         step: The step, made with check_finite.
-        ts: The state that it left, which is the one before the bad step.
+        found: Where it happened.
         loader: Where the batch came from, and comes from again.
-        epoch: The epoch of the bad step, from 0.
-        at: Its place in the epoch, from 0.
         folder: The run's folder; its `crash/` gets state, batch and report.
-        runs: Of several runs in one program, those at fault.
 
     Returns:
         The error to raise.
     """
-    whose = f" in run {', '.join(map(str, runs))}" if runs else ""
-    where = f"fit: loss or gradients of step {at + 1} of epoch {epoch + 1} are not finite{whose}"
+    ts, epoch, at = found.ts, found.epoch, found.at
+    where = f"fit: loss or gradients of step {at + 1} of epoch {epoch + 1} are not finite"
     if not isinstance(ts, TrainState) or jax.process_count() > 1:
         return FloatingPointError(
-            f"{where}; the state is as it was before that step. To see why, train that run alone, "
-            "in one process"
+            f"{where}; the state is as it was before that step. To see why, train the run in one "
+            "process"
         )
     batch = _batch(step, loader, epoch, at)
     try:

@@ -72,6 +72,11 @@ def guarded(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def has_failed(opt_state: Any) -> jax.Array | None:
+    """Whether a step was bad for good, bool []; None where nothing watches for it."""
+    return opt_state.failed if isinstance(opt_state, GuardState) else None
+
+
 def all_finite(tree: Any) -> jax.Array:
     """Whether every number of a tree is finite, bool []."""
     found = jnp.asarray(True)

@@ -12,6 +12,7 @@ import jax
 from fx import checkpoint
 from fx.checkpoint.processes import together
 from fx.data.loader import as_integer
+from fx.train.failure import Diverged, explain_failure
 from fx.train.interrupt import catch_signals
 from fx.train.record import Record, describe_data, mode_of, name_changes
 from fx.train.run import Run
@@ -52,7 +53,10 @@ class Result:
         timing: A row for each epoch: "epoch", "seconds", "images_per_s" (None where it was
             all compilation).
         best: "epoch", "step", "name" and "value" of the best validation; None without one.
-        stopped: "finished", "early" (patience) or "interrupted" (Ctrl-C, SIGTERM).
+        stopped: "finished", "early" (patience), "interrupted" (Ctrl-C, SIGTERM) or "diverged"
+            (a step that was not finite, with on_divergence="return").
+        diverged: The number of the bad step since the beginning of training, from 1; `ts` is the
+            state before it, and the history ends with the epoch before. None where there was none.
     """
 
     ts: Any = dataclasses.field(repr=False)
@@ -60,6 +64,7 @@ class Result:
     timing: list[dict[str, Any]] = dataclasses.field(repr=False)
     best: dict[str, Any] | None
     stopped: str
+    diverged: int | None = None
 
 
 def fit(
@@ -80,6 +85,7 @@ def fit(
     checkpoint_every: int | None = None,
     keep: int = 2,
     callbacks: Iterable[Callable[[Event], Any]] = (),
+    on_divergence: str = "raise",
 ) -> Result:
     """Train for a number of epochs, with validation, early stopping, checkpoints and logs.
 
@@ -122,6 +128,9 @@ def fit(
             returns is added to the event's values, for the callbacks after it, the logs and the
             progress report; not to the history. Where one has a `close()`, that is called at the
             end of the run, however it ends.
+        on_divergence: What follows a step that is not finite, where the step was made with
+            check_finite: "raise" an error that says what made it so, or "return" a result that
+            has the step's number in `diverged`, for searches in which that may happen.
 
     Returns:
         A `Result`.
@@ -130,6 +139,8 @@ def fit(
         FileExistsError: `out` holds a run and resume is False; nothing is overwritten.
         BlockingIOError: Another run is writing to `out`.
         OSError: `out` cannot be written to, or its disk is full; see `fx.checkpoint.save`.
+        FloatingPointError: A step made with check_finite was not finite; the text is that of
+            `fx.debug.xray`, and `out/crash` has state and batch.
         TypeError: A loader without `epoch` or length; a validate that cannot be called; a number
             that is not an integer.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
@@ -161,6 +172,8 @@ def fit(
     _check_arguments(
         epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
     )
+    if on_divergence not in ("raise", "return"):
+        raise ValueError(f'fit: expected on_divergence="raise" or "return", got {on_divergence!r}')
     folder = None if out is None else Path(out)
     if folder is not None and not resume:
         with together("looking for an earlier run"):  # before any process makes the folder
@@ -190,17 +203,24 @@ def fit(
             checkpoint_every=checkpoint_every,
             keep=keep,
         )
-        while (stopped := _verdict(record, epochs, patience)) is None:
-            ts = run.train_epoch(ts)
-            if run.interrupt.requested:
-                run.save(ts)
-            else:
-                ts = run.end_epoch(ts, validate, monitor, mode)
-            if run.interrupt.requested and _verdict(record, epochs, patience) is None:
-                stopped = "interrupted"
-                run.say_interrupted()
-                break
-    return Result(ts, record.history, record.timing, record.best, stopped)
+        diverged = None
+        try:
+            while (stopped := _verdict(record, epochs, patience)) is None:
+                ts = run.train_epoch(ts)
+                if run.interrupt.requested:
+                    run.save(ts)
+                else:
+                    ts = run.end_epoch(ts, validate, monitor, mode)
+                if run.interrupt.requested and _verdict(record, epochs, patience) is None:
+                    stopped = "interrupted"
+                    run.say_interrupted()
+                    break
+        except Diverged as found:
+            if on_divergence == "raise":
+                raise explain_failure(step, found, loader, folder) from None
+            ts, stopped, diverged = found.ts, "diverged", found.number
+            show.say(f"stopped at step {diverged}, whose loss or gradients are not finite")
+    return Result(ts, record.history, record.timing, record.best, stopped, diverged)
 
 
 def _close_at_the_end(listener: Any, stack: contextlib.ExitStack) -> None:

@@ -59,7 +59,7 @@ class OneStep:
         if self.stops:
             report["finite"] = ~opt_state.failed
         if self.scaled:
-            report["loss_scale"] = opt_state.scale
+            report |= {"loss_scale": opt_state.scale, "skipped": ~opt_state.applied}
         return (_keep(ts, new) if self.scaled or self.stops else new), report
 
     def _scale(self, ts: TrainState) -> jax.Array | None:

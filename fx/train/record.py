@@ -19,7 +19,8 @@ class Record:
         epoch: Epochs finished.
         steps: Steps taken in the epoch that is under way.
         examples: Examples seen in it.
-        sums: Metrics times examples, summed over its steps in float64.
+        sums: Metrics times examples, summed over its steps in float64; of "skipped", the steps.
+        left_out: For each metric the examples of skipped steps, which its sum leaves out.
         learning_rate: That of the step taken last.
         best: Epoch, step, name and value of the best validation so far.
         waited: Epochs since then.
@@ -34,6 +35,7 @@ class Record:
     steps: int = 0
     examples: int = 0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     best: dict[str, Any] | None = None
     waited: int = 0
@@ -57,37 +59,49 @@ class Record:
             )
         return cls(**saved)
 
-    def add(self, metrics: dict[str, Any], steps: int, examples: int) -> dict[str, float]:
-        """Add the metrics of one call, in the order of its steps; return their sums.
+    def add(self, metrics: dict[str, list[float]], steps: int, examples: int) -> None:
+        """Add the metrics of one call, in the order of its steps.
+
+        A step that was skipped, since fp16's gradients overflowed, is counted, and has no part in
+        the means: what it reports is of an update that was not made.
 
         Args:
-            metrics: Scalars, or arrays [steps] from a call of several steps.
+            metrics: From `as_lists`.
             steps: Steps of the call.
             examples: Examples of each step.
         """
-        sums = {}
-        for name, values in _loss_first(metrics):
-            floats = np.asarray(values).astype(np.float64).reshape(-1).tolist()
-            if len(floats) != steps:
-                raise ValueError(
-                    f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
-                    f"got shape {list(np.shape(values))}"
-                )
+        for name, values in metrics.items():
+            total = self.sums.get(name, 0.0)
             if name == "learning_rate":
-                self.learning_rate = floats[-1]
+                self.learning_rate = values[-1]
                 continue
-            sums[name] = 0.0
-            for value in floats:
-                sums[name] += value * examples
-                self.sums[name] = self.sums.get(name, 0.0) + value * examples
+            if _stem(name) == "skipped":
+                self.sums[name] = total + sum(values)
+                continue
+            for value, skipped in zip(values, _skipped(name, metrics, steps)):
+                if skipped:
+                    self.left_out[name] = self.left_out.get(name, 0) + examples
+                else:
+                    total += value * examples
+            self.sums[name] = total
         self.steps += steps
         self.examples += steps * examples
-        return sums
+
+    def means(self) -> dict[str, float]:
+        """Means over the examples of the epoch so far; of "skipped", the number of steps."""
+        found: dict[str, float] = {}
+        for name, total in self.sums.items():
+            if _stem(name) == "skipped":
+                found[name] = int(total) if total == int(total) else total
+                continue
+            count = self.examples - self.left_out.get(name, 0)
+            found[name] = total / count if count else math.nan
+        return found
 
     def close_epoch(self, step: int, validation: dict[str, float], images_per_s: float | None):
         """End the epoch: add its rows to history and timing, and start the next; return both."""
         row: dict[str, Any] = {"epoch": self.epoch + 1, "step": step}
-        row |= {f"train_{name}": total / self.examples for name, total in self.sums.items()}
+        row |= {f"train_{name}": mean for name, mean in self.means().items()}
         row |= {f"val_{name}": float(value) for name, value in _loss_first(validation)}
         if self.learning_rate is not None:
             row["learning_rate"] = self.learning_rate
@@ -99,7 +113,7 @@ class Record:
         self.history.append(row)
         self.timing.append(timing)
         self.epoch += 1
-        self.steps, self.examples, self.sums, self.seconds = 0, 0, {}, 0.0
+        self.steps, self.examples, self.sums, self.left_out, self.seconds = 0, 0, {}, {}, 0.0
         return row, timing
 
     def watched(self, row: dict[str, Any], monitor: str | None) -> str:
@@ -130,6 +144,41 @@ class Record:
             return True
         self.waited += 1
         return False
+
+
+def as_lists(metrics: dict[str, Any], steps: int) -> dict[str, list[float]]:
+    """Turn the metrics of one call into numbers, a list of one for each step.
+
+    Args:
+        metrics: Scalars, or arrays [steps] from a call of several steps.
+        steps: Steps of the call.
+
+    Raises:
+        ValueError: A metric of another number of values.
+    """
+    lists = {}
+    for name, values in _loss_first(metrics):
+        lists[name] = np.asarray(values).astype(np.float64).reshape(-1).tolist()
+        if len(lists[name]) != steps:
+            raise ValueError(
+                f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
+                f"got shape {list(np.shape(values))}"
+            )
+    return lists
+
+
+def _stem(name: str) -> str:
+    """The name of a metric without the run that it is of: "loss" of "loss[3]"."""
+    return name.partition("[")[0]
+
+
+def _skipped(name: str, metrics: dict[str, list[float]], steps: int) -> list[bool]:
+    """Which steps have no part in the mean of a metric."""
+    stem = _stem(name)
+    flags = metrics.get("skipped" + name[len(stem) :])
+    if flags is None or stem == "loss_scale" or stem.partition("/")[0] == "finite":
+        return [False] * steps
+    return [flag >= 1 for flag in flags]  # of several runs together it is the share that skipped
 
 
 def _loss_first(values: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -15,10 +15,10 @@ import numpy as np
 from fx import checkpoint, optim
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
-from fx.train.failure import explain_failure
+from fx.train.failure import Diverged
 from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
-from fx.train.record import Record
+from fx.train.record import Record, as_lists
 from fx.train.watch.callbacks import write_whole
 from fx.train.watch.event import Event
 from fx.train.watch.progress import Clock
@@ -215,35 +215,33 @@ class Run:
             raise
         now = time.perf_counter()
         seconds, self.mark = now - self.mark, now
-        sums: dict[str, float] = {}
+        recent, number = Record({}), self.number - sum(steps for _, steps, _ in self.pending)
         for metrics, (_, steps, examples) in zip(fetched, self.pending):
             if "finite" in metrics:
-                self._check_finite(metrics, ts)
-            for name, total in self.record.add(metrics, steps, examples).items():
-                sums[name] = sums.get(name, 0.0) + total
-        count = sum(steps * examples for _, steps, examples in self.pending)
+                self._check_finite(metrics, ts, number)
+            number += steps
+            lists = as_lists(metrics, steps)
+            self.record.add(lists, steps, examples)
+            recent.add(lists, steps, examples)
+        count = recent.examples
         timed, self.unmeasured = count - self.unmeasured, 0
         self.pending.clear()
         speed = None
         if timed:
             speed = timed / seconds
             self.measured = self.measured[0] + timed, self.measured[1] + seconds
-        means = {name: total / count for name, total in sums.items()}
+        means = recent.means()
         self._warn(means)
         if self.record.learning_rate is not None:
             means["learning_rate"] = self.record.learning_rate
         self._tell("log", self.record.epoch + 1, means, seconds, speed, ts)
 
-    def _check_finite(self, metrics: dict[str, Any], ts: Any) -> None:
+    def _check_finite(self, metrics: dict[str, Any], ts: Any, number: int) -> None:
         """End the run at its first bad step; the step itself has kept the state from before it."""
-        bad = np.flatnonzero(~np.atleast_1d(np.asarray(metrics.pop("finite", True), bool)))
+        bad = np.flatnonzero(~np.atleast_1d(np.asarray(metrics.pop("finite"), bool)))
         if bad.size:
-            # Of fit_many's runs, those at fault.
-            each = [n for n in metrics if n.startswith("finite[") and not np.all(metrics[n])]
-            runs = [int(name[len("finite[") : -1]) for name in each]
-            folder = None if self.writer is None else self.writer.run_dir
-            at = self.record.steps + int(bad[0])
-            raise explain_failure(self.step, ts, self.loader, self.record.epoch, at, folder, runs)
+            first = int(bad[0])
+            raise Diverged(ts, self.record.epoch, self.record.steps + first, number + first + 1)
 
     def _warn(self, means: dict[str, float]) -> None:
         if not self.warned and not math.isfinite(means.get("loss", 0.0)):

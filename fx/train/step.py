@@ -108,7 +108,8 @@ def make_step(
             GPUs. "bf16": parameters and inputs are cast to bfloat16 for the forward pass and its
             gradient; weights, the model's state, the optimizer, outputs, loss and metrics stay
             float32. "fp16": the same with float16, and dynamic loss scaling as torch's GradScaler
-            does it: steps whose gradients overflow are left out.
+            does it: steps whose gradients overflow are skipped, and reported as "skipped". `fx.fit`
+            counts them, and leaves them out of the means.
         accumulate: k > 1 splits each batch into k parts, one after the other, and averages their
             gradients: less memory, the same update to rounding where `loss_fn` is a mean over
             examples of equal weight. Metrics are averaged as well. BatchNorm sees the parts, as

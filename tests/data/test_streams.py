@@ -127,7 +127,10 @@ def test_a_stuck_stream_is_an_error():
         yield 1.0, 0
         release.wait()
 
-    text = r"StreamLoader: a worker showed no sign of life for 0\.3 s; it is still drawing an example after 1 of its"
+    text = (
+        r"StreamLoader: a worker showed no sign of life for 0\.3 s; it is still drawing an example "
+        "after 1 of its"
+    )
     with pytest.raises(TimeoutError, match=text):
         next(StreamLoader(stuck, 2, timeout_s=0.3).epoch(0))
     release.set()

@@ -69,9 +69,14 @@ def test_differences_that_are_all_equal():
     none = compare([0.5, 0.25, 0.75], [0.5, 0.25, 0.75])
     assert (none.t_test, none.wilcoxon, none.permutation, none.effect_size) == (1, 1, 1, 0)
     same = compare([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])  # 0.1 each, but for rounding
-    assert math.isnan(same.t_test) and same.effect_size == math.inf
+    assert same.t_test == 0 and same.effect_size == math.inf
     assert same.permutation == same.wilcoxon == 0.25
     assert compare([0.2, 0.3], [0.1, 0.2]).effect_size == -math.inf
+    text = "0 (t-test), 0.25 (Wilcoxon), 0.25 (permutation) (all differences are equal: see perm"
+    assert text in same.text() and same.certain
+    assert not none.certain and "equal" not in none.text()
+    with pytest.warns(RuntimeWarning):  # scipy's p, where the differences are equal to the bit
+        assert stats.ttest_rel([2.0, 3.0, 4.0], [1.0, 2.0, 3.0]).pvalue == same.t_test
 
 
 def test_a_comparison_as_text():
@@ -177,3 +182,17 @@ def test_an_ablation_of_runs_takes_their_metric():
 def test_ablations_that_cannot_be(train, changes, kind, text):
     with pytest.raises(kind, match=text):
         ablate(train, changes)
+
+
+def test_an_ablation_leaves_runs_that_diverged_out_and_says_so():
+    values = {0: [0.5, 0.625, 0.75], 1: [0.625, math.nan, 0.75], 2: [math.nan, math.inf, 0.5]}
+    found = ablate(lambda n=0: values[n], {"plain": {}, "one": {"n": 1}, "two": {"n": 2}})
+    plain, one, two = found.variants
+    assert (plain.diverged, one.diverged, two.diverged) == (0, 1, 2)
+    assert one.summary == summarize([0.625, 0.75]) and two.summary.mean == 0.5
+    assert one.comparison == compare([0.5, 0.75], [0.625, 0.75])
+    assert one.p == one.comparison.t_test  # a family of one: the other has no pairs
+    assert (two.comparison, two.p) == (None, None)
+    lines = found.table().splitlines()
+    assert lines[2].startswith("one (1 diverged)") and lines[3].startswith("two (2 diverged)")
+    assert lines[-1] == "n = 3 runs each"

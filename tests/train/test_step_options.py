@@ -1,5 +1,7 @@
 """The options of make_step, each against what one would write by hand."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import torch
 
 import fx
 from fx.train.guard import GROWTH_INTERVAL, INIT_SCALE, guarded
+from fx.train.record import Record, as_lists
 from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, jitter, loss_fn
 
 OPTIMIZER = fx.optim.sgd(0.1, momentum=0.9)
@@ -215,6 +218,41 @@ def test_half_precision_leaves_steps_that_overflow_out_and_halves_the_scale():
     assert scales[0] == INIT_SCALE / 2 and scales[-1] == scales[-2]  # it has found its scale
     assert {leaf.dtype for leaf in jax.tree.leaves(ts.params)} == {jnp.dtype(jnp.float32)}
     assert int(ts.step) == 12
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_skipped_steps_are_counted_and_enter_no_mean(steps_per_call):
+    step, ts = make(
+        loss=lambda y, t: 10.0 * loss_fn(y, t),
+        precision="fp16",
+        clip_norm=1.0,
+        steps_per_call=steps_per_call,
+    )
+    logs = []
+    log = lambda event: logs.append(event.values) if event.kind == "log" else None
+    kept = jax.tree.map(jnp.copy, ts)
+    row, later = fx.fit(
+        step, ts, Batches(), epochs=2, log_every=2, callbacks=[log], progress=False
+    ).history
+    ts, taken, skipped = kept, [], 0
+    for one in Batches().epoch(0, steps_per_call=steps_per_call):
+        ts, metrics = step(ts, one)
+        norms, flags = (np.atleast_1d(metrics[name]) for name in ("grad_norm", "skipped"))
+        taken += norms[~flags].tolist()
+        skipped += int(flags.sum())
+    assert 0 < skipped < 6 and row["train_skipped"] == skipped and later["train_skipped"] == 0
+    assert np.isfinite(taken).all()
+    assert row["train_grad_norm"] == pytest.approx(np.mean(taken), rel=1e-6)
+    assert sum(values["skipped"] for values in logs[:3]) == skipped
+    assert type(row["train_skipped"]) is int
+
+
+def test_where_every_step_was_skipped_there_is_no_mean():
+    record = Record({})
+    record.add(as_lists({"loss": 2.0, "grad_norm": np.inf, "skipped": True}, 1), 1, 8)
+    assert math.isnan(record.means()["grad_norm"]) and record.means()["skipped"] == 1
+    record.add(as_lists({"loss": 4.0, "grad_norm": 3.0, "skipped": False}, 1), 1, 8)
+    assert record.means() == {"loss": 4.0, "grad_norm": 3.0, "skipped": 1}
 
 
 def test_half_precision_trains_as_float32_does():

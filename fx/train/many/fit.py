@@ -1,33 +1,20 @@
 """Many runs of one recipe: seeds, learning rates, folds; in one program or one by one."""
 
-import contextlib
-import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from fx import checkpoint
 from fx.data.loader import as_integer
 from fx.optim import has_plateau
-from fx.train.loop import Result, fit
 from fx.train.many.measure import first_batch, measure
 from fx.train.many.runs import Runs
-from fx.train.many.stacked import ManyBatches
-from fx.train.many.together import (
-    ManyState,
-    ManyStep,
-    Watch,
-    choose,
-    make_validate,
-    many_steps,
-    stack_states,
-    take_run,
-)
-from fx.train.record import Record, mode_of
+from fx.train.many.together import ManyStep
+from fx.train.many.ways import Plan, begun_as, one_by_one, one_program, step_of_all
+from fx.train.record import mode_of
 from fx.train.state import TrainState, is_donated
 from fx.train.step import Step
 
@@ -72,6 +59,10 @@ def fit_many(
 
     Learning rates differ by `fx.train.tunable`, folds by their loaders and validations.
 
+    A run that diverges does not end the others, where the step was made with check_finite: it stays
+    as it was before the bad step, its result has `stopped="diverged"` and the step's number, and
+    the statistics leave it out and say so.
+
     Args:
         step: From `make_step`; the same for all runs.
         states: A state for each run, from `create`. They are copied, and stay usable.
@@ -89,7 +80,7 @@ def fit_many(
         how: "vmap", one program; "loop", one after the other; "auto" measures both on the first
             batch and takes what is faster, or the loop where one program would not fit into the
             device's memory. Convolutions with weights of their own for each run are slow on CPUs.
-        options: Of `fx.fit`: log_every, progress, checkpoint_every, callbacks, ... In one program
+        options: Of `fx.fit`: log_every, progress, checkpoint_every, callbacks. In one program
             callbacks get a `ManyState`.
 
     Returns:
@@ -133,46 +124,15 @@ def fit_many(
     _check_judged(validate, patience, monitor, mode)
     folder = None if out is None else Path(out)
     judged = {"patience": patience, "monitor": monitor, "mode": mode}
-    plan = _Plan(step, states, loaders, checks, folder, resume, epochs, judged, options)
+    plan = Plan(names, step, states, loaders, checks, folder, resume, epochs, judged, options)
     how, why, many = _decide(plan, how)
     if options.get("progress", True):
         print(f"fit_many: {count} runs, {_WORDS[how]}: {why}", flush=True)
-    results, weights = _one_program(plan, many) if how == "vmap" else _one_by_one(plan)
+    results, weights = one_program(plan, many) if how == "vmap" else one_by_one(plan)
     return Runs(names[: len(results)], tuple(results), weights, how, why)
 
 
 _WORDS = {"vmap": "in one program", "loop": "one by one"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """The arguments of `fit_many`, checked."""
-
-    step: Step
-    states: list[TrainState]
-    loaders: list[Any]
-    checks: list[Callable[[Any], dict[str, float]]]
-    out: Path | None
-    resume: bool
-    epochs: int
-    judged: dict[str, Any]
-    options: dict[str, Any]
-
-    def of(self, items: list[Any], run: int) -> Any:
-        """The loader or validation of a run."""
-        return items[run if len(items) > 1 else 0] if items else None
-
-    def watch(self) -> Watch:
-        """A watch over all runs that has seen nothing yet."""
-        return Watch(len(self.states), **self.judged)
-
-    def batches(self, watch: Watch) -> ManyBatches:
-        """The batches of all runs."""
-        return ManyBatches(self.loaders, len(self.states), watch)
-
-    def stacked(self) -> ManyState:
-        """The states of all runs."""
-        return stack_states(self.states, keep_best=bool(self.checks))
 
 
 def _check_states(step: Any, states: Any) -> list[TrainState]:
@@ -246,16 +206,16 @@ def _each(what: str, given: Any, count: int) -> list[Any]:
     return list(given)
 
 
-def _decide(plan: _Plan, how: str) -> tuple[str, str, ManyStep | None]:
+def _decide(plan: Plan, how: str) -> tuple[str, str, ManyStep | None]:
     """Say how to run, why, and return the step of one program where it was made."""
-    count, begun = len(plan.states), _begun(plan)
+    count, begun = len(plan.states), begun_as(plan)
     if begun is not None:
         if how not in ("auto", begun):
             raise ValueError(
                 f"fit_many: the runs in {plan.out} were begun with how={begun!r}, so they cannot "
                 f"go on with how={how!r}; leave it out, or choose another out"
             )
-        return begun, "as it was begun", _many(plan) if begun == "vmap" else None
+        return begun, "as it was begun", step_of_all(plan) if begun == "vmap" else None
     if how == "loop" or (how == "auto" and count == 1):
         return "loop", "asked for" if how == "loop" else "there is one", None
     if has_plateau(plan.states[0].opt_state):
@@ -265,7 +225,7 @@ def _decide(plan: _Plan, how: str) -> tuple[str, str, ManyStep | None]:
                 'program does not tell it; use how="loop"'
             )
         return "loop", "each run's plateau listens to its own metric", None
-    many = _many(plan)
+    many = step_of_all(plan)
     if how == "vmap":
         return "vmap", "asked for", many
     scanned = {} if plan.step.steps_per_call == 1 else {"steps_per_call": plan.step.steps_per_call}
@@ -274,111 +234,3 @@ def _decide(plan: _Plan, how: str) -> tuple[str, str, ManyStep | None]:
     single = first_batch(plan.loaders[0].epoch(0, **scanned))
     how, why = measure(many, plan.stacked(), batch, plan.step, alone, single, count)
     return how, why, many
-
-
-def _begun(plan: _Plan) -> str | None:
-    """How the runs in the folder were begun, if there are any to go on with."""
-    if plan.out is None or not plan.resume:
-        return None
-    if plan.out.exists() and checkpoint.steps(plan.out):
-        return "vmap"
-    return "loop" if (plan.out / "0").exists() else None
-
-
-def _many(plan: _Plan) -> ManyStep:
-    return many_steps(plan.step, len(plan.loaders) == 1, plan.judged["patience"] is not None)
-
-
-def _one_program(plan: _Plan, many: ManyStep | None) -> tuple[list[Result], Any]:
-    """Run `fx.fit` over all runs as one, and take them apart again."""
-    watch, ts = plan.watch(), plan.stacked()
-    if plan.resume and plan.out is not None and plan.out.exists() and checkpoint.steps(plan.out):
-        _, saved = checkpoint.restore(plan.out, like=ts)
-        for row in saved["history"]:
-            watch.see(row)
-    whole = fit(
-        many or _many(plan),
-        ts,
-        plan.batches(watch),
-        validate=make_validate(plan.checks, watch),
-        epochs=plan.epochs,
-        patience=None if plan.judged["patience"] is None else 1,
-        monitor="epochs_running",
-        mode="max",
-        out=plan.out,
-        resume=plan.resume,
-        **plan.options,
-    )
-    watch = plan.watch()
-    for row in whole.history:
-        watch.see(row)
-    weights = whole.ts.best
-    if weights is not None:
-        runs = whole.ts.runs
-        weights = choose(jnp.asarray(watch.improved), (runs.params, runs.state), weights)
-    results, kept = [], []
-    for run, (record, active) in enumerate(zip(watch.records, watch.active)):
-        stopped = whole.stopped if active else "early"
-        own = take_run(whole.ts.runs, run)
-        results.append(Result(own, record.history, whole.timing, record.best, stopped))
-        kept.append(take_run(weights, run) if record.best else None)
-    return results, tuple(kept) if plan.checks else None
-
-
-def _one_by_one(plan: _Plan) -> tuple[list[Result], Any]:
-    """Run `fx.fit` for each run."""
-    with contextlib.ExitStack() as stack:
-        given = list(plan.options.get("callbacks", ()))
-        for callback in given:  # they serve all runs, so that none of these may close them
-            if callable(getattr(callback, "close", None)):
-                stack.callback(callback.close)
-        return _each_alone(plan, given)
-
-
-def _unclosed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda event: callback(event)
-
-
-def _each_alone(plan: _Plan, given: list[Any]) -> tuple[list[Result], Any]:
-    results, kept = [], []
-    for run, ts in enumerate(plan.states):
-        if plan.options.get("progress", True):
-            print(f"fit_many: run {run + 1} of {len(plan.states)}", flush=True)
-        keep = _KeepBest(plan)
-        callbacks = [*map(_unclosed, given), *([keep] if plan.checks else [])]
-        result = fit(
-            plan.step,
-            jax.tree.map(jnp.copy, ts),
-            plan.of(plan.loaders, run),
-            validate=plan.of(plan.checks, run),
-            epochs=plan.epochs,
-            out=None if plan.out is None else plan.out / str(run),
-            resume=plan.resume,
-            **plan.judged,
-            **{**plan.options, "callbacks": callbacks},
-        )
-        results.append(result)
-        kept.append(_best_of(plan, run, result, keep))
-        if result.stopped == "interrupted":
-            break
-    return results, tuple(kept) if plan.checks else None
-
-
-class _KeepBest:
-    """Keeps the weights of the best epoch of a run that has no folder."""
-
-    def __init__(self, plan: _Plan) -> None:
-        self.watch = Record({})
-        self.judged = plan.judged["monitor"], plan.judged["mode"]
-        self.weights: Any = None
-
-    def __call__(self, event: Any) -> None:
-        if event.kind == "epoch" and self.watch.judge(event.values, *self.judged):
-            self.weights = jax.tree.map(jnp.copy, (event.ts.params, event.ts.state))
-
-
-def _best_of(plan: _Plan, run: int, result: Result, keep: _KeepBest) -> Any:
-    if result.best is None or plan.out is None:
-        return keep.weights
-    ts, _ = checkpoint.restore(plan.out / str(run), like=result.ts, which="best")
-    return ts.params, ts.state

@@ -1,6 +1,7 @@
 """What several runs of one recipe came to."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ class Runs:
     Attributes:
         names: What the runs are called: seeds, learning rates, folds.
         results: For each run what `fx.fit` returns for it alone: `ts`, `history`, `best`,
-            `stopped`. In one program, `timing` is the program's, the same for all.
-        weights: For each run `(params, state)` at its best epoch; None without validation.
+            `stopped`, `diverged`. In one program, `timing` is the program's, the same for all.
+        weights: For each run `(params, state)` at its best epoch; None without validation, and for
+            a run that had no best epoch.
         how: "vmap", all runs in one program, or "loop", one after the other.
         why: Why it was done so, with what was measured.
     """
@@ -34,10 +36,20 @@ class Runs:
     @property
     def metrics(self) -> list[str]:
         """The names of the numbers in every epoch's row."""
-        return [name for name in self.results[0].history[0] if name not in ("epoch", "step")]
+        row = next((result.history[0] for result in self.results if result.history), {})
+        return [name for name in row if name not in ("epoch", "step")]
+
+    @property
+    def diverged(self) -> dict[Any, int]:
+        """For each run that diverged, by its name, the number of the step that was not finite.
+
+        Only a step that was made with check_finite tells.
+        """
+        pairs = zip(self.names, self.results)
+        return {name: each.diverged for name, each in pairs if each.diverged is not None}
 
     def values(self, metric: str, at: str = "final") -> np.ndarray:
-        """One number for each run, [S]: what `fx.evaluate.compare` and `summarize` take.
+        """One number for each run, [S]; nan for one that diverged. See `fx.evaluate.compare`.
 
         Args:
             metric: A name from the history: "train_loss", "val_accuracy", ...
@@ -48,10 +60,16 @@ class Runs:
             ValueError: No such metric; an `at` that is neither; "best" without validation.
         """
         self._check(metric, at)
-        return np.array([self._row(result, at)[metric] for result in self.results], np.float64)
+        rows = [
+            {metric: math.nan} if result.diverged is not None else self._row(result, at)
+            for result in self.results
+        ]
+        return np.array([row[metric] for row in rows], np.float64)
 
     def summary(self, metric: str, at: str = "final", confidence: float = 0.95) -> Summary:
         """Mean, standard deviation and confidence interval of a metric over the runs.
+
+        Those that diverged are left out; `count` is the number of the others.
 
         Args:
             metric: A name from the history.
@@ -59,12 +77,13 @@ class Runs:
             confidence: Of the interval, between 0 and 1.
 
         Raises:
-            ValueError: As `values` and `fx.evaluate.summarize`.
+            ValueError: As `values` and `fx.evaluate.summarize`; all runs diverged.
         """
-        return summarize(self.values(metric, at), confidence)
+        kept = [result.diverged is None for result in self.results]
+        return summarize(self.values(metric, at)[kept], confidence)
 
     def curve(self, metric: str, confidence: float = 0.95) -> list[Summary]:
-        """The same for each epoch, over the runs that trained that long.
+        """The same for each epoch, over the runs that trained that long and did not diverge.
 
         Args:
             metric: A name from the history.
@@ -74,10 +93,10 @@ class Runs:
             ValueError: As `values` and `fx.evaluate.summarize`.
         """
         self._check(metric, "final")
-        longest = max(len(result.history) for result in self.results)
+        histories = [result.history for result in self._sound]
         epochs = [
-            [result.history[at][metric] for result in self.results if len(result.history) > at]
-            for at in range(longest)
+            [history[at][metric] for history in histories if len(history) > at]
+            for at in range(max(map(len, histories)))
         ]
         return [summarize(np.array(values, np.float64), confidence) for values in epochs]
 
@@ -85,6 +104,8 @@ class Runs:
         self, at: str = "final", confidence: float = 0.95, each: bool = False, digits: int = 4
     ) -> str:
         """An aligned table: a line for each metric, with mean, interval, spread and extremes.
+
+        It is over the runs that did not diverge; a line says which did, and at which step.
 
         Args:
             at: As for `values`.
@@ -95,26 +116,41 @@ class Runs:
         Raises:
             ValueError: As `values` and `fx.evaluate.summarize`.
         """
-        names = [name for name in self.metrics if name != "learning_rate"]
+        sound, names = self._sound, [name for name in self.metrics if name != "learning_rate"]
         rows: list[tuple[str, ...]] = [("", f"mean ± {100 * confidence:g} %", "std", "min", "max")]
         for name in names:
             s = self.summary(name, at, confidence)
             numbers = [f"{number:.{digits}f}" for number in (s.std, s.least, s.most)]
             rows.append((name, f"{s.mean:.{digits}f} ± {s.half_width:.{digits}f}", *numbers))
-        epochs = [self._row(result, at)["epoch"] for result in self.results]
+        epochs = [self._row(result, at)["epoch"] for result in sound]
         span = f"{min(epochs)}" if min(epochs) == max(epochs) else f"{min(epochs)} to {max(epochs)}"
         done = "in one program" if self.how == "vmap" else "one by one"
-        text = f"{len(self)} runs {done}, {at} epoch ({span})\n{_align(rows)}"
+        text = f"{len(self)} runs {done}, {at} epoch ({span})\n"
+        if self.diverged:
+            lost = ", ".join(f"{run} at step {step}" for run, step in self.diverged.items())
+            text += f"{len(self.diverged)} of them diverged and are left out: {lost}\n"
+        text += _align(rows)
         if each:
             lines: list[tuple[str, ...]] = [("run", "epoch", *names)]
-            for run, result, epoch in zip(self.names, self.results, epochs):
+            kept = [pair for pair in zip(self.names, self.results) if pair[1].diverged is None]
+            for (run, result), epoch in zip(kept, epochs):
                 row = self._row(result, at)
                 lines.append((f"{run}", f"{epoch}", *(f"{row[n]:.{digits}f}" for n in names)))
             text += f"\n\n{_align(lines)}"
         return text
 
+    @property
+    def _sound(self) -> list[Result]:
+        """The results of the runs that did not diverge."""
+        sound = [result for result in self.results if result.diverged is None]
+        if not sound:
+            raise ValueError(
+                f"Runs: expected a run that did not diverge, but all did, at steps {self.diverged}"
+            )
+        return sound
+
     def _check(self, metric: str, at: str) -> None:
-        if metric not in self.metrics:
+        if self._sound and metric not in self.metrics:
             raise ValueError(f"Runs: expected a metric of {self.metrics}, got {metric!r}")
         if at not in ("final", "best"):
             raise ValueError(f'Runs: expected at="final" or at="best", got {at!r}')

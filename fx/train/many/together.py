@@ -1,5 +1,6 @@
 """Several runs as one: stacked states, one step over all, one validation over all."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from flax import struct
 
 from fx.optim import current_lr
 from fx.train.compiles import Compilations
+from fx.train.guard import has_failed
 from fx.train.record import Record
 from fx.train.state import TrainState
 from fx.train.step import Step
@@ -57,6 +59,32 @@ def choose(mask: jax.Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: pick(mask, a, b), yes, no)
 
 
+def failed_runs(ts: ManyState) -> np.ndarray:
+    """Which runs had a step that was not finite, bool [S]; none where none is checked."""
+    failed = has_failed(ts.runs.opt_state)
+    return np.zeros(ts.runs.step.shape, bool) if failed is None else jax.device_get(failed)
+
+
+class SayDiverged:
+    """A callback that says which runs have diverged, once for each."""
+
+    def __init__(self, names: Sequence[Any]) -> None:
+        self.names, self.said = names, np.zeros(len(names), bool)
+
+    def __call__(self, event: Any) -> None:
+        """Look at the state, and say what is new."""
+        failed = failed_runs(event.ts)
+        for run in np.flatnonzero(failed & ~self.said).tolist():
+            number = int(jax.device_get(event.ts.runs.step[run])) + 1
+            if jax.process_index() == 0:
+                print(
+                    f"fit_many: run {self.names[run]} stopped at step {number}, whose loss or "
+                    "gradients are not finite; the others go on",
+                    flush=True,
+                )
+        self.said |= failed
+
+
 def run_name(name: str, run: int) -> str:
     """The name of a metric of one run among the metrics of all."""
     return f"{name}[{run}]"
@@ -68,6 +96,7 @@ class Watch:
     Attributes:
         records: For each run its history and best epoch, and how long it has waited.
         improved: Runs whose last epoch was their best, bool [S].
+        diverged: Runs that had a step that was not finite, bool [S]; they stay as they were before.
     """
 
     def __init__(
@@ -76,19 +105,24 @@ class Watch:
         self.records = [Record({}) for _ in range(count)]
         self.patience, self.monitor, self.mode = patience, monitor, mode
         self.improved = np.zeros(count, bool)
+        self.diverged = np.zeros(count, bool)
 
     @property
     def active(self) -> np.ndarray:
         """Runs that have not stopped, bool [S]."""
         if self.patience is None:
-            return np.ones(len(self.records), bool)
-        return np.array([record.waited < self.patience for record in self.records])
+            return ~self.diverged
+        waiting = np.array([record.waited < self.patience for record in self.records])
+        return waiting & ~self.diverged
 
     def see(self, row: dict[str, Any]) -> None:
         """Take down an epoch's row, which holds all runs' numbers."""
         for run, active in enumerate(self.active):
             self.improved[run] = False
             if not active:
+                continue
+            if row.get(run_name("train_finite", run), 1) < 1:  # alone, it would have ended there
+                self.diverged[run] = True
                 continue
             mine = _row_of(row, run)
             self.records[run].history.append(mine)
@@ -101,6 +135,7 @@ def _row_of(row: dict[str, Any], run: int) -> dict[str, Any]:
     ending = run_name("", run)
     own = {name.removesuffix(ending): row[name] for name in row if name.endswith(ending)}
     rate = own.pop("val_learning_rate", None)
+    own.pop("train_finite", None)
     mine = {name: row[name] for name in ("epoch", "step")}
     for part in ("train_", "val_"):
         names = sorted(name for name in own if name.startswith(part))
@@ -115,7 +150,8 @@ class ManyStep(Step):
         """Run `steps_per_call` steps of every run."""
         result: Any = super().__call__(ts, batch)
         ts, (means, each) = result
-        report: dict[str, Any] = {**means}
+        # Not whether all are finite, which would end the loop: a run that diverges ends alone.
+        report: dict[str, Any] = {name: mean for name, mean in means.items() if name != "finite"}
         for name, values in each.items():
             # The loop takes the mean of an epoch's metrics, but of the rate it wants the last.
             for run in range(0 if name == "learning_rate" else values.shape[0]):
@@ -164,7 +200,7 @@ def many_steps(step: Step, shared: bool, stops: bool) -> ManyStep:
         if stops:
             runs = choose(active, runs, ts.runs)
         steps = rows.shape[0] if step.steps_per_call > 1 else 1
-        means = {name: _mean(values, active) for name, values in metrics.items()}
+        means = _means(metrics, active)
         return ManyState(ts.step + steps, runs, best), (means, metrics)
 
     compiled = jax.jit(function, donate_argnums=0)
@@ -172,12 +208,19 @@ def many_steps(step: Step, shared: bool, stops: bool) -> ManyStep:
     return ManyStep(function, compiled, step.optimizer, step.steps_per_call, limit)
 
 
-def _mean(values: jax.Array, active: jax.Array) -> jax.Array:
-    """Mean over the runs that have not stopped; of a flag, whether all of them have it."""
-    mask = active.reshape(-1, *[1] * (values.ndim - 1))  # [S] or [S, 1]
-    if values.dtype == bool:
-        return jnp.all(values | ~mask, 0)
-    return jnp.mean(values, 0, where=mask, dtype=jnp.result_type(float))
+def _means(metrics: dict[str, jax.Array], active: jax.Array) -> dict[str, jax.Array]:
+    """Means of metrics [S] or [S, k] over the runs that have neither stopped nor diverged."""
+    means = {}
+    for name, values in metrics.items():
+        mask = active.reshape(-1, *[1] * (values.ndim - 1))  # [S] or [S, 1]
+        if values.dtype == bool and name != "skipped":  # a flag: whether all of them have it
+            means[name] = jnp.all(values | ~mask, 0)
+            continue
+        mask = mask & metrics.get("finite", True)
+        if name not in ("skipped", "loss_scale"):
+            mask = mask & ~metrics.get("skipped", jnp.asarray(False))
+        means[name] = jnp.mean(values, 0, where=mask, dtype=jnp.result_type(float))
+    return means
 
 
 def make_validate(
@@ -198,14 +241,17 @@ def make_validate(
             each = list(validate) * (count if len(validate) == 1 else 1)
             found = [check(take_run(ts.runs, run)) for run, check in enumerate(each)]
         report = {run_name(n, run): v for run, row in enumerate(found) for n, v in row.items()}
+        failed = failed_runs(ts)
         for name in found[0] if found else ():
-            report[name] = float(np.mean([row[name] for row, on in zip(found, active) if on]))
+            values = [row[name] for row, on in zip(found, active & ~failed) if on]
+            report[name] = float(np.mean(values)) if values else math.nan
         rates = current_lr(ts.runs.opt_state)
         if rates is not None:
             per_run = np.broadcast_to(jax.device_get(rates), (count,)).astype(float).tolist()
             report |= {run_name("learning_rate", run): r for run, r in enumerate(per_run)}
         epoch = len(watch.records[int(np.argmax(active))].history) + 1
         row = {"epoch": epoch, "step": int(jax.device_get(ts.step))}
+        row |= {run_name("train_finite", run): 0 for run in np.flatnonzero(failed).tolist()}
         watch.see({**row, **{f"val_{name}": value for name, value in report.items()}})
         return {**report, "epochs_running": float(epoch if watch.active.any() else 0)}
 

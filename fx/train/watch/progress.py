@@ -178,6 +178,8 @@ def _parts(event: Event, epochs: int, clock: Clock) -> list[str]:
     for name, value in numbers_in(event).items():
         if name == "learning_rate":
             parts.append(f"lr {value:.2e}")
+        elif name.removeprefix("train_") == "skipped":
+            parts += [f"skipped {value:g}"] if value else []
         elif name not in ("epoch", "step", "finite") and not _is_detail(name):
             parts.append(f"{name.removeprefix('train_')} {value:.4f}")
     if event.images_per_s is not None:

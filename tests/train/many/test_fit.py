@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import fx
-from fx.train.many import fit as many_fit
-from fx.train.many import measure
+from fx.train.many import measure, ways
 from fx.train.many.fit import fit_many
 from fx.train.many.tunable import tunable
 from tests.train import tiny_run
@@ -24,7 +23,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 @pytest.fixture(autouse=True, scope="module")
 def compiled_once():
     """Every call of fit_many makes a step of its own; tests that share one need not."""
-    known, real = {}, many_fit.many_steps
+    known, real = {}, ways.many_steps
 
     def remember(step, *options):
         if (id(step), *options) not in known:
@@ -32,7 +31,7 @@ def compiled_once():
         return known[id(step), *options][0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(many_fit, "many_steps", remember)
+        patch.setattr(ways, "many_steps", remember)
         yield
 
 
@@ -392,7 +391,7 @@ def test_the_states_must_belong_together():
 
 def test_the_folder_of_one_program_has_every_runs_numbers(tmp_path):
     runs = many(out=tmp_path, epochs=1)
-    _, saved = fx.checkpoint.restore(tmp_path, like=many_fit.stack_states(states(), True))
+    _, saved = fx.checkpoint.restore(tmp_path, like=ways.stack_states(states(), True))
     (only,) = saved["history"]
     each = [only[f"train_loss[{run}]"] for run in range(COUNT)]
     np.testing.assert_array_equal(each, runs.values("train_loss"))
