@@ -11,6 +11,7 @@ import numpy as np
 
 from fx.interop.torch_arrays import is_tensor, tensor_array
 from fx.nn import describe
+from fx.nn.initial import initial_value
 from fx.nn.module import Module
 from fx.nn.parameter import Buffer
 
@@ -79,7 +80,8 @@ def load_state_dict(
         >>> params["weight"].shape
         (2, 3)
 
-    Source: torch.nn.Module.load_state_dict, which converts dtypes without a word.
+    Source: torch.nn.Module.load_state_dict, which converts dtypes without a word. As there, files
+    of before PyTorch 0.4.1 lack a BatchNorm's `num_batches_tracked`, which then is 0.
     """
     if not isinstance(state_dict, Mapping) or any(
         isinstance(v, Mapping) for v in state_dict.values()
@@ -102,11 +104,13 @@ def load_state_dict(
         if given:
             value = _fitting(given[0], state_dict[given[0].name], dtype, wrong)
             _check_tied(given, state_dict, wrong)
-        elif strict and not (isinstance(declared, Buffer) and not declared.persistent):
+        elif strict and not _may_lack(source[-1], declared):
             wrong.append(f"missing: {several[0].name} {list(several[0].shape)}")
             continue
         else:
-            initial = initial or describe.match(model, *model.init(jax.random.key(0)))
+            if source not in initial:
+                own = next(entry.leaf for entry in several if entry.leaf.path == source)
+                initial[source] = initial_value(own, jax.random.key(0))
             value = initial[source][index]
         found[source, index] = value
     if strict:
@@ -162,6 +166,13 @@ def _stacked(found: Mapping, source: tuple[str, ...], sizes: tuple[int, ...]) ->
         return found[source, ()]
     rows = [found[source, index] for index in np.ndindex(*sizes)]
     return jnp.stack(rows).reshape(*sizes, *rows[0].shape)
+
+
+def _may_lack(name: str, declared: Any) -> bool:
+    """Whether a file may be without that array: no parameter, and not listed, or not always."""
+    if not isinstance(declared, Buffer):
+        return False
+    return not declared.persistent or name == "num_batches_tracked"
 
 
 def _absent(model: Module) -> dict:

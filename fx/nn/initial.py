@@ -22,17 +22,17 @@ def initialise(module: Any, key: Any) -> tuple[dict, dict]:
     for leaf in describe.leaves(module):
         if leaf.path == leaf.source:
             spec = leaf.declaration
-            value = _initial(leaf, key)
+            value = initial_value(leaf, key)
             if jnp.shape(value) != spec.shape:
                 raise ValueError(
                     f'{type(module).__name__} "{leaf.name}": expected {spec.init!r} to give the '
                     f"shape {spec.shape}, got {jnp.shape(value)}"
                 )
-            describe.put(trees[isinstance(spec, Buffer)], leaf.path, jnp.asarray(value, spec.dtype))
+            describe.put(trees[isinstance(spec, Buffer)], leaf.path, value)
     return trees
 
 
-def _initial(leaf: describe.Leaf, key: Any) -> Any:
+def initial_value(leaf: describe.Leaf, key: Any) -> Any:
     """An array's initial value; each copy's from the key that its own name gives."""
     spec, count = leaf.declaration, len(leaf.copies)
     path = getattr(spec.init, "key_path", tuple)(leaf.path)  # see parametrize.FromWeight
@@ -43,4 +43,4 @@ def _initial(leaf: describe.Leaf, key: Any) -> Any:
 
     for axis in reversed(range(count)):
         make = jax.vmap(make, tuple(0 if i == axis else None for i in range(count)))
-    return make(*(jnp.arange(n) for _, n in leaf.copies))
+    return jnp.asarray(make(*(jnp.arange(n) for _, n in leaf.copies)), spec.dtype)

@@ -92,6 +92,17 @@ def test_a_counter_that_does_not_fit_is_an_error():
         fx.load_state_dict(model, {**sd, "num_batches_tracked": np.array(2**40)})
 
 
+def test_a_file_of_before_torch_counted_batches_loads():
+    model = nn.Stack(nn.BatchNorm1d(2), 3)
+    params, state = model.init(KEY)
+    weights = fx.state_dict(model, params, state)
+    old = {name: a for name, a in weights.items() if not name.endswith("num_batches_tracked")}
+    assert len(old) == len(weights) - 3
+    chex.assert_trees_all_equal(fx.load_state_dict(model, old), (params, state))
+    with pytest.raises(ValueError, match=r"missing: 1\.running_var"):
+        fx.load_state_dict(model, {n: a for n, a in old.items() if n != "1.running_var"})
+
+
 def test_buffers_that_are_not_persistent_stay_out():
     class Cached(nn.Module):
         def __init__(self):
