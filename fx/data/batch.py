@@ -17,6 +17,11 @@ def split_batch(batch: Any) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
+def targets_of(inputs: Any, targets: Any) -> Any:
+    """What loss and metrics get: the targets; without any (None) the inputs, to reconstruct."""
+    return inputs if targets is None else targets
+
+
 def as_arguments(inputs: Any) -> tuple:
     """Inputs as the model's positional arguments: a tuple is several, anything else is one."""
     return inputs if isinstance(inputs, tuple) else (inputs,)

@@ -23,7 +23,8 @@ class Dataset:
             `[N, H, W, C]`; converting and moving the channel axis is the transforms' work, on the
             device. A `np.memmap` stays on disk until its rows are read.
         targets: an array, or a tuple or dict of arrays, each `[N, ...]`. Class labels are
-            int32 `[N]`.
+            int32 `[N]`. None where there are none: a step's loss then gets the inputs, as they go
+            into the model, in their place.
         classes: the names of the labels; empty where there are none.
 
     Raises:
@@ -39,7 +40,7 @@ class Dataset:
     """
 
     inputs: Any
-    targets: Any
+    targets: Any = None
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -101,7 +101,8 @@ def as_example(found: Any, inputs: Names | None = None, targets: Names | None = 
         size = f" of {len(found)}" if isinstance(found, tuple | list) else ""
         raise ValueError(
             f"expected an example (input, target), got {type(found).__name__}{size}; several "
-            "inputs go in a tuple or dict of their own, ((a, b), target)"
+            "inputs go in a tuple or dict of their own, ((a, b), target), and one without a target "
+            "is (input, None)"
         )
     return to_numpy(found[0]), to_numpy(found[1])
 

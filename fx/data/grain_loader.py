@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from fx.data.checks import as_integer, check_epoch, check_numbers
+from fx.data.pipeline_print import fingerprint
 from fx.data.placing import check_leaves, check_share, of_rows, place
 from fx.data.prepare import stack_steps
 from fx.data.reading import OPENING, TIMEOUT_S, Note, read_ahead
@@ -111,6 +112,15 @@ class GrainLoader:
                 "of one epoch"
             )
         return steps
+
+    def fingerprint(self) -> str:
+        """Return 8 hexadecimal digits that another pipeline most probably has not.
+
+        They are of how it is put together: its stages with their numbers, the functions by their
+        names. `fx.fit` compares them at a resume.
+        """
+        pipeline = self.pipeline(0) if _is_function(self.pipeline) else self.pipeline
+        return fingerprint(pipeline)
 
     def epoch(
         self, epoch: int, start: int = 0, steps_per_call: int = 1, *, state: Any = None

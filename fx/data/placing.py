@@ -20,6 +20,8 @@ def check_leaves(where: str, tree: Any) -> None:
         ValueError: 64-bit integers do not fit into 32 bits, and x64 is not enabled.
     """
     config: Any = jax.config
+    if isinstance(tree, tuple | list) and len(tree) == 2 and tree[1] is None:  # no targets
+        tree = (tree[0],)
     for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=lambda x: x is None):
         if isinstance(leaf, jax.Array):
             continue

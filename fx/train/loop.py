@@ -116,7 +116,8 @@ def fit(
         out: The run's folder; None writes nothing.
         resume: Go on from the newest sound checkpoint in `out`, with a loader of the same batches:
             seed, batch_size, shuffle, drop_last, the number of examples and a fingerprint of the
-            data set are compared, as far as the loader has them. Without a checkpoint the run
+            data set (or of a grain pipeline) are compared, as far as the loader has them; where it
+            has no fingerprint, the run says so. Without a checkpoint the run
             starts from `ts` and says so, so the same command can always be repeated.
         log_every: Steps between two log events.
         progress: A bar in a terminal with rich, plain lines elsewhere; False prints notices only.
@@ -292,7 +293,10 @@ def _open(ts: Any, loader: Any, folder: Path | None, resume: bool) -> tuple[Any,
             f"{changes}; use the same, or another out"
         )
     step = int(jax.device_get(ts.step))
-    _say(f"resume: {folder}, step {step}, {record.epoch} epochs finished")
+    blind = (
+        "" if "fingerprint" in data else "; whether its data is the same, this loader cannot tell"
+    )
+    _say(f"resume: {folder}, step {step}, {record.epoch} epochs finished{blind}")
     return ts, record
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.data.batch import as_arguments, split_batch
+from fx.data.batch import as_arguments, split_batch, targets_of
 from fx.train.checks import Metrics, check_scalars, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
 from fx.train.state import TrainState
@@ -89,7 +89,8 @@ def make_eval(
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
             outputs have the batch as their first axis.
-        loss_fn: `(outputs, targets) -> loss`, a scalar.
+        loss_fn: `(outputs, targets) -> loss`, a scalar. Where targets are None it gets the inputs,
+            as in `make_step`.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
         metrics: `(outputs, targets) -> {name: scalar}`.
         transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random.
@@ -117,13 +118,15 @@ def make_eval(
         {'loss': 2.0}
     """
     check_precision(precision)
-    forward = _forward(model, transform, precision)
+    prepare, forward = _prepare(transform), _forward(model, precision)
 
     @jax.jit
     def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> tuple[Metrics, jax.Array]:
         inputs, targets = split_batch(batch)
         with matmul_precision(precision):
+            inputs = prepare(inputs)
             outputs = forward(params, state, inputs)
+        targets = targets_of(inputs, targets)
 
         def of_one(output: Any, target: Any) -> Metrics:
             output, target = jax.tree.map(lambda leaf: leaf[None], (output, target))
@@ -179,12 +182,12 @@ def predict(
         (array([0., 2., 4.], dtype=float32), array([0, 1, 2], dtype=int32))
     """
     check_precision(precision)
-    forward = _forward(model, transform, precision)
+    prepare, forward = _prepare(transform), _forward(model, precision)
 
     @jax.jit
     def run(params: Any, state: Any, inputs: Any) -> Any:
         with matmul_precision(precision):
-            return forward(params, state, inputs)
+            return forward(params, state, prepare(inputs))
 
     parts = []
     for batch, mask in loader.padded():
@@ -207,10 +210,12 @@ def _to_host(tree: Any) -> Any:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def _forward(model: Any, transform: Callable[[Any, Any], Any] | None, precision: str):
+def _prepare(transform: Callable[[Any, Any], Any] | None) -> Callable[[Any], Any]:
+    return lambda inputs: inputs if transform is None else transform(inputs, None)
+
+
+def _forward(model: Any, precision: str) -> Callable[[Any, Any, Any], Any]:
     def forward(params: Any, state: Any, inputs: Any) -> Any:
-        if transform is not None:
-            inputs = transform(inputs, None)
         arguments = as_arguments(to_compute(inputs, precision))
         outputs, _ = model.apply(to_compute(params, precision), state, *arguments, train=False)
         return to_output(outputs, precision)

@@ -213,8 +213,9 @@ def describe_data(loader: Any) -> dict[str, Any]:
     dataset: Any = getattr(loader, "dataset", None)
     if hasattr(dataset, "__len__"):
         known["examples"] = len(dataset)
-    if hasattr(dataset, "fingerprint"):
-        known["fingerprint"] = dataset.fingerprint()
+    source = dataset if hasattr(dataset, "fingerprint") else loader
+    if hasattr(source, "fingerprint"):
+        known["fingerprint"] = source.fingerprint()
     return known
 
 

@@ -95,6 +95,8 @@ def make_step(
     """Make a compiled training step.
 
     A batch is `(inputs, targets)`. Inputs that are a tuple become several arguments of the model.
+    Where targets are None, loss and metrics get the inputs in their place, after `transform`, as an
+    autoencoder wants it.
     A step's randomness comes from `fold_in(ts.key, ts.step)`, split into a key for `transform` and
     one for the model, so it does not depend on how the run got there.
 

@@ -10,6 +10,8 @@ from fx.data import ReadError, from_grain
 
 grain = pytest.importorskip("grain")
 
+OPTIONS = grain.MultiprocessingOptions(num_workers=1)
+
 
 def shuffled(n=23, seed=3):
     pairs = grain.MapDataset.range(n).seed(seed).shuffle()
@@ -141,3 +143,44 @@ def test_errors():
     with pytest.raises(ValueError, match=text):
         loader.epoch(0, 2, state=state)
     assert not reading()
+
+
+def scaled(by):
+    return lambda pair: (pair[0] * by, pair[1])
+
+
+def pipelines():
+    """Kinds of pipelines, each different from the others."""
+    yield shuffled().batch(4)
+    yield shuffled(seed=4).batch(4)
+    yield shuffled(n=24).batch(4)
+    yield shuffled().batch(5)
+    yield shuffled().batch(4, drop_remainder=True)
+    yield shuffled().map(scaled(2.0)).batch(4)
+    yield shuffled().map(scaled(3.0)).batch(4)
+    for values in (np.arange(100), np.arange(1, 101), list(range(100)), list(range(100))[::-1]):
+        yield grain.MapDataset.source(values).map(Pairs()).batch(4)
+    yield iterable()
+    yield iterable(1)
+    yield shuffled().to_iter_dataset().batch(4)
+    yield pair_loader()
+    yield pair_loader(1)
+    yield pair_loader
+
+
+def test_the_fingerprint_tells_pipelines_apart():
+    loaders = [from_grain(each, length=2) for each in pipelines()]
+    found = [loader.fingerprint() for loader in loaders]
+    assert found.pop() == loaders[-3].fingerprint()  # a function of the epoch, and its epoch 0
+    assert len(set(found)) == len(found)
+    again = [from_grain(each, length=2).fingerprint() for each in pipelines()]
+    assert again[:-1] == found
+    for loader in loaders:
+        read(loader.epoch(0))  # and it is the same after it was read
+    assert [loader.fingerprint() for loader in loaders][:-1] == found
+
+
+def test_a_pipeline_of_processes_has_one_too():
+    make = lambda n: shuffled(n).to_iter_dataset().batch(4).mp_prefetch(OPTIONS)
+    one, other = (from_grain(make(n), length=2).fingerprint() for n in (23, 24))
+    assert one == from_grain(make(23), length=2).fingerprint() != other

@@ -66,3 +66,33 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path):
     resumed = train(LOADERS[name], resume=True, **options)
     assert resumed.ts.params["weight"].tolist() == whole.ts.params["weight"].tolist()
     assert resumed.history == whole.history
+
+
+def test_another_pipeline_of_grain_is_refused_at_a_resume(tmp_path, capsys):
+    grain = pytest.importorskip("grain")
+
+    def pipeline(seed):
+        rows = grain.MapDataset.range(30).seed(seed).shuffle()
+        batches = rows.map(lambda i: (INPUTS[i], TARGETS[i])).batch(8)
+        return lambda: fx.data.from_grain(batches.to_iter_dataset(), length=3)
+
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if event.step == 2:
+            raise Stop
+
+    options = {"out": tmp_path, "checkpoint_every": 1}
+    with pytest.raises(Stop):
+        train(pipeline(1), callbacks=stop, **options)
+    with pytest.raises(ValueError, match="had other batches than this loader.*: fingerprint was "):
+        train(pipeline(2), resume=True, **options)
+    assert train(pipeline(1), resume=True, **options).stopped == "finished"
+    assert "cannot tell" not in capsys.readouterr().out
+
+
+def test_a_resume_says_where_it_cannot_tell_the_data(tmp_path, capsys):
+    train(LOADERS["stream"], out=tmp_path)
+    train(LOADERS["stream"], out=tmp_path, resume=True)
+    assert "whether its data is the same, this loader cannot tell" in capsys.readouterr().out
