@@ -2,7 +2,7 @@
 
 Options: `die` and `stop`, the step before which this process gets SIGKILL or SIGTERM; `hang`, the
 step before which it stops like a machine that falls silent; `raise`, before which it raises;
-`timeout`, in seconds.
+`timeout`, in seconds; `predict`, to write what `fx.train.predict` gives here to OUT/INDEX.npz.
 """
 
 import os
@@ -55,6 +55,10 @@ def main(out, index, wants):
     result = fx.fit(
         step, ts, Watched(batches, wants), validate=validate, progress=index == 0, **options
     )
+    if wants.get("predict"):
+        ts = result.ts
+        found = fx.train.predict(network(), ts.params, ts.state, batches)
+        np.savez(f"{out}/{index}.npz", outputs=found[0], targets=found[1])
     print(result.stopped, int(result.ts.step), flush=True)
 
 

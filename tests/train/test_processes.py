@@ -92,11 +92,24 @@ def test_one_of_two_is_killed_and_the_run_goes_on(tmp_path, alone):
     assert "process 1 of 2 died before its end" in victim[2]
     steps = fx.checkpoint.steps(out)
     assert steps and 3 <= steps[-1] <= 8
-    both = ends(*pair(out))
+    both = ends(*pair(out, ["predict=1"], ["predict=1"]))
     assert [status for status, *_ in both] == [0, 0], both
     assert f"step {steps[-1]}, " in both[0][1].splitlines()[1]
     assert all(said.splitlines()[-1] == "finished 12" for _, said, _, _ in both)
     assert_same_run(out, alone)
+    assert_each_predicted_everything(out)
+
+
+def assert_each_predicted_everything(out):
+    """Both have all examples, in the data set's order, though each read only half of each batch."""
+    ts, _ = read(out)
+    data = loader(dtype=np.float32)
+    outputs, targets = fx.train.predict(network(), ts.params, ts.state, data)
+    np.testing.assert_array_equal(targets, data.dataset.targets)
+    for index in range(2):
+        found = np.load(out / f"{index}.npz")
+        np.testing.assert_allclose(found["outputs"], outputs, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(found["targets"], targets)
 
 
 @pytest.mark.slow
