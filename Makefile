@@ -45,11 +45,12 @@ lint: $(VENV)/.dev  ## ruff
 types: $(VENV)/.dev  ## pyright on fx
 	$(BIN)/pyright
 
-bench: $(VENV)/.dev  ## the benchmarks that run on a CPU
-	$(BIN)/python -m benchmarks.train_step
-	$(BIN)/python -m benchmarks.loader
-	$(BIN)/python -m benchmarks.loop
-	$(BIN)/python -m benchmarks.checkpoint
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(call extras,bench)]'
+	touch $@
+
+bench: $(VENV)/.bench  ## what can be measured on a CPU, in under 20 minutes; docs/benchmarks.md from it
+	$(BIN)/python -m benchmarks
 
 clean:  ## remove what was built, the environment included
 	rm -rf $(VENV) build dist *.egg-info

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 import jax
 import numpy as np
 
-from benchmarks.machine import machine, versions
+from benchmarks.shared.machine import machine, versions
 from examples import cifar10 as example
 from fx import data, optim, train
 from fx.evaluate import classification_metrics
@@ -72,7 +72,8 @@ def train_torch(args: argparse.Namespace, seed: int, note) -> None:
     import torch
     from torch.nn.functional import cross_entropy as torch_loss
 
-    from benchmarks.torch_side import ConvNet, set_precision
+    from benchmarks.networks.torch_convnet import ConvNet
+    from benchmarks.sides.torch_train import set_precision
 
     torch.manual_seed(seed)
     set_precision(args.precision)

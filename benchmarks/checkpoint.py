@@ -10,10 +10,7 @@ a CPU is the same cores. "share" is the cost beside an epoch of 50,000 examples.
 """
 
 import argparse
-import importlib.metadata
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,36 +18,39 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 import fx
-from benchmarks import fx_side, machine
-from benchmarks.images import batches
-from benchmarks.train_step import RESULTS, warn_of_load
+from benchmarks.shared import report
+from benchmarks.shared.images import batches
+from benchmarks.sides.fx_step import augmentation
 from fx import functional as F
-from fx import nn
+from fx import nn, optim
 
 EPOCH = 50_000
 NONE, SYNC, ASYNC = "no checkpoint", "save", "Writer"
 Work = tuple[Callable, Any, Any]
 
 
+def adam() -> Any:
+    return optim.adam(1e-3, weight_decay=1e-4)
+
+
 def convnet(batch: int) -> Work:
     """The reference network on CIFAR-10: a step, its state, a batch."""
     images, labels, _ = batches(1, batch, seed=0)
-    model, optimizer = fx.models.ConvNet(), fx_side.optimizer()
-    step = fx.train.make_step(model, F.cross_entropy, optimizer, transform=fx_side.augmentation())
+    model, optimizer = fx.models.ConvNet(), adam()
+    step = fx.train.make_step(model, F.cross_entropy, optimizer, transform=augmentation())
     ts = fx.train.create(model, optimizer, jax.random.key(0))
-    return step, ts, jax.device_put((images[0], labels[0].astype(np.int32)))
+    return step, ts, jax.device_put((images[0], labels[0]))
 
 
-def large(batch: int) -> Work:
+def large(batch: int, width: int = 2048) -> Work:
     """A state of 200 MB: four layers of 2048 by 2048, and Adam's two moments of each."""
-    layers = [layer for _ in range(4) for layer in (nn.Linear(2048, 2048), nn.ReLU())]
-    model, optimizer = nn.Sequential(*layers), fx_side.optimizer()
+    layers = [layer for _ in range(4) for layer in (nn.Linear(width, width), nn.ReLU())]
+    model, optimizer = nn.Sequential(*layers), adam()
     step = fx.train.make_step(model, F.mse_loss, optimizer)
     ts = fx.train.create(model, optimizer, jax.random.key(0))
-    x = jax.random.normal(jax.random.key(1), (batch, 2048))
+    x = jax.random.normal(jax.random.key(1), (batch, width))
     return step, ts, (x, x)
 
 
@@ -118,12 +118,12 @@ def summarise(found: dict[str, Any], options: argparse.Namespace) -> dict[str, A
     return found
 
 
-def table(report: dict[str, Any]) -> str:
+def table(states: dict[str, Any]) -> str:
     lines = [
         f"{'state':<10}{'MB':>6}{'step ms':>9}  {'':<8}{'held ms':>9}{'cost ms':>9}"
         f"{'share':>9}{'after ms':>10}"
     ]
-    for title, found in report["states"].items():
+    for title, found in states.items():
         for name in (SYNC, ASYNC):
             entry = found[name]
             lines.append(
@@ -135,40 +135,31 @@ def table(report: dict[str, Any]) -> str:
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = report.parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, default=128, help="examples in a batch")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each way")
     parser.add_argument("--steps", type=int, default=8, help="steps in a turn")
     parser.add_argument("--dir", type=Path, help="where to write; a temporary folder's place")
-    parser.add_argument("--out", type=Path, help="the JSON file")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    options.device_kind = report.device_kind(options.device)
+    if options.tiny:
+        options.batch, options.steps = 8, 2
+    options.out = options.out or report.RESULTS / f"checkpoint-{options.device_kind}.json"
+    return options
 
 
-def main() -> None:
-    options = arguments()
-    here = machine.machine()
-    warn_of_load(here["load_at_start"], here["cores"])
-    fx.configure()
-    device = jax.devices()[0]
-    kind = "cpu" if device.platform == "cpu" else "gpu"
-    report: dict[str, Any] = {
-        "command": " ".join(["python -m benchmarks.checkpoint", *sys.argv[1:]]),
-        "versions": {**machine.versions(), "orbax": importlib.metadata.version("orbax-checkpoint")},
-        "machine": here,
-        "device": "cpu" if kind == "cpu" else device.device_kind,
-        "batch": options.batch,
-        "steps_in_a_turn": options.steps,
-        "states": {},
-    }
-    for title, make in {"ConvNet": convnet, "200 MB": large}.items():
-        report["states"][title] = measure(make, options)
-    report["machine"]["load_at_end"] = machine.machine()["load_at_start"]
-    print(f"{report['machine']}\n{report['versions']}\n\n{table(report)}")
-    out = options.out or RESULTS / f"checkpoint-{kind}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{out}")
+def main(given: list[str] | None = None) -> None:
+    options = arguments(given)
+    names = ("batch", "steps", "rounds", "tiny")
+    found = report.begin("checkpoint", given, **{name: getattr(options, name) for name in names})
+    found["device"] = jax.devices()[0].device_kind
+    works: dict[str, Callable[[int], Work]] = {"ConvNet": convnet, "200 MB": large}
+    if options.tiny:
+        works = {"tiny": lambda batch: large(batch, 16)}
+    found["states"] = {title: measure(make, options) for title, make in works.items()}
+    print(f"{found['machine']}\n{found['versions']}\n\n{table(found['states'])}")
+    report.write(found, options.out)
 
 
 if __name__ == "__main__":
+    fx.configure()
     main()

@@ -10,15 +10,13 @@ of the traced program. Rounds take turns over the depths, and medians are report
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import fx
-from benchmarks import machine
+from benchmarks.shared import report
 
 if __name__ == "__main__":
     fx.configure()  # before jax is imported
@@ -28,7 +26,6 @@ import jax.numpy as jnp
 
 from fx import nn
 
-RESULTS = Path(__file__).parent / "results"
 LIMIT = 1.5  # of the shallowest one's time
 
 
@@ -117,33 +114,34 @@ def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def arguments(given: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = report.parser(__doc__, rounds=3)
     parser.add_argument("--depths", type=int, nargs="+", default=[4, 12, 48])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--single", type=int, default=12, help="most layers compiled one by one")
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULTS / "depth-cpu.json")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    if options.tiny:
+        options.depths, options.dim, options.rounds = [1, 3], 8, 1
+    kind = report.device_kind(options.device)
+    options.out = options.out or report.RESULTS / f"depth-{kind}.json"
+    return options
 
 
-def main(given: list[str]) -> dict[str, float]:
+def main(given: list[str] | None = None) -> dict[str, float]:
     options = arguments(given)
-    found = race(options)
-    report = {
-        "command": " ".join(["python -m benchmarks.depth", *given]),
-        "machine": machine.machine(), "versions": machine.versions(),
-        "dim": options.dim, "rounds": options.rounds, "ways": found, "ratios": ratios(found),
-    }  # fmt: skip
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(table(found))
-    for way, ratio in report["ratios"].items():
+    names = ("depths", "single", "dim", "rounds", "tiny")
+    found = report.begin("depth", given, **{name: getattr(options, name) for name in names})
+    ways = race(options)
+    found |= {"ways": ways, "ratios": ratios(ways)}
+    print(table(ways))
+    for way, ratio in found["ratios"].items():
         print(f"{way}: the deepest takes {ratio} times the shallowest's time")
-    return report["ratios"]
+    report.write(found, options.out)
+    return found["ratios"]
 
 
 if __name__ == "__main__":
-    measured = main(sys.argv[1:])
+    measured = main()
     if measured.get("Stack", 0) > LIMIT:
         sys.exit(f"Stack: expected at most {LIMIT}")

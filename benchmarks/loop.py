@@ -18,21 +18,17 @@ behind the device, so it is the most that the loop can cost. "the clock's time" 
 import argparse
 import contextlib
 import io
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 import fx
-from benchmarks import machine
-from benchmarks.train_step import RESULTS, warn_of_load
+from benchmarks.shared import report
 from fx import nn, optim
 
 BARE, QUIET, LOGGED, ALL = "bare", "fit", "fit, logs every 50", "fit, logs, bar, JSON, TensorBoard"
@@ -156,46 +152,40 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = report.parser(__doc__, rounds=7)
     parser.add_argument("--steps", type=int, default=1000, help="calls in a round")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender")
     parser.add_argument("--least-us", type=float, default=900, help="time of the step to look for")
-    parser.add_argument("--out", type=Path, help="the JSON file")
     options = parser.parse_args(given)
-    options.out = options.out or RESULTS / f"loop-{jax.default_backend()}.json"
+    if options.tiny:
+        options.steps, options.rounds, options.least_us = 60, 2, 1
+    kind = report.device_kind(options.device)
+    options.out = options.out or report.RESULTS / f"loop-{kind}.json"
     return options
 
 
-def main() -> None:
-    options = arguments()
-    here = machine.machine()
-    warn_of_load(here["load_at_start"], here["cores"])
+def main(given: list[str] | None = None) -> None:
+    options = arguments(given)
+    names = ("steps", "rounds", "tiny")
+    found = report.begin("loop", given, **{name: getattr(options, name) for name in names})
     width, step, ts, batch = widen(options.least_us)
     batches = Same(batch, options.steps)
     real = measure(step, ts, batches, options.rounds, time.perf_counter)
     tiny, small, example = build(8)
     host = measure(tiny, small, Same(example, options.steps), options.rounds, time.process_time)
-    report = {
-        "command": "python -m benchmarks.loop " + " ".join(sys.argv[1:]),
-        "versions": machine.versions(),
-        "machine": here,
+    found |= {
         "device": jax.devices()[0].device_kind,
         "step": {"width": width, "batch": BATCH, "calls_in_a_round": options.steps},
         "processor_time": host,
         "clock_time": real,
     }
-    print(
-        f"{here}\n{report['versions']}\n{report['device']}, a network {width} wide, batch {BATCH}"
-    )
+    print(f"a network {width} wide, batch {BATCH}")
     print(f"\nthe processor's time, a tiny step\n{table(host)}")
     print(f"\nthe clock's time, a step of 1 ms\n{table(real)}")
     worst = max(entry["median_overhead_us"] for entry in host.values())
     print(
         f"\nthe processor's time: {worst:.1f} us a call more at most; 5 % of 1 ms is {LIMIT_US} us"
     )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{options.out}")
+    report.write(found, options.out)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ The weights that both come to are compared, and must agree to rounding.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import fx
-from benchmarks import machine
+from benchmarks.shared import report
 
 if __name__ == "__main__":
     fx.configure()  # before jax is imported
@@ -32,7 +30,6 @@ from fx.train.many.measure import first_batch, needed_bytes
 from fx.train.many.stacked import ManyBatches
 from fx.train.many.together import Watch, many_steps, stack_states, take_run
 
-RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 1e-2  # of the largest weight's change: float32 rounding, passed on by the steps
 
 
@@ -145,7 +142,7 @@ def summarise(found: dict[str, Any]) -> dict[str, float]:
 
 def table(found: dict[str, dict[str, Any]]) -> str:
     head = ("", "together s", "one by one s", "speed-up", "compile s", "alone", "MB", "alone")
-    rows: list[tuple[str, ...]] = [head]
+    rows: list[tuple[str, ...]] = []
     for name, entry in found.items():
         cells = [entry["median_together_s"], entry["median_one_by_one_s"], entry["speed_up"]]
         texts = [f"{cells[0]:.3f}", f"{cells[1]:.3f}", f"{cells[2]:.2f}"]
@@ -154,48 +151,32 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             f"{(entry[f'{way}_bytes'] or 0) / 2**20:.1f}" for way in ("together", "one_by_one")
         ]
         rows.append((name, *texts, *sizes))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            f"{c:<{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths))
-        )
-        for row in rows
-    )
+    return report.table(head, rows)
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = report.parser(__doc__, rounds=5)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32, help="examples in a batch of one seed")
     parser.add_argument("--steps", type=int, default=20, help="in an epoch")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each way")
-    parser.add_argument("--out", type=Path, help="the JSON file")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    if options.tiny:
+        options.models, options.seeds, options.batch, options.steps = ["mlp"], 2, 4, 2
+    name = f"seeds-{report.device_kind(options.device)}-{'-'.join(options.models)}.json"
+    options.out = options.out or report.RESULTS / name
+    return options
 
 
 def main(given: list[str] | None = None) -> None:
     options = arguments(given)
-    here = machine.machine()
-    device = jax.devices()[0]
-    report: dict[str, Any] = {
-        "command": "python -m benchmarks.seeds "
-        + " ".join(sys.argv[1:] if given is None else given),
-        "versions": machine.versions(),
-        "machine": here,
-        "device": device.device_kind,
-        **{name: getattr(options, name) for name in ("seeds", "batch", "steps", "rounds")},
-    }
-    if here["load_at_start"] is not None and here["load_at_start"] > here["cores"] / 2:
-        print(f"load {here['load_at_start']} on {here['cores']} cores: others use this machine")
-    report["models"] = {name: race(name, options) for name in options.models}
-    print(f"{here}\n{report['versions']}")
+    names = ("seeds", "batch", "steps", "rounds", "tiny")
+    found = report.begin("seeds", given, **{name: getattr(options, name) for name in names})
+    found["device"] = jax.devices()[0].device_kind
+    found["models"] = {name: race(name, options) for name in options.models}
     print(f"{options.seeds} seeds, batch {options.batch}, {options.steps} steps an epoch\n")
-    print(table(report["models"]))
-    out = options.out or RESULTS / f"seeds-{device.platform}-{'-'.join(options.models)}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{out}")
+    print(table(found["models"]))
+    report.write(found, options.out)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def test_a_cost_is_the_median_of_the_differences_within_the_rounds():
     assert found[checkpoint.SYNC]["cost_s"] == pytest.approx(0.6)
     assert found[checkpoint.SYNC]["share_of_epoch"] == pytest.approx(0.6 / 250)
     assert found[checkpoint.ASYNC]["cost_s"] == pytest.approx(0.1)
-    lines = checkpoint.table({"states": {"ConvNet": found}}).splitlines()
+    lines = checkpoint.table({"ConvNet": found}).splitlines()
     assert lines[1].split() == ["ConvNet", "2", "500.0", "save", "500.0", "600.0", "0.24%", "0.0"]
     assert lines[2].split()[3:] == ["Writer", "10.0", "100.0", "0.04%", "200.0"]
     assert len({len(line) for line in lines}) == 1

@@ -29,7 +29,7 @@ def test_both_ways_run_and_agree(tmp_path, capsys):
     entry = report["models"]["mlp"]
     assert entry["relative_difference"] < seeds.TOLERANCE
     assert len(entry["together_s"]) == len(entry["one_by_one_s"]) == 1
-    assert report["seeds"] == 2 and "load_at_start" in report["machine"]
+    assert report["settings"]["seeds"] == 2 and "load_at_start" in report["machine"]
     assert "speed-up" in capsys.readouterr().out
 
 

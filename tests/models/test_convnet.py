@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import fx
-from benchmarks.torch_side import ConvNet as TorchConvNet
+from benchmarks.networks.torch_convnet import ConvNet as TorchConvNet
 from fx import functional as F
 from fx import nn, optim
 

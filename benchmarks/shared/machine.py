@@ -8,7 +8,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "onnxruntime", "grain")
 
 
 def versions() -> dict[str, str]:

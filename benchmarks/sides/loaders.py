@@ -1,6 +1,7 @@
 """The contenders of benchmarks.loader: what gives batches, each in a process of its own.
 
-Each function returns a function that goes through one epoch, waiting for every batch.
+Each function returns a function that goes through one epoch, waiting for every batch, and gives
+the batches' shapes.
 """
 
 from collections.abc import Callable
@@ -8,10 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.images import MEAN, STD
+from benchmarks.shared.images import MEAN, STD, batches
 
 Epoch = Callable[[int], Any]
 PADDING = 4
+
+
+class Epochs:
+    """A contender.
+
+    Args:
+        function: a name of this module.
+        images: how many an epoch has.
+        batch: how many a batch has.
+        options: of the function.
+    """
+
+    def __init__(self, function: str, images: int, batch: int, **options: Any):
+        inputs, labels, data = batches(1, images, seed=0)
+        self._epoch = globals()[function](inputs[0], labels[0], batch, **options)
+        self.device, self.settings, self._count = "host", {"data": data}, images
+
+    def run(self, epoch: int) -> dict[str, Any]:
+        """Goes through an epoch."""
+        shapes = self._epoch(epoch)
+        assert sum(shape[0] for shape in shapes) == self._count, "images are missing"
+        return {"count": self._count}
 
 
 def torch_loader(images: np.ndarray, labels: np.ndarray, batch: int, to_float: bool) -> Epoch:
@@ -25,7 +48,7 @@ def torch_loader(images: np.ndarray, labels: np.ndarray, batch: int, to_float: b
     class Images(Dataset):
         def __init__(self) -> None:
             self.images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-            self.labels = torch.from_numpy(labels)
+            self.labels = torch.from_numpy(labels).long()
             self.mean, self.std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
 
         def __len__(self) -> int:
@@ -66,7 +89,7 @@ def fx_host(images: np.ndarray, labels: np.ndarray, batch: int, workers: int) ->
         inputs = host.random_crop(inputs, rng, inputs.shape[1], padding=PADDING)
         return host.random_horizontal_flip(inputs, rng), targets
 
-    data = Dataset(images, labels.astype(np.int32))
+    data = Dataset(images, labels)
     loader = Loader(data, batch, batch_transform=augment, workers=workers, prefetch=2 * workers)
     return lambda epoch: [jax.block_until_ready(x).shape for x, _ in loader.epoch(epoch)]
 
@@ -87,7 +110,7 @@ def fx_compiled(images: np.ndarray, labels: np.ndarray, batch: int, on_device: b
         )
     )
     apply = jax.jit(lambda x, seed: transform(x, jax.random.key(seed)))
-    loader = Loader(Dataset(images, labels.astype(np.int32)), batch, on_device=on_device)
+    loader = Loader(Dataset(images, labels), batch, on_device=on_device)
 
     def run(epoch: int) -> Any:
         batches = enumerate(loader.epoch(epoch))

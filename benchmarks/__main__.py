@@ -1,0 +1,75 @@
+"""All claims that a CPU can answer, one after the other, and then the page about them.
+
+    python -m benchmarks                                # `make bench`: within 20 minutes
+    python -m benchmarks --only train_step inference
+    python -m benchmarks --list
+
+A claim that fails is named at the end, the others go on, and the exit code is 1. The page is
+written from the results that there are, those of earlier runs included.
+"""
+
+import argparse
+import sys
+
+from benchmarks import publish
+from benchmarks.shared.stages import Stage, run_all
+
+MINUTES = 19.5  # what has not begun by then is named as failed
+CPU = ("--device", "cpu")
+STAGES = [
+    Stage("peaks", ("peaks", *CPU), 60),
+    Stage("train_step", ("train_step", *CPU, "--rounds", "5", "--steps", "4"), 420),
+    Stage(
+        "train_step-512",
+        ("train_step", *CPU, "--batch", "512", "--rounds", "3", "--steps", "1", "--only",
+         "PyTorch eager", "PyTorch eager, channels-last", "plain JAX by hand", "fx"),
+        180,
+    ),
+    Stage(
+        "train_step-resnet18",
+        ("train_step", *CPU, "--network", "resnet18", "--batch", "32", "--rounds", "3", "--steps",
+         "1", "--only", "PyTorch eager", "PyTorch eager, channels-last", "fx"),
+        240,
+    ),
+    Stage("inference", ("inference", *CPU, "--rounds", "4", "--calls", "100"), 180),
+    Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "3"), 180),
+    Stage("loader", ("loader", *CPU, "--rounds", "4"), 150),
+    Stage("cold_start", ("cold_start", *CPU, "--rounds", "2"), 240),
+    Stage("seeds-mlp", ("seeds", *CPU, "--models", "mlp"), 90),
+    Stage(
+        "seeds-convnet",
+        ("seeds", *CPU, "--models", "convnet", "--batch", "8", "--steps", "2", "--rounds", "2"),
+        150,
+    ),
+    Stage("loop", ("loop", *CPU, "--rounds", "5"), 90),
+    Stage("growth", ("growth", *CPU, "--rounds", "2"), 180),
+    Stage("depth", ("depth", *CPU, "--rounds", "1"), 120),
+    Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "3"), 120),
+]  # fmt: skip
+
+
+def main(given: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="+", help="names of stages or claims")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="for all of them")
+    parser.add_argument("--tiny", action="store_true", help="sizes of a test; no figure is meant")
+    options = parser.parse_args(given)
+    stages = [s for s in STAGES if not options.only or {s.name, s.claim} & set(options.only)]
+    known = {name for s in STAGES for name in (s.name, s.claim)}
+    unknown = sorted(set(options.only or ()) - known)
+    if unknown:
+        sys.exit(f"--only: expected some of {[s.name for s in STAGES]}, got {unknown}")
+    if options.list:
+        print("\n".join(stage.show() for stage in stages))
+        return 0
+    failed = run_all(stages, tiny=options.tiny, within_s=60 * options.minutes)
+    if not options.tiny:
+        publish.main([])
+    for name, reason in failed.items():
+        print(f"{name} failed: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

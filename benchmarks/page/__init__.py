@@ -1,0 +1,1 @@
+"""The page about speed, made from benchmarks/results alone."""

@@ -1,0 +1,152 @@
+"""What the figures say: where fx loses, and the bars that were set."""
+
+from typing import Any
+
+from benchmarks import inference, pipeline, train_step
+from benchmarks.networks.tasks import TASKS
+from benchmarks.page.results import DEVICES, Results, number, of, table
+
+EVEN = 0.97  # less than that share of a peer's speed is a loss
+
+
+def title(name: str, entry: dict[str, Any]) -> str:
+    """What a report of a training step is about."""
+    settings = entry["settings"]
+    what = f"{TASKS[settings['network']].title}, batch {settings['batch']}"
+    return f"{what}, {settings['precision']}"
+
+
+def losses(results: Results) -> list[str]:
+    """A line for each comparison in which fx is the slower one."""
+    found = []
+    for kind, device in DEVICES.items():
+        for name, entry in of(results, "train_step", kind).items():
+            where = f"{device}: training step, {title(name, entry)}"
+            found += _lost(where, entry["contenders"], train_step.FX, train_step.PEERS)
+        for entry in of(results, "inference", kind).values():
+            for batch, contenders in entry["batches"].items():
+                where = f"{device}: inference at batch {batch}"
+                found += _lost(where, contenders, inference.FX, inference.PEERS)
+                found += _lost(
+                    where + ", the bundle", contenders, inference.ENGINE, inference.PEERS
+                )
+        for entry in of(results, "pipeline", kind).values():
+            peers = (pipeline.USUAL, pipeline.STRONGEST)
+            where = f"{device}: whole pipeline, {entry['settings']['precision']}"
+            found += _lost(where, entry["contenders"], pipeline.FX, peers)
+        found += _late(results, kind, device) + _seeds(results, kind, device)
+    return found
+
+
+def _lost(where: str, contenders: dict[str, Any], own: str, peers: tuple[str, ...]) -> list[str]:
+    ratios = contenders.get(own, {}).get("ratios", {})
+    slower = {peer: ratios[peer] for peer in peers if ratios.get(peer, 1) < EVEN}
+    if not slower:
+        return []
+    shares = ", ".join(f"{ratio:.2f} times {peer}'s" for peer, ratio in slower.items())
+    return [f"- {where}: fx's speed is {shares}."]
+
+
+def _late(results: Results, kind: str, device: str) -> list[str]:
+    found = []
+    for entry in of(results, "cold_start", kind).values():
+        for what, starts in entry["starts"].items():
+            for name, start in starts.items():
+                ratio = next(iter(start.get("ratios", {}).values()), 0)
+                if name.startswith("fx") and ratio > 1 / EVEN:
+                    first = {"train": "training step", "predict": "prediction"}[what]
+                    found.append(
+                        f"- {device}: cold start to the first {first}, {name}: {ratio:.1f} times "
+                        "PyTorch eager's time."
+                    )
+    return found
+
+
+def _seeds(results: Results, kind: str, device: str) -> list[str]:
+    return [
+        f"- {device}: {entry['settings']['seeds']} seeds of the {model} as one program run at "
+        f"{found['speed_up']:.2f} times the speed of one after the other."
+        for entry in of(results, "seeds", kind).values()
+        for model, found in entry["models"].items()
+        if found["speed_up"] < EVEN
+    ]
+
+
+def bars(results: Results) -> list[str]:
+    """The bars of the project beside what was measured."""
+    rows = [*_cpu_bars(results), *_gpu_bars(results)]
+    written = [
+        (
+            what,
+            f"{sign} {number(bar)}",
+            number(found) if found is not None else "not run",
+            _met(row),
+        )
+        for row in rows
+        for what, sign, bar, found in [row]
+    ]
+    return table(("", "bar", "measured", ""), written)
+
+
+Bar = tuple[str, str, float, float | None]
+
+
+def _met(row: Bar) -> str:
+    _, sign, bar, found = row
+    if found is None:
+        return ""
+    return "met" if (found >= bar if sign == "at least" else found <= bar) else "**missed**"
+
+
+def _ratio(contenders: dict[str, Any] | None, own: str, peer: str) -> float | None:
+    return ((contenders or {}).get(own) or {}).get("ratios", {}).get(peer)
+
+
+def _time(contenders: dict[str, Any] | None, own: str, peer: str) -> float | None:
+    """A ratio of times from one of speeds."""
+    ratio = _ratio(contenders, own, peer)
+    return None if ratio is None else 1 / ratio
+
+
+def _cpu_bars(results: Results) -> list[Bar]:
+    step = results.get("train_step-cpu-convnet-128-float32", {}).get("contenders")
+    answers = results.get("inference-cpu", {}).get("batches", {})
+    peer = inference.CHANNELS_LAST
+    rows: list[Bar] = [
+        (
+            "CPU: training step at batch 128, times PyTorch eager channels-last's",
+            "at most", 1.5, _time(step, train_step.FX, train_step.CHANNELS_LAST),
+        )
+    ]  # fmt: skip
+    for batch, contenders in answers.items() or {"1": None}.items():
+        time = _time(contenders, inference.FX, peer)
+        rows.append((f"CPU: inference at batch {batch}, times PyTorch's", "at most", 1.05, time))
+    host = results.get("loader-cpu", {}).get("contenders", {}).get("fx host", {})
+    rows.append(("CPU: loader beside DataLoader", "at least", 5, host.get("ratio_to_peer")))
+    loop = results.get("loop-cpu", {}).get("processor_time")
+    most = loop and max(entry["median_overhead_us"] for entry in loop.values()) / 1000
+    rows.append(("CPU: loop overhead, share of a step of 1 ms", "at most", 0.05, most))
+    return rows
+
+
+def _gpu_bars(results: Results) -> list[Bar]:
+    step = results.get("train_step-gpu-convnet-512-bf16", {}).get("contenders")
+    whole = results.get("pipeline-gpu-bf16", {}).get("contenders")
+    rows: list[Bar] = [
+        ("GPU: training step, batch 512, bf16, beside PyTorch AMP channels-last", "at least", 2,
+         _ratio(step, train_step.FX, train_step.CHANNELS_LAST)),
+        ("GPU: the same beside torch.compile max-autotune", "at least", 1.1,
+         _ratio(step, train_step.FX, train_step.AUTOTUNE)),
+        ("GPU: the same beside plain JAX by hand", "at least", 0.97,
+         _ratio(step, train_step.FX, train_step.HAND)),
+        ("GPU: whole pipeline beside the strongest PyTorch program", "at least", 1.1,
+         _ratio(whole, pipeline.FX, pipeline.STRONGEST)),
+        ("GPU: whole pipeline beside the usual PyTorch program", "at least", 10,
+         _ratio(whole, pipeline.FX, pipeline.USUAL)),
+    ]  # fmt: skip
+    for model, bar in (("mlp", 8), ("convnet", 2)):
+        entry = results.get(f"seeds-gpu-{model}", {}).get("models", {}).get(model, {})
+        rows.append(
+            (f"GPU: 32 seeds in one program, {model}", "at least", bar, entry.get("speed_up"))
+        )
+    return rows

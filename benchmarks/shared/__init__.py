@@ -1,0 +1,1 @@
+"""What every claim uses: the machine, processes that take turns, the report."""

@@ -1,0 +1,81 @@
+import pytest
+from PIL import Image
+
+from benchmarks import gpu, publish, train_step
+from benchmarks.page import plots, verdict
+from benchmarks.page.results import load, number, of
+
+RESULTS = load()
+
+
+def test_the_page_is_what_the_results_say(tmp_path):
+    made = plots.draw(RESULTS, tmp_path)
+    assert publish.PAGE.read_text() == publish.page(RESULTS, made), "python -m benchmarks.publish"
+    assert made
+    for (claim, kind), name in made.items():
+        with Image.open(publish.IMAGES / name) as committed, Image.open(tmp_path / name) as drawn:
+            assert committed.info["Description"] == plots.digest(of(RESULTS, claim, kind)), name
+            assert committed.size == drawn.size
+
+
+@pytest.mark.parametrize("path", publish.TABLES, ids=lambda path: path.name)
+def test_tables_in_other_pages_are_what_the_results_say(path):
+    text = path.read_text()
+    assert publish.filled(text, publish.TABLES[path](RESULTS)) == text
+
+
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(ValueError, match="expected a part between marks"):
+        publish.filled("no marks", "made")
+
+
+def test_no_other_page_has_pictures_of_benchmarks_that_are_gone():
+    made = {path.name for path in publish.IMAGES.glob("benchmarks-*.png")}
+    text = publish.PAGE.read_text()
+    assert made and all(f"images/{name}" in text for name in made)
+
+
+def entry(**ratios):
+    settings = {"network": "convnet", "batch": 128, "precision": "float32"}
+    named = {getattr(train_step, name): ratio for name, ratio in ratios.items()}
+    return {"settings": settings, "contenders": {train_step.FX: {"ratios": named}}}
+
+
+def test_what_is_lost_is_said_and_what_is_even_is_not():
+    name = "train_step-cpu-convnet-128-float32"
+    assert verdict.losses({name: entry(EAGER=1.2, CHANNELS_LAST=0.98)}) == []
+    (line,) = verdict.losses({name: entry(EAGER=0.8, CHANNELS_LAST=0.5)})
+    assert line == (
+        "- CPU: training step, ConvNet, batch 128, float32: fx's speed is 0.80 times PyTorch "
+        "eager's, 0.50 times PyTorch eager, channels-last's."
+    )
+    seeds = {"settings": {"seeds": 32}, "models": {"convnet": {"speed_up": 0.53}}}
+    (line,) = verdict.losses({"seeds-gpu-convnet": seeds})
+    assert line.startswith("- GPU: 32 seeds of the convnet as one program run at 0.53 times")
+
+
+def test_a_bar_is_met_missed_or_not_run():
+    text = "\n".join(verdict.bars({"train_step-cpu-convnet-128-float32": entry(CHANNELS_LAST=0.5)}))
+    assert "| at most 1.50 | 2.00 | **missed** |" in text
+    assert "| at least 1.10 | not run |  |" in text
+    text = "\n".join(
+        verdict.bars({"train_step-gpu-convnet-512-bf16": entry(AUTOTUNE=1.1, HAND=0.9)})
+    )
+    assert "| at least 1.10 | 1.10 | met |" in text and "| 0.90 | **missed** |" in text
+
+
+def test_what_has_not_been_run_is_listed():
+    lines = "\n".join(publish._missing({}))
+    assert "No GPU was at hand" in lines and "`train_step-convnet-512-bf16`" in lines
+    assert "`loop-cpu`" in lines
+    some = dict.fromkeys(publish.CPU_RESULTS, {})
+    some |= {gpu.result(stage, "gpu").stem: {} for stage in gpu.STAGES[1:]}
+    lines = "\n".join(publish._missing(some))
+    assert "No GPU was at hand" not in lines and lines.count("`peaks`") == 1
+    assert publish._missing(some | {"peaks-gpu": {}}) == []
+
+
+def test_figures_have_three_digits():
+    assert [number(x) for x in (0.1234, 12.34, 123.4, 12345.6, None)] == [
+        "0.12", "12.3", "123", "12,346", "",
+    ]  # fmt: skip
