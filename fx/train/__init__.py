@@ -24,4 +24,5 @@ from fx.train.watch.callbacks import TensorBoard as TensorBoard
 from fx.train.watch.callbacks import WandB as WandB
 from fx.train.watch.cost import Meter as Meter
 from fx.train.watch.event import Event as Event
+from fx.train.watch.event import Stop as Stop
 from fx.train.watch.profile import profiled as profiled

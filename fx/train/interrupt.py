@@ -18,12 +18,16 @@ class Interrupt:
     """Whether someone has asked the run to stop.
 
     Attributes:
-        asked: A signal has come to this process.
+        asked: A signal has come to this process, or a callback has raised `Stop`.
         requested: The run stops; the same in all of its processes.
     """
 
     asked: bool = False
     requested: bool = False
+
+    def ask(self) -> None:
+        """Stop after this call; where there are several processes, once they have agreed."""
+        self.asked, self.requested = True, jax.process_count() == 1 or self.requested
 
     def agree(self) -> None:
         """Stop where any process was asked to; every process must call this at the same step."""
@@ -37,7 +41,7 @@ def catch_signals() -> Iterator[Interrupt]:
     The handlers that were there come back at the end. Signals that are ignored stay ignored, and
     outside of the main thread, where Python allows no handlers, nothing is caught.
     """
-    interrupt, alone = Interrupt(), jax.process_count() == 1
+    interrupt = Interrupt()
     previous: dict[int, Any] = {}
 
     def give_back() -> None:
@@ -50,7 +54,7 @@ def catch_signals() -> Iterator[Interrupt]:
             give_back()
             signal.raise_signal(number)
         else:
-            interrupt.asked, interrupt.requested = True, alone
+            interrupt.ask()
             # Not print: the signal may have come in the middle of one.
             os.write(2, b"\nstopping after this call; once more to abort at once\n")
 

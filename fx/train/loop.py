@@ -53,8 +53,8 @@ class Result:
         timing: A row for each epoch: "epoch", "seconds", "images_per_s" (None where it was
             all compilation).
         best: "epoch", "step", "name" and "value" of the best validation; None without one.
-        stopped: "finished", "early" (patience), "interrupted" (Ctrl-C, SIGTERM) or "diverged"
-            (a step that was not finite, with on_divergence="return").
+        stopped: "finished", "early" (patience), "interrupted" (Ctrl-C, SIGTERM, a callback's
+            `Stop`) or "diverged" (a step that was not finite, with on_divergence="return").
         diverged: The number of the bad step since the beginning of training, from 1; `ts` is the
             state before it, and the history ends with the epoch before. None where there was none.
     """
@@ -127,7 +127,8 @@ def fit(
         keep: How many of the newest checkpoints stay; the best one stays as well.
         callbacks: Called with each `Event`, in this order, before the logs. A dictionary that one
             returns is added to the event's values, for the callbacks after it, the logs and the
-            progress report; not to the history. Where one has a `close()`, that is called at the
+            progress report; not to the history. One that raises `fx.train.Stop` ends the run as
+            Ctrl-C does. Where one has a `close()`, that is called at the
             end of the run, however it ends.
         on_divergence: What follows a step that is not finite, where the step was made with
             check_finite: "raise" an error that says what made it so, or "return" a result that

@@ -20,7 +20,7 @@ from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
 from fx.train.record import Record, as_lists
 from fx.train.watch.callbacks import write_whole
-from fx.train.watch.event import Event
+from fx.train.watch.event import Event, Stop
 from fx.train.watch.progress import Clock
 
 
@@ -258,6 +258,8 @@ class Run:
                 found = callback(event)
                 if isinstance(found, dict):  # for what reports the event after it
                     event = dataclasses.replace(event, values={**event.values, **found})
+        except Stop:
+            self.interrupt.ask()
         finally:  # where a callback fails, the logs still have what it failed at
             for listener in self.listeners:
                 listener(event)

@@ -1,5 +1,6 @@
 """What the loop does with a step's findings: bad steps, plateaus, compilations, callbacks."""
 
+import functools
 import json
 import math
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import fx
+from fx.train import failure
 from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, jitter, loss_fn
 
 OPTIMIZER = fx.optim.sgd(0.1)
@@ -37,18 +39,28 @@ class FromTheStart:
         return Poisoned().epoch(epoch)
 
 
-def make(**options):
-    step = fx.train.make_step(
+@functools.cache
+def compiled(**options):
+    return fx.train.make_step(
         Net(), loss_fn, OPTIMIZER, metrics=accuracy, transform=jitter, check_finite=True, **options
     )
+
+
+def make(**options):
+    step = compiled(**options)
     return step, fx.train.create(Net(), step.optimizer, jax.random.key(0))
 
 
-@pytest.mark.parametrize("loader", [Poisoned(), FromTheStart()], ids=["any step", "first only"])
-def test_a_bad_step_ends_the_run_and_is_explained(tmp_path, loader):
+@pytest.fixture(scope="module")
+def whole():
+    step, ts = make()
+    return fx.fit(step, ts, Batches(), epochs=2, progress=False)
+
+
+def test_a_bad_step_ends_the_run_and_is_explained(tmp_path):
     step, ts = make()
     with pytest.raises(FloatingPointError, match="step 4 of epoch 2 are not finite") as caught:
-        fx.fit(step, ts, loader, epochs=3, out=tmp_path, log_every=2, progress=False)
+        fx.fit(step, ts, Poisoned(), epochs=3, out=tmp_path, log_every=2, progress=False)
     assert "fx.debug.load_crash" in str(caught.value)
     assert (tmp_path / "crash/report.txt").read_text().strip() in str(caught.value)
     fresh = fx.train.create(Net(), step.optimizer, jax.random.key(1))
@@ -65,10 +77,19 @@ def test_a_bad_step_ends_the_run_and_is_explained(tmp_path, loader):
     assert [row["epoch"] for row in kept] == [1]
 
 
-def test_a_bad_step_within_a_call_of_several():
-    step, ts = make(steps_per_call=2)
+@pytest.mark.parametrize(
+    ("loader", "steps_per_call"), [(Poisoned(), 1), (FromTheStart(), 1), (Poisoned(), 2)]
+)
+def test_the_batch_of_the_bad_step_is_found_again(monkeypatch, loader, steps_per_call):
+    seen = []
+    monkeypatch.setattr(failure, "xray", lambda step, ts, batch: seen.append((ts, batch)))
+    step, ts = make() if steps_per_call == 1 else make(steps_per_call=steps_per_call)
     with pytest.raises(FloatingPointError, match="step 4 of epoch 2 are not finite"):
-        fx.fit(step, ts, Poisoned(), epochs=3, progress=False)
+        fx.fit(step, ts, loader, epochs=3, progress=False)
+    [(state, (inputs, _))] = seen
+    assert int(state.step) == 9
+    rows = inputs if steps_per_call == 1 else inputs[0]
+    assert np.isnan(rows[1]).all() and np.isfinite(np.delete(rows, 1, 0)).all()
 
 
 def test_finite_is_not_in_the_history():
@@ -116,7 +137,7 @@ def test_without_validation_a_plateau_watches_the_training_loss():
 
 
 def test_a_compilation_because_of_the_state_is_explained(capsys):
-    step, ts = make()
+    step, ts = compiled.__wrapped__(), make()[1]  # which no other test has had compiled
     wide = ts.params | {"second": dict(ts.params["second"])}
     wide["second"]["bias"] = jnp.broadcast_to(jnp.asarray(0.0), (3,))  # weakly typed
     fx.fit(step, ts.replace(params=wide), Batches(), epochs=1, progress=False)
@@ -147,6 +168,26 @@ def test_what_callbacks_return_is_logged_and_they_are_closed(tmp_path):
         math.isclose(line["doubled"], 2 * line["loss"]) for line in logged
     )
     assert "doubled" in seen[0].values and doubling.closed == 1
+
+
+@pytest.mark.parametrize("kind", ["log", "epoch"])
+def test_a_callback_stops_a_run_that_can_be_resumed(tmp_path, kind, whole):
+    step, ts = make()
+    logged = []
+
+    def stop(event):
+        if (event.kind, event.step) in (("log", 4), ("epoch", 6)) and event.kind == kind:
+            raise fx.train.Stop
+
+    options = {"epochs": 2, "out": tmp_path, "log_every": 2, "progress": False}
+    stopped = fx.fit(step, ts, Batches(), callbacks=[stop, logged.append], **options)
+    assert (stopped.stopped, int(stopped.ts.step)) == ("interrupted", 4 if kind == "log" else 6)
+    assert [event.step for event in logged if event.kind == kind] == ([2] if kind == "log" else [])
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == int(stopped.ts.step)  # what it stopped at is logged
+    again = fx.fit(step, make()[1], Batches(), resume=True, **options)
+    assert again.stopped == "finished"
+    assert_same_bits(again.ts, whole.ts)
 
 
 def test_callbacks_may_return_arrays_fail_and_be_one(tmp_path):

@@ -33,6 +33,17 @@ class Event:
     ts: Any = dataclasses.field(repr=False)
 
 
+class Stop(Exception):
+    """What a callback raises to end the run as Ctrl-C does: saved, with a result, to be resumed.
+
+    Example:
+        >>> import time
+        >>> def within_an_hour(event, began=time.monotonic()):
+        ...     if time.monotonic() - began > 3600:
+        ...         raise Stop
+    """
+
+
 def numbers_in(event: Event) -> dict[str, Any]:
     """Return an event's values without the distributions."""
     return {name: value for name, value in event.values.items() if np.ndim(value) == 0}
