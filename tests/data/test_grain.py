@@ -1,6 +1,9 @@
 """grain pipelines: batches, positions, states."""
 
 import json
+import re
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -184,3 +187,35 @@ def test_a_pipeline_of_processes_has_one_too():
     make = lambda n: shuffled(n).to_iter_dataset().batch(4).mp_prefetch(OPTIONS)
     one, other = (from_grain(make(n), length=2).fingerprint() for n in (23, 24))
     assert one == from_grain(make(23), length=2).fingerprint() != other
+
+
+DYING = """
+import os
+import grain
+import numpy as np
+from fx import data
+
+
+class Die(grain.transforms.Map):
+    def map(self, i):
+        if i == 7:
+            os._exit(9)  # as the system does where memory is short
+        return np.float32(i), np.int32(i)
+
+
+if __name__ == "__main__":
+    rows = grain.MapDataset.range(20).map(Die()).to_iter_dataset().batch(2)
+    rows = rows.mp_prefetch(grain.MultiprocessingOptions(num_workers=1))
+    for batch in data.from_grain(rows, length=10).epoch(0):
+        pass
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_process_that_dies_is_an_error(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(DYING)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    text = "ReadError: from_grain: reading batch . of the pipeline failed with RuntimeError: Worker"
+    assert re.search(text + " process was terminated unexpectedly with exit code 9", done.stderr)

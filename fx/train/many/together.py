@@ -1,5 +1,6 @@
 """Several runs as one: stacked states, one step over all, one validation over all."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -262,7 +263,7 @@ def _evaluate_together(validate: Any) -> Callable[[TrainState], list[dict[str, f
     """Evaluate all runs in one program, where `validate` shows its compiled part."""
     if not hasattr(validate, "sums"):
         return None
-    many = jax.jit(jax.vmap(validate.sums, (0, 0, None, None)))
+    many = _over_runs(validate.sums)
 
     def run(runs: TrainState) -> list[dict[str, float]]:
         found = validate.collect(many, runs.params, runs.state)
@@ -273,3 +274,8 @@ def _evaluate_together(validate: Any) -> Callable[[TrainState], list[dict[str, f
         ]
 
     return run
+
+
+@functools.lru_cache(maxsize=8)  # or each call of fit_many would compile its validation anew
+def _over_runs(sums: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(jax.vmap(sums, (0, 0, None, None)))
