@@ -1,5 +1,8 @@
 """Networks that ship, one file each; published weights load into them by name."""
 
+from fx.models.bert import BertModel as BertModel
+from fx.models.bert_heads import BertForMaskedLM as BertForMaskedLM
+from fx.models.bert_heads import BertForSequenceClassification as BertForSequenceClassification
 from fx.models.convnet import ConvNet as ConvNet
 from fx.models.generation import decode as decode
 from fx.models.generation import filter_logits as filter_logits
@@ -15,3 +18,7 @@ from fx.models.resnet import ResNet as ResNet
 from fx.models.resnet import resnet18 as resnet18
 from fx.models.resnet import resnet34 as resnet34
 from fx.models.resnet import resnet50 as resnet50
+from fx.models.vit import VisionTransformer as VisionTransformer
+from fx.models.vit import interpolate_embeddings as interpolate_embeddings
+from fx.models.vit import vit_b_16 as vit_b_16
+from fx.models.vit import vit_s_16 as vit_s_16

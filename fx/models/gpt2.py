@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fx import functional as F
 from fx import nn
-from fx.models import huggingface
+from fx.models import published
 
 Cache = dict[str, jax.Array]
 
@@ -113,7 +113,7 @@ class MLP(nn.Module):
         out_std: float,
     ):  # fmt: skip
         self.c_fc, self.c_proj = Conv1D(n_inner, n_embd, std), Conv1D(n_embd, n_inner, out_std)
-        self.act = huggingface.activation(activation_function, "GPT2: activation_function")
+        self.act = published.activation(activation_function, "GPT2: activation_function")
         self.dropout = nn.Dropout(resid_pdrop)
 
     def forward(self, x: Any) -> Any:
@@ -351,8 +351,8 @@ class GPT2(nn.Module):
             FileNotFoundError: there is no config.json, or there are no weights.
             ValueError: the configuration asks for what this model lacks, or the weights do not fit.
         """
-        config = huggingface.read_config(folder)
-        given = huggingface.arguments(config, _ARGUMENTS, _FIXED, "GPT2.from_pretrained")
+        config = published.read_config(folder)
+        given = published.arguments(config, _ARGUMENTS, _FIXED, "GPT2.from_pretrained")
         model = cls(**{**given, **options})
         return model, *model.load_weights(folder, dtype=dtype)
 
@@ -368,7 +368,7 @@ class GPT2(nn.Module):
         Raises:
             ValueError: names or shapes are not those of the model; every one is listed.
         """
-        return huggingface.load(self, weights, trunk="transformer", ignored=_IGNORED, dtype=dtype)
+        return published.load(self, weights, trunk="transformer", ignored=_IGNORED, dtype=dtype)
 
 
 def _append(

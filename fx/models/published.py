@@ -1,4 +1,7 @@
-"""Folders as Hugging Face's hub has them: `config.json` and weights, read from disk."""
+"""Published weights under the names that their files have, and Hugging Face's folders.
+
+Nothing is downloaded.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from fx import functional as F
 from fx.interop.state_dict import entries, load_state_dict
@@ -81,6 +85,11 @@ def arguments(
     return {name: config[name] for name in names if name in config}
 
 
+def read(weights: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Weights by name, from a file unless they are such already."""
+    return weights if isinstance(weights, Mapping) else read_weights(weights)
+
+
 def load(
     model: Module,
     weights: Mapping[str, Any] | str | os.PathLike[str],
@@ -92,7 +101,7 @@ def load(
     key: jax.Array | None = None,
     dtype: Any = None,
 ) -> tuple[dict, dict]:
-    """Params and state from weights under Hugging Face's names, and under those of older files.
+    """Params and state from weights under the model's names, and under those of older files.
 
     Args:
         model: The description.
@@ -101,18 +110,17 @@ def load(
             "transformer", "bert".
         renamed: Patterns and what takes their place, for old files.
         ignored: Patterns of names that are no weights of the model.
-        head: A pattern of names that a file need not have, where `key` is given.
-        key: For the head's initial values.
+        head: A pattern of names that need not be in a file, or not in the model's shape, where
+            `key` is given.
+        key: For the initial values of these.
         dtype: For floating arrays, in place of the declared one.
 
     Raises:
         ValueError: as `fx.load_state_dict`: names or shapes that are not the model's.
     """
-    if not isinstance(weights, Mapping):
-        weights = read_weights(weights)
     known = {entry.name: entry for entry in entries(model)}
     found = {}
-    for name, value in weights.items():
+    for name, value in read(weights).items():
         for pattern, new in renamed:
             name = re.sub(pattern, new, name)
         name = _placed(name, known, trunk)
@@ -120,8 +128,10 @@ def load(
             found[name] = value
     if head is not None and key is not None:
         for name, entry in known.items():
-            if name not in found and re.fullmatch(head, name):
-                found[name] = initial_value(entry.leaf, key)
+            fits = name in found and np.shape(found[name]) == entry.shape
+            own = entry.leaf.path == entry.leaf.source  # and not another name of a tied array
+            if own and not fits and re.fullmatch(head, name):
+                found[name] = initial_value(entry.leaf, key)[entry.index]
     return load_state_dict(model, found, dtype=dtype)
 
 
