@@ -25,7 +25,9 @@ TRAIN = {
     "fx": ("fx", False),
     "fx, with a cache": ("fx", True),
 }
-PREDICT = {**TRAIN, "onnxruntime": ("onnx", False)}
+CACHED_COMPILE = "torch.compile, with a cache"
+PREDICT = {name: side for name, side in TRAIN.items() if name != CACHED_COMPILE}
+PREDICT["onnxruntime"] = ("onnx", False)
 WHAT = {"train": TRAIN, "predict": PREDICT}
 EAGER = "PyTorch eager, channels-last"
 
@@ -56,13 +58,15 @@ def start(side: str, what: str, cache: Path, files: Path, options: argparse.Name
 
 def measure(what: str, files: Path, options: argparse.Namespace) -> race.Found:
     found: race.Found = {name: {"rounds": []} for name in report.chosen(WHAT[what], options.only)}
-    for number in range(-1, options.rounds):  # the first fills the caches, and the files' own
+    for number in range(-1, options.rounds):  # the first fills the caches
         names = list(found)
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             if "rounds" not in found[name]:
                 continue
             side, cached = WHAT[what][name]
+            if number < 0 and not cached:
+                continue
             kept = files / f"cache-{what}-{side}"
             with tempfile.TemporaryDirectory() as empty:
                 try:

@@ -17,7 +17,7 @@ TORCH, FX = "PyTorch eager, channels-last", "fx"
 DATALOADER, LOADER = "torch DataLoader, 2 workers", "fx host"
 TOGETHER, ONE_BY_ONE = "together", "one by one"
 SIZES = {
-    "cpu": {"batch": [16, 64, 256], "data": [2_500, 10_000, 40_000], "seeds": [1, 4, 16, 32]},
+    "cpu": {"batch": [16, 64, 256], "data": [2_500, 10_000, 40_000], "seeds": [1, 8, 32]},
     "gpu": {
         "batch": [64, 256, 1024, 4096],
         "data": [10_000, 50_000, 200_000],
@@ -67,7 +67,8 @@ def measure(part: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]
     known = jobs(part, options)
     names = {f"{name} at {size}": (name, size) for name, size in known}
     workers = {text: known[place][0] for text, place in names.items()}
-    with Race(workers, options.timeout_s, options.budget_s) as contest:
+    budget_s = options.budget_s and options.budget_s / len(options.parts)
+    with Race(workers, options.timeout_s, budget_s) as contest:
 
         def turn(text: str, runner: Runner) -> dict[str, Any]:
             done, seconds = runner.ask("run", *known[names[text]][1])
