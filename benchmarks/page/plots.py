@@ -58,6 +58,7 @@ def curves(axis: Axes, found: dict[str, dict[str, Any]], heading: str, label: st
     sizes = sorted({int(size) for curve in found.values() for size in curve})
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.minorticks_off()
+    axis.yaxis.set_major_formatter("{x:,.0f}")
     axis.set_ylim(bottom=0)
     axis.set_title(heading, loc="left", size=9)
     axis.set_xlabel(label, size=8)

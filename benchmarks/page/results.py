@@ -44,9 +44,14 @@ def spread(entry: dict[str, Any]) -> str:
     return f"{number(entry['median'])} ({number(entry['low'])} to {number(entry['high'])})"
 
 
+def held(entry: dict[str, Any]) -> int | None:
+    """The bytes that a contender took."""
+    return entry.get("device_peak_bytes") or entry.get("host_growth_bytes")
+
+
 def megabytes(entry: dict[str, Any]) -> str:
     """The memory that a contender took."""
-    size = entry.get("device_peak_bytes") or entry.get("host_growth_bytes")
+    size = held(entry)
     return "" if size is None else f"{size / 2**20:,.0f}"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks import inference, pipeline, train_step
 from benchmarks.networks.tasks import TASKS
-from benchmarks.page.results import DEVICES, Results, number, of, table
+from benchmarks.page.results import DEVICES, Results, held, number, of, table
 
 EVEN = 0.97  # less than that share of a peer's speed is a loss
 
@@ -23,6 +23,7 @@ def losses(results: Results) -> list[str]:
         for name, entry in of(results, "train_step", kind).items():
             where = f"{device}: training step, {title(name, entry)}"
             found += _lost(where, entry["contenders"], train_step.FX, train_step.PEERS)
+            found += _memory(where, entry["contenders"])
         for entry in of(results, "inference", kind).values():
             for batch, contenders in entry["batches"].items():
                 where = f"{device}: inference at batch {batch}"
@@ -45,6 +46,18 @@ def _lost(where: str, contenders: dict[str, Any], own: str, peers: tuple[str, ..
         return []
     shares = ", ".join(f"{ratio:.2f} times {peer}'s" for peer, ratio in slower.items())
     return [f"- {where}: fx's speed is {shares}."]
+
+
+def _memory(where: str, contenders: dict[str, Any]) -> list[str]:
+    """Where fx holds more than PyTorch's leanest."""
+    names = (train_step.FX, *train_step.PEERS)
+    taken = {name: held(contenders[name]) for name in names if name in contenders}
+    known = {name: size for name, size in taken.items() if size is not None}
+    own, least = known.get(train_step.FX), min(known, key=known.__getitem__, default=None)
+    if own is None or least is None or own * EVEN <= known[least]:
+        return []
+    sizes = f"{own / 2**20:,.0f} MB, {least} {known[least] / 2**20:,.0f} MB"
+    return [f"- {where}: fx holds {sizes}."]
 
 
 def _late(results: Results, kind: str, device: str) -> list[str]:

@@ -49,6 +49,11 @@ def test_what_is_lost_is_said_and_what_is_even_is_not():
         "- CPU: training step, ConvNet, batch 128, float32: fx's speed is 0.80 times PyTorch "
         "eager's, 0.50 times PyTorch eager, channels-last's."
     )
+    heavy = entry(EAGER=1.2)
+    heavy["contenders"][train_step.FX]["host_growth_bytes"] = 2**21
+    heavy["contenders"][train_step.EAGER] = {"host_growth_bytes": 2**20}
+    (line,) = verdict.losses({name: heavy})
+    assert line.endswith("fx holds 2 MB, PyTorch eager 1 MB.")
     seeds = {"settings": {"seeds": 32}, "models": {"convnet": {"speed_up": 0.53}}}
     (line,) = verdict.losses({"seeds-gpu-convnet": seeds})
     assert line.startswith("- GPU: 32 seeds of the convnet as one program run at 0.53 times")
