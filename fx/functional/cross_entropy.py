@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate, as_index
-from fx.functional.loss import check_reduction, reduce
+from fx.functional.loss import check_reduction, reduced, reduction_of
 
 
 def cross_entropy(
     input: jax.Array,
     target: jax.Array,
     weight: jax.Array | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> jax.Array:
@@ -25,8 +26,10 @@ def cross_entropy(
             makes the loss NaN: a compiled function cannot raise on a value as torch does.
         weight: [C], of the classes, or None. The mean is then the weighted one (with
             probabilities as target it is the plain one, as in torch).
-        ignore_index: the class that counts for nothing, in the mean's denominator too; not looked
-            at when target has probabilities. If all are ignored, the mean is NaN.
+        ignore_index: the class that counts for nothing, in the mean's denominator too; negative
+            when target has probabilities. If all are ignored, the mean is NaN.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
         label_smoothing: the share, in [0, 1], of a uniform distribution in the target.
 
@@ -36,16 +39,17 @@ def cross_entropy(
     Raises:
         TypeError: the input is not floating, or the target is neither integer nor
             floating and of the input's shape.
-        ValueError: shapes do not fit; the reduction is unknown; label_smoothing is out of range.
+        ValueError: shapes do not fit; the reduction is unknown; label_smoothing is out of range;
+            ignore_index is 0 or more and target has probabilities.
 
     Example:
         >>> import jax.numpy as jnp
         >>> round(float(cross_entropy(jnp.zeros((2, 10)), jnp.array([3, 7]))), 4)
         2.3026
 
-    Source: torch.nn.functional.cross_entropy, without size_average and reduce; what follows them is
-    by keyword here.
+    Source: torch.nn.functional.cross_entropy.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     check_reduction(reduction, "cross_entropy")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(
@@ -55,8 +59,13 @@ def cross_entropy(
     axis = _class_axis(x, weight, "cross_entropy")
     log_p = jax.nn.log_softmax(x, axis)
     if target.shape == x.shape and jnp.issubdtype(target.dtype, jnp.floating):
+        if ignore_index >= 0:
+            raise ValueError(
+                "cross_entropy: expected classes as target where ignore_index is given, got "
+                f"probabilities and ignore_index={ignore_index}; leave it out"
+            )
         loss = _soft(log_p, target.astype(x.dtype), weight, label_smoothing, axis)
-        result = reduce(loss, reduction, "cross_entropy")
+        result = reduced(loss, reduction, "cross_entropy")
     else:
         _check_classes(target, x, axis, "cross_entropy")
         result = _hard(
@@ -69,8 +78,9 @@ def nll_loss(
     input: jax.Array,
     target: jax.Array,
     weight: jax.Array | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """Negative log-probability of the classes.
@@ -80,6 +90,8 @@ def nll_loss(
         target: integers [N], [N, d1, ...] or [], as in `cross_entropy`.
         weight: [C], of the classes, or None.
         ignore_index: the class that counts for nothing.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -89,6 +101,7 @@ def nll_loss(
         TypeError: the input is not floating, or the target not integer.
         ValueError: shapes do not fit, or the reduction is unknown.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     check_reduction(reduction, "nll_loss")
     x, target = accumulate(input, "nll_loss"), jnp.asarray(target)
     axis = _class_axis(x, weight, "nll_loss")
@@ -122,7 +135,7 @@ def _hard(log_p, target, weight, ignore_index, reduction, smoothing, axis):
         loss = (1 - smoothing) * loss + smoothing * smooth
     loss = jnp.where(ignored, 0, loss)
     if reduction != "mean":
-        return reduce(loss, reduction, "cross_entropy")
+        return reduced(loss, reduction, "cross_entropy")
     return jnp.sum(loss) / jnp.sum(jnp.where(ignored, 0, pick(weights)))
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from fx.functional.distance import p_norm
 from fx.functional.dtypes import accumulate
-from fx.functional.loss import check_reduction, reduce
+from fx.functional.loss import check_reduction, reduced, reduction_of
 from fx.functional.margin_loss import at_least_0
 
 Distance = Callable[[jax.Array, jax.Array], jax.Array]
@@ -18,7 +18,8 @@ def cosine_embedding_loss(
     input2: jax.Array,
     target: jax.Array,
     margin: float = 0,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1.
@@ -28,6 +29,8 @@ def cosine_embedding_loss(
         input2: as input1; N or D may be 1 in one of them.
         target: [N], or [] without N: 1 or -1. Any other value gives 0.
         margin: the cosine that what is labelled -1 may have.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -39,6 +42,7 @@ def cosine_embedding_loss(
 
     Source: torch.nn.functional.cosine_embedding_loss, which adds 1e-12 to each square.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "cosine_embedding_loss"
     first, second = accumulate(input1, where), accumulate(input2, where)
     second, target = second.astype(first.dtype), jnp.asarray(target)
@@ -55,7 +59,7 @@ def cosine_embedding_loss(
     cosine = product / jnp.sqrt(squares)
     apart = jnp.where(target == -1, at_least_0(cosine - margin), 0)
     loss = jnp.where(target == 1, 1 - cosine, 0) + apart
-    return reduce(loss, reduction, where).astype(jnp.asarray(input1).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input1).dtype)
 
 
 def triplet_margin_loss(
@@ -66,7 +70,8 @@ def triplet_margin_loss(
     p: float = 2,
     eps: float = 1e-6,
     swap: bool = False,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """max(0, margin + |anchor - positive| - |anchor - negative|).
@@ -79,6 +84,8 @@ def triplet_margin_loss(
         p: of the norm, along the last axis.
         eps: added to each difference.
         swap: take the distance from the positive to the negative, where that is the smaller one.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -94,11 +101,12 @@ def triplet_margin_loss(
         >>> round(float(triplet_margin_loss(a, b, c)), 4)
         0.5
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "triplet_margin_loss"
     wide = [accumulate(x, where) for x in (anchor, positive, negative)]
     wide = [x.astype(wide[0].dtype) for x in wide]
     loss = _triplet(wide, lambda a, b: p_norm(a - b + eps, p), margin, swap, where)
-    return reduce(loss, reduction, where).astype(jnp.asarray(anchor).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(anchor).dtype)
 
 
 def triplet_margin_with_distance_loss(
@@ -135,7 +143,7 @@ def triplet_margin_with_distance_loss(
             anchor, positive, negative, margin, swap=swap, reduction=reduction
         )
     arrays = [jnp.asarray(x) for x in (anchor, positive, negative)]
-    return reduce(_triplet(arrays, distance_function, margin, swap, where), reduction, where)
+    return reduced(_triplet(arrays, distance_function, margin, swap, where), reduction, where)
 
 
 def _triplet(arrays, distance, margin, swap, where):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate
-from fx.functional.loss import check_reduction, reduce
+from fx.functional.loss import check_reduction, reduced, reduction_of
 
 
 def poisson_nll_loss(
@@ -17,8 +17,9 @@ def poisson_nll_loss(
     target: jax.Array,
     log_input: bool = True,
     full: bool = False,
-    *,
+    size_average: bool | None = None,
     eps: float = 1e-8,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """exp(input) - target * input: the Poisson distribution's, less what no input changes.
@@ -30,6 +31,8 @@ def poisson_nll_loss(
             input - target * log(input + eps).
         full: add Stirling's approximation of log(target!), where the target is above 1.
         eps: added to a rate before its logarithm.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -39,9 +42,9 @@ def poisson_nll_loss(
         TypeError: the input is not floating.
         ValueError: shapes do not broadcast, or the reduction is unknown.
 
-    Source: torch.nn.functional.poisson_nll_loss, without size_average and reduce; what follows them
-    is by keyword here.
+    Source: torch.nn.functional.poisson_nll_loss.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "poisson_nll_loss"
     check_reduction(reduction, where)
     x = accumulate(input, where)
@@ -53,7 +56,7 @@ def poisson_nll_loss(
         safe = jnp.where(large, t, 1)
         stirling = safe * jnp.log(safe) - safe + 0.5 * jnp.log(2 * math.pi * safe)
         loss = loss + jnp.where(large, stirling, 0)
-    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def gaussian_nll_loss(
@@ -99,7 +102,7 @@ def gaussian_nll_loss(
     loss = 0.5 * (jnp.log(variance) + jnp.square(x - t) / variance)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
-    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 @jax.custom_jvp

@@ -1,7 +1,7 @@
 """Losses of regression and of probabilities; those over classes are in `cross_entropy.py`.
 
 Sums are taken in float32 (float64 for float64), and the result has the input's dtype. torch's long
-deprecated size_average and reduce are left out, so what follows them in torch is by keyword here.
+deprecated size_average and reduce keep their places, and win over reduction where one is given.
 Targets must have the input's shape: torch only warns and broadcasts, and [N] against [N, 1] is then
 a silent [N, N].
 """
@@ -15,7 +15,8 @@ from fx.functional.dtypes import accumulate
 def mse_loss(
     input: jax.Array,
     target: jax.Array,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     weight: jax.Array | None = None,
 ) -> jax.Array:
@@ -24,6 +25,8 @@ def mse_loss(
     Args:
         input: [...], floating.
         target: the input's shape; converted to the dtype computed in.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
         weight: the input's shape, or None; the mean is then the weighted one.
 
@@ -39,6 +42,7 @@ def mse_loss(
         >>> float(mse_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0])))
         2.0
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     x, t = _pair(input, target, "mse_loss")
     return _weighted(jnp.square(x - t), weight, reduction, input, "mse_loss")
 
@@ -46,17 +50,24 @@ def mse_loss(
 def l1_loss(
     input: jax.Array,
     target: jax.Array,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     weight: jax.Array | None = None,
 ) -> jax.Array:
     """Absolute difference; arguments as `mse_loss`."""
+    reduction = reduction_of(size_average, reduce, reduction)
     x, t = _pair(input, target, "l1_loss")
     return _weighted(_distance(x, t), weight, reduction, input, "l1_loss")
 
 
 def smooth_l1_loss(
-    input: jax.Array, target: jax.Array, *, reduction: str = "mean", beta: float = 1.0
+    input: jax.Array,
+    target: jax.Array,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
 ) -> jax.Array:
     """d^2 / (2 beta) where the difference |d| < beta, |d| - beta / 2 elsewhere.
 
@@ -65,6 +76,7 @@ def smooth_l1_loss(
     Raises:
         ValueError: beta is negative; see `mse_loss` for the others.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}; 0 is l1_loss")
     if beta == 0:
@@ -72,7 +84,7 @@ def smooth_l1_loss(
     x, t = _pair(input, target, "smooth_l1_loss")
     distance = _distance(x, t)
     loss = jnp.where(distance < beta, 0.5 * jnp.square(x - t) / beta, distance - 0.5 * beta)
-    return reduce(loss, reduction, "smooth_l1_loss").astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, "smooth_l1_loss").astype(jnp.asarray(input).dtype)
 
 
 def huber_loss(
@@ -97,14 +109,15 @@ def huber_loss(
     loss = jnp.where(distance <= delta, 0.5 * jnp.square(x - t), delta * (distance - 0.5 * delta))
     if weight is not None:
         loss = loss * _like(weight, loss, "huber_loss", "weight")
-    return reduce(loss, reduction, "huber_loss").astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, "huber_loss").astype(jnp.asarray(input).dtype)
 
 
 def binary_cross_entropy(
     input: jax.Array,
     target: jax.Array,
     weight: jax.Array | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """Cross entropy between probabilities of two classes.
@@ -114,6 +127,8 @@ def binary_cross_entropy(
             raise on a value as torch does.
         target: the input's shape, in [0, 1].
         weight: of each element, broadcast against the input, or None.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -126,11 +141,12 @@ def binary_cross_entropy(
     Source: torch.nn.functional.binary_cross_entropy: logarithms end at -100, and the gradient is
     (x - t) / max(x (1 - x), 1e-12). `binary_cross_entropy_with_logits` is the more accurate one.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     x, t = _pair(input, target, "binary_cross_entropy")
     loss = _binary_cross_entropy(x, t)
     if weight is not None:
         loss = loss * weight.astype(loss.dtype)
-    return reduce(loss, reduction, "binary_cross_entropy").astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, "binary_cross_entropy").astype(jnp.asarray(input).dtype)
 
 
 @jax.custom_jvp
@@ -150,7 +166,8 @@ def binary_cross_entropy_with_logits(
     input: jax.Array,
     target: jax.Array,
     weight: jax.Array | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: jax.Array | None = None,
 ) -> jax.Array:
@@ -160,6 +177,8 @@ def binary_cross_entropy_with_logits(
         input: [...], logits.
         target: the input's shape, in [0, 1].
         weight: of each element, broadcast against the input, or None.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
         pos_weight: of the positive part, broadcast against the input, or None.
 
@@ -175,23 +194,31 @@ def binary_cross_entropy_with_logits(
         >>> round(float(binary_cross_entropy_with_logits(jnp.zeros(2), jnp.array([0.0, 1.0]))), 4)
         0.6931
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "binary_cross_entropy_with_logits"
     x, t = _pair(input, target, where)
     positive = 1 if pos_weight is None else 1 + (pos_weight.astype(x.dtype) - 1) * t
     loss = (1 - t) * x + positive * jax.nn.softplus(-x)
     if weight is not None:
         loss = loss * weight.astype(loss.dtype)
-    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def kl_div(
-    input: jax.Array, target: jax.Array, *, reduction: str = "mean", log_target: bool = False
+    input: jax.Array,
+    target: jax.Array,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
 ) -> jax.Array:
     """Kullback-Leibler divergence: target * (log(target) - input).
 
     Args:
         input: [N, ...], log-probabilities.
         target: the input's shape, probabilities; log-probabilities if log_target.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "batchmean" (the divergence of the definition), "mean" (over all elements),
             "sum" or "none".
         log_target: whether target is in the log space.
@@ -203,6 +230,7 @@ def kl_div(
         TypeError: the input is not floating.
         ValueError: shapes differ, or the reduction is unknown.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     x, t = _pair(input, target, "kl_div")
     if log_target:
         loss = jnp.exp(t) * (t - x)
@@ -213,11 +241,11 @@ def kl_div(
     if reduction == "batchmean":
         result = jnp.sum(loss) / (x.shape[0] if x.ndim else 1)
     else:
-        result = reduce(loss, reduction, "kl_div")
+        result = reduced(loss, reduction, "kl_div")
     return result.astype(jnp.asarray(input).dtype)
 
 
-def reduce(loss: jax.Array, reduction: str, where: str) -> jax.Array:
+def reduced(loss: jax.Array, reduction: str, where: str) -> jax.Array:
     """Mean, sum, or the losses themselves; the mean of none is NaN, as in torch.
 
     Raises:
@@ -227,6 +255,15 @@ def reduce(loss: jax.Array, reduction: str, where: str) -> jax.Array:
     if reduction == "none":
         return loss
     return jnp.mean(loss) if reduction == "mean" else jnp.sum(loss)
+
+
+def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction, which torch's two deprecated arguments win over where one is given."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is not None and not reduce:
+        return "none"
+    return "sum" if size_average is not None and not size_average else "mean"
 
 
 def check_reduction(reduction: str, where: str) -> None:
@@ -260,7 +297,7 @@ def _weighted(loss, weight, reduction, input, where):
     if weight is not None:
         weight = _like(weight, loss, where, "weight")
         loss = loss * weight
-    result = reduce(loss, reduction, where)
+    result = reduced(loss, reduction, where)
     if weight is not None and reduction == "mean":
         result = jnp.sum(loss) / jnp.sum(weight)
     return result.astype(jnp.asarray(input).dtype)

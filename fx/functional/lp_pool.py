@@ -86,5 +86,6 @@ def _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, dims):
     power = int(norm_type) if float(norm_type).is_integer() else norm_type
     mean = AVERAGE[dims](x**power, kernel_size, stride, 0, ceil_mode)
     cells = math.prod(per_axis(kernel_size, dims, where, "kernel_size"))
-    total = jnp.sign(mean) * jax.nn.relu(jnp.abs(mean)) * cells
+    size = jnp.abs(mean)  # no gradient at 0, as in torch; that of NaN is NaN
+    total = jnp.sign(mean) * jnp.where(size <= 0, 0, size) * cells
     return (total ** (1.0 / norm_type)).astype(dtype)

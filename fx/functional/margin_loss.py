@@ -1,7 +1,6 @@
 """Losses of margins: how far scores are on the right side.
 
-Sums are taken in float32 (float64 for float64), and the result has the input's dtype. torch's long
-deprecated size_average and reduce are left out, so what follows them in torch is by keyword here.
+Sums are taken in float32 (float64 for float64), and the result has the input's dtype.
 Shapes broadcast as in torch, which does so without a warning in these. What is not positive has no
 gradient at 0, where torch's has none.
 """
@@ -10,11 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate, as_index
-from fx.functional.loss import check_reduction, reduce
+from fx.functional.loss import check_reduction, reduced, reduction_of
 
 
 def hinge_embedding_loss(
-    input: jax.Array, target: jax.Array, margin: float = 1.0, *, reduction: str = "mean"
+    input: jax.Array,
+    target: jax.Array,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> jax.Array:
     """The input where the target is 1, max(0, margin - input) where it is -1.
 
@@ -22,6 +26,8 @@ def hinge_embedding_loss(
         input: [...], floating; a distance, say.
         target: 1 or -1, broadcast against the input. Any other value gives the sum of both.
         margin: how far apart what is labelled -1 should be.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -36,11 +42,12 @@ def hinge_embedding_loss(
         >>> float(hinge_embedding_loss(jnp.array([0.25, 0.25]), jnp.array([1.0, -1.0])))
         0.5
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "hinge_embedding_loss"
     x, t = _together(where, input=accumulate(input, where), target=target)
     apart = jnp.where(t != 1, at_least_0(margin - x), 0)
     loss = apart + jnp.where(t != -1, x, 0)
-    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def margin_ranking_loss(
@@ -48,7 +55,8 @@ def margin_ranking_loss(
     input2: jax.Array,
     target: jax.Array,
     margin: float = 0,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """max(0, margin - target * (input1 - input2)).
@@ -58,6 +66,8 @@ def margin_ranking_loss(
         input2: [...], broadcast against input1.
         target: 1 where input1 should be the larger, -1 where input2; broadcast against both.
         margin: by how much.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -68,6 +78,7 @@ def margin_ranking_loss(
         ValueError: the three have different numbers of axes, or shapes that do not broadcast; the
             reduction is unknown.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "margin_ranking_loss"
     first, second = accumulate(input1, where), accumulate(input2, where)
     shapes = [list(jnp.shape(a)) for a in (input1, input2, target)]
@@ -78,15 +89,23 @@ def margin_ranking_loss(
         )
     first, second, t = _together(where, input1=first, input2=second, target=target)
     loss = at_least_0(-t * (first - second) + margin)
-    return reduce(loss, reduction, where).astype(jnp.asarray(input1).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input1).dtype)
 
 
-def soft_margin_loss(input: jax.Array, target: jax.Array, *, reduction: str = "mean") -> jax.Array:
+def soft_margin_loss(
+    input: jax.Array,
+    target: jax.Array,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> jax.Array:
     """log(1 + exp(-target * input)).
 
     Args:
         input: [...], floating.
         target: 1 or -1, broadcast against the input.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -99,9 +118,10 @@ def soft_margin_loss(input: jax.Array, target: jax.Array, *, reduction: str = "m
     Source: torch.nn.functional.soft_margin_loss, whose exponential overflows for large inputs; here
     the loss goes on as -target * input.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "soft_margin_loss"
     x, t = _together(where, input=accumulate(input, where), target=target)
-    return reduce(jax.nn.softplus(-t * x), reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(jax.nn.softplus(-t * x), reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def multi_margin_loss(
@@ -110,7 +130,8 @@ def multi_margin_loss(
     p: int = 1,
     margin: float = 1.0,
     weight: jax.Array | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """Hinge over classes: the mean over i of max(0, margin - x[target] + x[i])^p, i not the target.
@@ -122,6 +143,8 @@ def multi_margin_loss(
         p: 1 or 2.
         margin: by how much the score of the target should be the largest.
         weight: [C], of the target's class, or None; the mean is the plain one.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -131,6 +154,7 @@ def multi_margin_loss(
         TypeError: the input is not floating, or the target not integer.
         ValueError: p is neither 1 nor 2; shapes do not fit; the reduction is unknown.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "multi_margin_loss"
     check_reduction(reduction, where)
     if p not in (1, 2):
@@ -157,11 +181,15 @@ def multi_margin_loss(
     if weight is not None:
         loss = loss * jnp.sum(jnp.where(chosen, jnp.asarray(weight, x.dtype), 0), 1)
     loss = jnp.where(jnp.any(chosen, 1), loss, jnp.nan).reshape(target.shape)
-    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def multilabel_margin_loss(
-    input: jax.Array, target: jax.Array, *, reduction: str = "mean"
+    input: jax.Array,
+    target: jax.Array,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> jax.Array:
     """Hinge between the classes that hold and those that do not.
 
@@ -170,6 +198,8 @@ def multilabel_margin_loss(
         target: integers of the input's shape: the classes that hold, from the left, ended by the
             first -1. A class of C or more makes the loss NaN: a compiled function cannot raise on a
             value as torch does.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -180,6 +210,7 @@ def multilabel_margin_loss(
         TypeError: the input is not floating, or the target not integer.
         ValueError: shapes differ, or the reduction is unknown.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "multilabel_margin_loss"
     check_reduction(reduction, where)
     x, target = accumulate(input, where), jnp.asarray(target)
@@ -200,14 +231,15 @@ def multilabel_margin_loss(
     loss = jnp.sum(hinge, (1, 2)) / classes
     loss = jnp.where(jnp.any(listed & (labels >= classes), 1), jnp.nan, loss)
     loss = loss if x.ndim == 2 else loss[0]
-    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def multilabel_soft_margin_loss(
     input: jax.Array,
     target: jax.Array,
     weight: jax.Array | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> jax.Array:
     """Cross entropy of sigmoid(input), averaged over the classes on the last axis.
@@ -216,6 +248,8 @@ def multilabel_soft_margin_loss(
         input: [..., C], logits.
         target: of each class, in [0, 1]; broadcast against the input.
         weight: of each class, broadcast against the input, or None.
+        size_average: deprecated; see reduction.
+        reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -225,6 +259,7 @@ def multilabel_soft_margin_loss(
         TypeError: the input is not floating.
         ValueError: the input is a scalar; shapes do not broadcast; the reduction is unknown.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     where = "multilabel_soft_margin_loss"
     check_reduction(reduction, where)
     logits = accumulate(input, where)
@@ -236,7 +271,7 @@ def multilabel_soft_margin_loss(
         loss, weight = _together(where, input=loss, weight=weight)
         loss = loss * weight
     loss = jnp.sum(loss, logits.ndim - 1) / logits.shape[-1]
-    return reduce(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def at_least_0(x: jax.Array) -> jax.Array:

@@ -124,10 +124,10 @@ def avg_pool2d(
         divisor_override: what to divide the sums by in place of the window's size.
 
     Returns:
-        [N, C, H', W'] or [C, H', W'], the input's dtype.
+        [N, C, H', W'] or [C, H', W'], the input's dtype; of integers the quotient rounded to 0.
 
     Raises:
-        TypeError: a size is not an integer, or the input not floating.
+        TypeError: a size is not an integer, or the input neither floating nor int32 or int64.
         ValueError: the input has other axes; a size is out of range; no window fits.
 
     Example:
@@ -227,7 +227,8 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
     windows = _windows(kernel_size, stride, padding, 1, dims, where)
 
     def pool(x):  # [N, *spatial, C]
-        dtype, x = x.dtype, accumulate(x, where)
+        dtype, whole = x.dtype, x.dtype in (jnp.int32, jnp.int64)
+        x, total = x if whole else accumulate(x, where), divisor or 1
         for axis, (kernel, step, pad, _) in enumerate(windows, start=1):
             size = x.shape[axis]
             count = _count(size, kernel, step, pad, 1, ceil_mode, where)
@@ -237,8 +238,10 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
             else:
                 x = functools.reduce(jnp.add, _cells(x, {axis: (kernel, step, 1, count)}))
             if divisor is None:
-                sizes = _sizes(size, kernel, step, pad, count, include_pad)
-                x = x / _along(sizes, axis, x)
+                sizes = _along(_sizes(size, kernel, step, pad, count, include_pad), axis, x)
+                x, total = (x, total * sizes) if whole else (x / sizes, 1)
+        if whole:
+            return jax.lax.div(x, jnp.broadcast_to(jnp.asarray(total, dtype), x.shape))
         return (x if divisor is None else x / divisor).astype(dtype)
 
     return channels_last(pool, input, dims, where)

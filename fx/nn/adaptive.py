@@ -30,7 +30,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         in_features: D, the width of the input.
         n_classes: C, in all.
         cutoffs: where clusters begin: the head has the classes below the first one.
-        div_value: each cluster's width is that of the one before, divided by this.
+        div_value: each cluster's width is that of the one before, divided by this; one of width 0
+            has equally probable classes, as in torch.
         head_bias: whether the head has a bias.
         device: must be None.
         dtype: of the parameters; float32 unless told.
@@ -39,8 +40,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
 
     Raises:
         TypeError: a size is not an integer.
-        ValueError: cutoffs are not increasing numbers in [1, n_classes); a cluster would have a
-            width of 0, which torch lets pass; device is not None; at a call, shapes do not fit.
+        ValueError: cutoffs are not increasing numbers in [1, n_classes); device is not None; at a
+            call, shapes do not fit.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -84,11 +85,6 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         self.tail = ModuleList()
         for i in range(self.n_clusters):
             hidden = int(in_features // (div_value ** (i + 1)))
-            if hidden < 1:
-                raise ValueError(
-                    f"AdaptiveLogSoftmaxWithLoss: cluster {i} would have a width of 0, "
-                    f"{in_features} / {div_value}^{i + 1}; use a smaller div_value"
-                )
             self.tail.append(
                 Sequential(
                     Linear(in_features, hidden, bias=False, dtype=dtype),

@@ -22,18 +22,20 @@ def no_device(module: Module, device: Any) -> None:
         )
 
 
-def positive(module: Module, **sizes: Any) -> None:
-    """Refuse sizes that no array can have.
+def positive(module: Module, least: int = 1, **sizes: Any) -> None:
+    """Refuse sizes that a layer cannot have.
 
     Raises:
         TypeError: a size is not an integer.
-        ValueError: a size is 0 or negative.
+        ValueError: a size is below the least.
     """
     for name, value in sizes.items():
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise TypeError(f"{type(module).__name__}: expected {name} an int, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{type(module).__name__}: expected {name} of 1 or more, got {value}")
+        if value < least:
+            raise ValueError(
+                f"{type(module).__name__}: expected {name} of {least} or more, got {value}"
+            )
 
 
 def per_axis(module: Module, dims: int, name: str, value: Any) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import jax
 
 from fx import functional as F
 from fx.functional.ctc import Lengths
-from fx.nn.loss import _reduction
+from fx.functional.loss import reduction_of
 from fx.nn.module import Module
 
 
@@ -35,7 +35,7 @@ class PoissonNLLLoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.log_input, self.full, self.eps = log_input, full, eps
 
     def forward(self, log_input: jax.Array, target: jax.Array) -> jax.Array:

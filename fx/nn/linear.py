@@ -14,7 +14,7 @@ from fx.nn.parameter import Parameter
 
 def bias_like_torch(shape: int, fan_in: int, dtype: Any) -> Any:
     """A bias as torch begins it: uniform within 1 / sqrt(fan_in) of 0."""
-    bound = 1 / math.sqrt(fan_in)
+    bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
     return Parameter((shape,), init.uniform(-bound, bound), dtype)
 
 
@@ -33,7 +33,7 @@ class Linear(Module):
     """x @ weight.T + bias.
 
     Args:
-        in_features: the length of the input's last axis.
+        in_features: the length of the input's last axis; 0 gives the bias alone.
         out_features: the length of the output's last axis.
         bias: whether a bias is added.
         device: must be None.
@@ -44,7 +44,7 @@ class Linear(Module):
 
     Raises:
         TypeError: a size is not an integer; at a call, the input is not of the weight's dtype.
-        ValueError: a size is less than 1; device is not None; at a call, the input does not end in
+        ValueError: a size is negative; device is not None; at a call, the input does not end in
             in_features.
 
     Example:
@@ -67,7 +67,7 @@ class Linear(Module):
         dtype=None,
     ):
         no_device(self, device)
-        positive(self, in_features=in_features, out_features=out_features)
+        positive(self, 0, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         shape = (out_features, in_features)
         self.weight = Parameter(shape, init.kaiming_uniform(a=math.sqrt(5)), dtype)

@@ -10,18 +10,10 @@ import jax
 import numpy as np
 
 from fx import functional as F
+from fx.functional.loss import reduction_of
 from fx.nn import init
 from fx.nn.module import Module
 from fx.nn.parameter import Buffer
-
-
-def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """What torch makes of its two deprecated arguments."""
-    if size_average is None and reduce is None:
-        return reduction
-    if reduce is not None and not reduce:
-        return "none"
-    return "sum" if size_average is not None and not size_average else "mean"
 
 
 def _given(weight: Any) -> Any:
@@ -39,7 +31,7 @@ class _Loss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
 
 
 class MSELoss(_Loss):
@@ -86,7 +78,7 @@ class SmoothL1Loss(Module):
         reduction: str = "mean",
         beta: float = 1.0,
     ):
-        self.reduction, self.beta = _reduction(size_average, reduce, reduction), beta
+        self.reduction, self.beta = reduction_of(size_average, reduce, reduction), beta
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
         """Two arrays of one shape in; a scalar, or that shape with reduction "none", out."""
@@ -127,7 +119,7 @@ class KLDivLoss(Module):
         reduction: str = "mean",
         log_target: bool = False,
     ):
-        self.reduction, self.log_target = _reduction(size_average, reduce, reduction), log_target
+        self.reduction, self.log_target = reduction_of(size_average, reduce, reduction), log_target
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
         """Log-probabilities and probabilities in; a scalar, or their shape, out."""
@@ -172,7 +164,7 @@ class CrossEntropyLoss(Module):
             raise ValueError(
                 f"CrossEntropyLoss: expected label_smoothing between 0 and 1, got {label_smoothing}"
             )
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.weight = _given(weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
@@ -213,7 +205,7 @@ class NLLLoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.weight, self.ignore_index = _given(weight), ignore_index
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
@@ -250,7 +242,7 @@ class BCELoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.weight = _given(weight)
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
@@ -283,7 +275,7 @@ class BCEWithLogitsLoss(Module):
         reduction: str = "mean",
         pos_weight: Any = None,
     ):
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.weight, self.pos_weight = _given(weight), _given(pos_weight)
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:

@@ -10,8 +10,9 @@ import jax
 
 from fx import functional as F
 from fx.functional.embedding_loss import Distance
+from fx.functional.loss import reduction_of
 from fx.nn.distance import PairwiseDistance
-from fx.nn.loss import _given, _Loss, _reduction
+from fx.nn.loss import _given, _Loss
 from fx.nn.module import Module
 
 
@@ -38,7 +39,7 @@ class HingeEmbeddingLoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction, self.margin = _reduction(size_average, reduce, reduction), margin
+        self.reduction, self.margin = reduction_of(size_average, reduce, reduction), margin
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
         """Distances and labels, 1 or -1, in; a scalar, or their shape, out."""
@@ -62,7 +63,7 @@ class MarginRankingLoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction, self.margin = _reduction(size_average, reduce, reduction), margin
+        self.reduction, self.margin = reduction_of(size_average, reduce, reduction), margin
 
     def forward(self, input1: jax.Array, input2: jax.Array, target: jax.Array) -> jax.Array:
         """Two arrays and 1 or -1 in; a scalar, or their shape, out."""
@@ -88,7 +89,7 @@ class CosineEmbeddingLoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction, self.margin = _reduction(size_average, reduce, reduction), margin
+        self.reduction, self.margin = reduction_of(size_average, reduce, reduction), margin
 
     def forward(self, input1: jax.Array, input2: jax.Array, target: jax.Array) -> jax.Array:
         """Two of [N, D] or [D], and [N] or [] in; a scalar, or the target's shape, out."""
@@ -155,7 +156,7 @@ class MultiLabelSoftMarginLoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ):
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.weight = _given(weight)
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
@@ -193,7 +194,7 @@ class MultiMarginLoss(Module):
     ):
         if p not in (1, 2):
             raise ValueError(f"MultiMarginLoss: expected p 1 or 2, got {p}")
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.p, self.margin, self.weight = p, margin, _given(weight)
         if weight is not None and len(self.weight.shape) != 1:
             raise ValueError(
@@ -239,7 +240,7 @@ class TripletMarginLoss(Module):
         reduction: str = "mean",
     ):
         _check_margin(self, margin)
-        self.reduction = _reduction(size_average, reduce, reduction)
+        self.reduction = reduction_of(size_average, reduce, reduction)
         self.margin, self.p, self.eps, self.swap = margin, p, eps, swap
 
     def forward(self, anchor: jax.Array, positive: jax.Array, negative: jax.Array) -> jax.Array:

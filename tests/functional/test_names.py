@@ -11,10 +11,9 @@ import torch.nn.functional as TF
 import fx.functional as F
 
 # Left out or moved behind a star on purpose; the docstrings say so.
-LEFT_OUT = {"size_average", "reduce", "_stacklevel", "out"}
+LEFT_OUT = {"_stacklevel", "out"}
 ADDED = {"key", "dropout_key", "implementation"}
-KEYWORD_ONLY = {"reduction", "ignore_index", "label_smoothing", "log_target", "beta", "pos_weight",
-                "weight", "dtype", "key", "eps", "distance_function", "margin", "swap"}  # fmt: skip
+KEYWORD_ONLY = {"reduction", "dtype", "key", "distance_function", "margin", "swap"}
 
 
 def signature(function):

@@ -334,18 +334,14 @@ WIDER = [*ATTENTION, *RECURRENT, *DISTANCE, *BAG, *SPATIAL, *LOSSES]
 CASES = [*ACTIVATIONS, *LINEAR, *CONV, *NORM, *POOL, *DROPOUT, *LOSS, *WIDER]
 
 
-def every(cases=None, sparse=False):
-    """Parametrise over the table: the sample, and under the mark `full` the rest.
-
-    With `sparse`, for what is costly and much alike in all layers, a third of the wider families.
-    """
+def every(cases=None, one_in=1):
+    """Parametrise over the table: one in so many rows of the sample, the rest marked `full`."""
     rows = CASES if cases is None else cases
-    fewer = [case for at, case in enumerate(WIDER) if at % 3] if sparse else []
-    left_out = {id(case) for case in [*fewer, *(case for case in rows if case.full)]}
+    sample = {id(case) for case in [case for case in rows if not case.full][::one_in]}
     return pytest.mark.parametrize(
         "case",
         [
-            pytest.param(c, id=str(c), marks=[pytest.mark.full] if id(c) in left_out else [])
+            pytest.param(c, id=str(c), marks=[] if id(c) in sample else [pytest.mark.full])
             for c in rows
         ],
     )

@@ -209,7 +209,7 @@ def test_errors_of_functional_name_the_part_in_a_note(layer, inputs, text):
 
 
 BUILT = [
-    (lambda: nn.Linear(0, 2), ValueError, "Linear: expected in_features of 1 or more, got 0"),
+    (lambda: nn.Linear(-1, 2), ValueError, "Linear: expected in_features of 0 or more, got -1"),
     (lambda: nn.Linear(3, 2.0), TypeError, "Linear: expected out_features an int, got 2.0"),
     (lambda: nn.Linear(3, True), TypeError, "Linear: expected out_features an int, got True"),
     (

@@ -120,7 +120,7 @@ def check_parity(case, train):
         assert_close(ours, layer.state_dict()[name], what=f"{name} after the call")
 
 
-@every()
+@every(one_in=2)
 def test_evaluation_equals_torch(case):
     check_parity(case, train=False)
 
@@ -131,7 +131,8 @@ def test_training_equals_torch(case):
 
 
 @every(
-    [case for case in CASES if not case.modal and ("Dropout" not in case.name or 0.0 in case.args)]
+    [case for case in CASES if not case.modal and ("Dropout" not in case.name or 0.0 in case.args)],
+    one_in=3,
 )
 def test_training_is_evaluation_where_there_is_no_difference(case):
     model = case.ours()
@@ -143,7 +144,7 @@ def test_training_is_evaluation_where_there_is_no_difference(case):
     assert programs[0] == programs[1]
 
 
-@every(sparse=True)
+@every(one_in=4)
 def test_transformations(case):
     """Jit equals eager, vmap equals a loop, the state keeps its form, one compilation is enough."""
     model, samples = case.ours(), [case.sample(seed) for seed in range(2)]
@@ -167,7 +168,7 @@ def test_transformations(case):
             jax.tree.map(lambda a, b: assert_close(a, b, what="state"), other[1], new_state)
 
 
-@every(sparse=True)
+@every(one_in=5)
 def test_bfloat16(case):
     model, arrays = case.ours(), case.sample()
     params, state = fx.load_state_dict(model, weights(case.theirs()))
@@ -184,7 +185,7 @@ def test_bfloat16(case):
         assert_close(narrow, expected, "bfloat16", factor=3)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.batched], ids=str)
+@every([c for c in CASES if c.batched], one_in=2)
 def test_batch_of_unknown_size(case):
     """What jax.export needs: shapes follow from a symbolic batch size."""
     model, (batch,) = case.ours(), export.symbolic_shape("b")
@@ -199,7 +200,7 @@ def test_batch_of_unknown_size(case):
             assert eval(str(size), {"b": known[0].shape[0]}) == at_known
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every()
 def test_description(case):
     """Prints as torch prints, compares, hashes, pickles, and has torch's attributes and names."""
     model, layer = case.ours(), case.theirs()
