@@ -94,7 +94,7 @@ def test_no_statistic_has_the_run_in_it(made):
         fx.evaluate.compare(values, np.zeros(3))
 
 
-@pytest.mark.parametrize("how", ["vmap", "loop"])
+@pytest.mark.parametrize("how", ["vmap", pytest.param("loop", marks=pytest.mark.full)])
 def test_a_resume_knows_of_it(made, how, tmp_path):
     class Killed(Exception):
         pass
@@ -114,7 +114,7 @@ def test_a_resume_knows_of_it(made, how, tmp_path):
         assert_same_bits(found.ts, expected.ts)
 
 
-@pytest.mark.parametrize("how", ["vmap", "loop"])
+@pytest.mark.parametrize("how", [pytest.param("vmap", marks=pytest.mark.full), "loop"])
 def test_where_all_diverge_the_program_ends(made, how):
     runs = many(made, loaders(range(COUNT)), how=how, epochs=50, validate=None)
     assert [result.diverged for result in runs.results] == [10] * COUNT
