@@ -92,6 +92,17 @@ def test_the_batch_of_the_bad_step_is_found_again(monkeypatch, loader, steps_per
     assert np.isnan(rows[1]).all() and np.isfinite(np.delete(rows, 1, 0)).all()
 
 
+def test_a_bad_step_can_be_a_finding(capsys):
+    step, ts = make()
+    options = {"epochs": 3, "progress": False}
+    with pytest.raises(ValueError, match='expected on_divergence="raise" or "return", got None'):
+        fx.fit(step, ts, Poisoned(), on_divergence=None, **options)
+    found = fx.fit(step, ts, Poisoned(), on_divergence="return", **options)
+    assert (found.stopped, found.diverged, int(found.ts.step)) == ("diverged", 10, 9)
+    assert [row["epoch"] for row in found.history] == [1]
+    assert "stopped at step 10, whose loss or gradients are not" in capsys.readouterr().out
+
+
 def test_finite_is_not_in_the_history():
     step, ts = make()
     result = fx.fit(step, ts, Batches(), epochs=1, progress=False)
