@@ -214,7 +214,7 @@ def _generate(
         if eos is not None:
             new = jnp.where(ended, jnp.int32(pad), new)
             ended = ended | (new == eos)
-        return jax.lax.dynamic_update_slice(tokens, new[:, None], (0, i)), new, ended
+        return jax.lax.dynamic_update_slice_in_dim(tokens, new[:, None], i, 1), new, ended
 
     def add(i, carry):
         tokens, last, ended, cache = carry

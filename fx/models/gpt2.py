@@ -145,7 +145,9 @@ class Block(nn.Module):
 
 
 class GPT2Model(nn.Module):
-    """GPT-2 without its head; the arguments are those of `GPT2`.
+    """GPT-2 without its head; the arguments are those of `GPT2`, and so are the weights.
+
+    Of a `GPT2`, its params are ``params["transformer"]``.
 
     Source: transformers.GPT2Model.
     """
@@ -207,8 +209,8 @@ class GPT2Model(nn.Module):
             return self.ln_f(self._layers(x, mask))
         start, end = cache["length"], cache["length"] + input_ids.shape[1]
         new = jnp.ones(input_ids.shape) if attention_mask is None else attention_mask
-        slots = jax.lax.dynamic_update_slice(cache["mask"], new.astype(bool), (0, start))  # [N, S]
-        upto = jnp.arange(slots.shape[1]) <= start + jnp.arange(input_ids.shape[1])[:, None]
+        slots = jax.lax.dynamic_update_slice_in_dim(cache["mask"], new.astype(bool), start, 1)
+        upto = _numbers(slots) <= (start + _numbers(input_ids))[:, None]  # [T, S]
         arrays = {"key": cache["key"], "value": cache["value"], "layer": jnp.int32(0)}
         x, arrays = self._layers((x, arrays), upto & slots[:, None, None], start)
         x = jnp.where(end <= slots.shape[1], self.ln_f(x), jnp.full_like(x, jnp.nan))
@@ -375,17 +377,21 @@ def _append(
     cache: Cache, key: jax.Array, value: jax.Array, start: jax.Array
 ) -> tuple[Cache, jax.Array, jax.Array]:
     """Put a layer's new keys and values into the cache; returns all that it has of that layer."""
-    layer, rows = cache["layer"], {}
+    layer, rows, zero = cache["layer"], {}, jnp.int32(0)
     new = {"layer": layer + 1}
     for name, array in (("key", key), ("value", value)):
-        place = (layer, 0, 0, start, 0)
+        place = (layer, zero, zero, start, zero)
         new[name] = jax.lax.dynamic_update_slice(cache[name], array[None], place)
         rows[name] = jax.lax.dynamic_index_in_dim(new[name], layer, keepdims=False)
     return new, rows["key"], rows["value"]
 
 
+def _numbers(rows: jax.Array) -> jax.Array:
+    return jnp.arange(rows.shape[1], dtype=jnp.int32)
+
+
 def _count(input_ids: jax.Array, mask: jax.Array | None) -> jax.Array:
     """How many tokens stand before each, [N, T] or [T]; 0 for padding on the left."""
     if mask is None:
-        return jnp.arange(input_ids.shape[1])
-    return jnp.maximum(jnp.cumsum(mask.astype(jnp.int32), 1) - 1, 0)
+        return _numbers(input_ids)
+    return jnp.maximum(jnp.cumsum(mask, 1, dtype=jnp.int32) - 1, 0)
