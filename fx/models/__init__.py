@@ -3,6 +3,7 @@
 from fx.models.bert import BertModel as BertModel
 from fx.models.bert_heads import BertForMaskedLM as BertForMaskedLM
 from fx.models.bert_heads import BertForSequenceClassification as BertForSequenceClassification
+from fx.models.bert_heads import BertForTokenClassification as BertForTokenClassification
 from fx.models.convnet import ConvNet as ConvNet
 from fx.models.generation import decode as decode
 from fx.models.generation import filter_logits as filter_logits

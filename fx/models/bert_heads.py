@@ -111,3 +111,27 @@ class BertForSequenceClassification(Pretrained):
     def forward(self, *inputs: Any, **named: Any) -> jax.Array:
         """Takes what `BertModel.forward` takes; returns logits [N, num_labels]."""
         return self.classifier(self.dropout(self.bert(*inputs, **named)[1]))
+
+
+class BertForTokenClassification(Pretrained):
+    """BERT that classifies each token; arguments as of `BertForSequenceClassification`.
+
+    Source: transformers.BertForTokenClassification.
+    """
+
+    def __init__(
+        self,
+        *sizes: Any,
+        num_labels: int = 2,
+        classifier_dropout: float | None = None,
+        **options: Any,
+    ):
+        self.bert = BertModel(*sizes, **{"add_pooling_layer": False, **options})
+        rate = self.bert.embeddings.dropout.p if classifier_dropout is None else classifier_dropout
+        self.dropout = nn.Dropout(rate)
+        classifier = nn.Linear(self.bert.embeddings.word_embeddings.embedding_dim, num_labels)
+        self.classifier = initial(classifier, options.get("initializer_range", 0.02))
+
+    def forward(self, *inputs: Any, **named: Any) -> jax.Array:
+        """Takes what `BertModel.forward` takes; returns logits [N, T, num_labels]."""
+        return self.classifier(self.dropout(self.bert(*inputs, **named)[0]))

@@ -15,7 +15,12 @@ import transformers
 
 import fx
 from fx.interop.state_dict import entries
-from fx.models import BertForMaskedLM, BertForSequenceClassification, BertModel
+from fx.models import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
 
 KEY = jax.random.key(0)
 SIZES = {
@@ -28,6 +33,11 @@ KINDS = {
     "classes": (
         BertForSequenceClassification,
         transformers.BertForSequenceClassification,
+        {"num_labels": 3},
+    ),
+    "tokens": (
+        BertForTokenClassification,
+        transformers.BertForTokenClassification,
         {"num_labels": 3},
     ),
 }
@@ -77,6 +87,7 @@ def test_the_published_size():
 @pytest.mark.parametrize(
     ("kind", "scan"),
     [("model", False), ("masked", False), ("classes", False),
+     pytest.param("tokens", False, marks=pytest.mark.full),
      pytest.param("masked", True, marks=pytest.mark.full)],
 )  # fmt: skip
 def test_outputs_and_gradients(kind, scan):
