@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import loop, seeds, train_step
+from benchmarks import train_step
 from benchmarks.page.results import (
     DEVICES,
     Results,
@@ -181,7 +181,7 @@ def looping(results: Results, kind: str) -> Lines:
                  f"{e['share_of_1_ms']:.1%}"]
                 for who, e in entry[part].items()
             ]  # fmt: skip
-            head = [words, "us a call", f"more than the {loop.BARE} loop", "of a step of 1 ms"]
+            head = [words, "us a call", "more than the bare loop", "of a step of 1 ms"]
             lines += [*table(head, rows), ""]
     return lines
 
@@ -249,10 +249,6 @@ def machine_peaks(results: Results, kind: str) -> Lines:
     return lines
 
 
-SEEDS_NOTE = (
-    "Every seed comes to the weights of its run alone, to rounding, or the program ends "
-    f"(tolerance {seeds.TOLERANCE:g} of the largest change of a weight)."
-)
 SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
     (
         "The machine",
@@ -289,7 +285,12 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
         "for one image. Cached starts find what an earlier one left.",
         cold,
     ),
-    ("Many seeds", SEEDS_NOTE, many_seeds),
+    (
+        "Many seeds",
+        "Every seed must come to the weights of its run alone, to rounding, or the program ends; "
+        "how far apart they are is relative to the largest change of a weight.",
+        many_seeds,
+    ),
     (
         "Inference",
         "From uint8 images in NumPy to probabilities in NumPy, preprocessing and transfers "
