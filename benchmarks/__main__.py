@@ -45,7 +45,7 @@ STAGES = [  # the most wanted first
         180,
     ),
     Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "2"), 120),
-    Stage("depth", ("depth", *CPU, "--rounds", "1"), 120),
+    Stage("depth", ("depth", *CPU, "--rounds", "2"), 150),
 ]  # fmt: skip
 
 

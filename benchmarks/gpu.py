@@ -4,6 +4,9 @@
     python -m benchmarks.gpu                    # every stage that has no result yet
     python -m benchmarks.gpu --stage train_step-convnet-512-bf16
 
+It needs `pip install '.[bench,cuda13]'` (or cuda12), PyTorch's build for CUDA, and
+onnxruntime-gpu in place of onnxruntime; who runs on the CPU there is left out, and says so.
+
 A stage leaves its JSON in benchmarks/results, with "gpu" in its name; one that has it is done, and
 is run again only with `--redo`. Afterwards `python -m benchmarks.publish` writes the page.
 """

@@ -53,7 +53,8 @@ def curves(axis: Axes, found: dict[str, dict[str, Any]], heading: str, label: st
     for name in sorted(found, key=lambda n: (not n.startswith(("fx", growth.TOGETHER)), n)):
         places = [(int(size), e["median"]) for size, e in found[name].items() if "median" in e]
         tint, line = next(styles)
-        axis.plot(*zip(*places), line, color=tint, marker="o", markersize=3, label=name)
+        sizes, values = [size for size, _ in places], [value for _, value in places]
+        axis.plot(sizes, values, line, color=tint, marker="o", markersize=3, label=name)
     axis.set_xscale("log", base=2)
     sizes = sorted({int(size) for curve in found.values() for size in curve})
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])

@@ -62,7 +62,7 @@ class Pipeline:
             self.step, self.ts, self.loader, validate=self.validate, epochs=epochs, progress=False
         )
         self.ts = jax.block_until_ready(result.ts)
-        loss = result.history["train_loss"][-1]
+        loss = result.history[-1]["train_loss"]
         assert np.isfinite(loss), f"training diverged: {loss}"
         return {"count": self.count * epochs, "loss": float(loss)}
 
