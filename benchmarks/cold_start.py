@@ -106,6 +106,7 @@ def main(given: list[str] | None = None) -> None:
     names = ("batch", "rounds", "tiny")
     found = report.begin("cold_start", given, **{name: getattr(options, name) for name in names})
     found["unit"], found["starts"] = "s", {}
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         prepare = [
             sys.executable,
@@ -117,7 +118,7 @@ def main(given: list[str] | None = None) -> None:
             folder,
             "1",
         ]
-        subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL, env=quiet)
         for what in options.what:
             found["starts"][what] = measure(what, Path(folder), options)
             print(f"\nto the first {what}\n{table(found['starts'][what])}")
