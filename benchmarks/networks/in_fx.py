@@ -38,15 +38,9 @@ def network(name: str, task: Task, dropout: bool = True, attention: str | None =
         task: with the options of the twin.
         dropout: whether the ConvNet drops.
         attention: GPT-2's implementation of attention.
-
-    Raises:
-        NotImplementedError: fx.models does not have it.
     """
     makers = {"convnet": _convnet, "resnet18": _resnet18, "gpt2": _gpt2, "vit": _vit}
-    try:
-        return makers[name](dict(task.options), dropout=dropout, attention=attention)
-    except AttributeError as missing:
-        raise NotImplementedError(f"fx.models has no {task.title}: {missing}") from missing
+    return makers[name](dict(task.options), dropout=dropout, attention=attention)
 
 
 def _convnet(options: dict[str, Any], dropout: bool, **_: Any) -> Any:

@@ -132,7 +132,7 @@ def test_every_claim_runs_at_a_tiny_size_and_can_be_shown(stage, tmp_path, monke
     assert entry["settings"]["tiny"] and entry["machine"]["load_at_start"] is not None
     assert shlex.split(entry["command"])[:3] == ["python", "-m", f"benchmarks.{stage.claim}"]
     skipped = [e["skipped"] for e in entry.get("contenders", {}).values() if "skipped" in e]
-    assert all("fx.models has no" in reason for reason in skipped), skipped
+    assert not skipped
     name = stage.name.replace(stage.claim, f"{stage.claim}-cpu", 1)
     text = "\n".join(WRITERS[stage.claim]({name: entry}, "cpu"))
     assert "A tiny run: no figure is meant." in text and "| --- |" in text
