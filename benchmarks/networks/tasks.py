@@ -43,7 +43,7 @@ class Task:
 
 TASKS = {
     "convnet": Task("ConvNet", side=32),
-    "resnet18": Task("ResNet-18", side=32),
+    "resnet18": Task("ResNet-18", side=32, lr=1e-4),
     "gpt2": Task("GPT-2 small", length=1024, lr=1e-4, unit="tokens/s"),
     "vit": Task("ViT-S/16", side=224, lr=1e-4),
 }
