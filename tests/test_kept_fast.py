@@ -61,6 +61,18 @@ def test_no_activation_is_transposed_between_spatial_operations(compiled):
     assert len(for_weights) == len(moved) <= 11, moved
 
 
+def test_no_activation_is_computed_again_to_be_transposed(compiled):
+    """In front of the channels the inputs of convolutions are moved as they lie in memory."""
+    moved = [line for line in operations(compiled[1], "transpose") if "{3,1,2,0}" in line]
+    assert moved and all("transpose(%param" in line for line in moved), moved
+
+
+def test_sums_over_activations_are_folded(compiled):
+    """XLA's own, in windows and with strides, are left where a sum is small: the loss, the head."""
+    windows = operations(compiled[1], "reduce-window")
+    assert not [line for line in windows if re.search(r"= \w+\[\d+,\d+,\d+", line)]
+
+
 def test_the_state_is_donated(compiled):
     ts, program = compiled
     analysis = program.memory_analysis()

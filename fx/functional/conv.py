@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.layout import SPATIAL_AXES, channels_last, per_axis
+from fx.functional.once import computed_once
+from fx.functional.rows import spread
 
 # Activations channels-last, weights as torch keeps them: XLA relays out weights at no cost.
 DIMENSION_NUMBERS = {
@@ -124,6 +126,7 @@ def _conv(input, weight, bias, stride, padding, dilation, groups, dims):
     def convolve(x):  # [N, *spatial, in]
         _check_input(jnp.shape(input), x, weight, bias, groups, where)
         _check_window(x.shape[1:-1], kernel, dilation, pads, where)
+        x = computed_once(x)
         y = jax.lax.conv_general_dilated(
             x,
             weight,
@@ -133,7 +136,7 @@ def _conv(input, weight, bias, stride, padding, dilation, groups, dims):
             dimension_numbers=DIMENSION_NUMBERS[dims],
             feature_group_count=groups,
         )
-        return y if bias is None else y + bias
+        return y if bias is None else y + spread(bias, y.shape)
 
     return channels_last(convolve, input, dims, where)
 

@@ -1,9 +1,12 @@
 """Mean and variance over a batch, and what BatchNorm makes of them, with cheap gradients."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+
+from fx.functional.rows import spread_tangent, sum_rows
 
 PIVOT_ROWS = 8
 
@@ -39,8 +42,10 @@ def _normalize_batch_jvp(eps, primals, tangents):
     inverse = jax.lax.rsqrt(var + eps)
     normal = (x - mean) * inverse
     dz = dx * (inverse * weight)
-    dy = dz - jnp.mean(dz, axes) - normal * jnp.mean(normal * dz, axes)
-    return (y, mean, var), (dy + normal * dweight + dbias, *_moments_tangent(x, mean, dx))
+    # What is spread here is what the gradient sums: two vectors, though four things need them.
+    shift = spread_tangent(dbias - jnp.mean(dz, axes), x.shape)
+    scale = spread_tangent(dweight - jnp.mean(normal * dz, axes), x.shape)
+    return (y, mean, var), (dz + shift + normal * scale, *_moments_tangent(x, mean, dx))
 
 
 @jax.custom_jvp
@@ -57,11 +62,10 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
         Mean and variance, [C].
     """
-    axes = tuple(range(x.ndim - 1))
-    pivot = jax.lax.stop_gradient(jnp.mean(x[:PIVOT_ROWS], axes))
+    pivot = jax.lax.stop_gradient(_mean(x[:PIVOT_ROWS]))
     distance = x - pivot
-    shift = jnp.mean(distance, axes)
-    var = jnp.mean(jnp.square(distance), axes) - jnp.square(shift)
+    shift = _mean(distance)
+    var = _mean(jnp.square(distance)) - jnp.square(shift)
     return pivot + shift, jnp.maximum(var, 0)
 
 
@@ -75,3 +79,7 @@ def _moments_jvp(primals, tangents):
 def _moments_tangent(x, mean, dx):
     axes = tuple(range(x.ndim - 1))
     return jnp.mean(dx, axes), 2 * jnp.mean((x - mean) * dx, axes)
+
+
+def _mean(x):
+    return sum_rows(x) / math.prod(x.shape[:-1])
