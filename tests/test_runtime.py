@@ -1,3 +1,4 @@
+import platform
 import subprocess
 import sys
 
@@ -19,6 +20,25 @@ def test_flags_are_set_and_the_users_stand():
     assert done.stdout.split() == [
         "--xla_cpu_experimental_ynn_fusion_type=x", "--other=1", "--xla_gpu_deterministic_ops=true",
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is a setting of glibc")
+@pytest.mark.parametrize("keep", [True, False])
+def test_memory_is_kept_from_call_to_call(keep):
+    done = run(
+        f"import fx; print('malloc' in fx.configure(keep_memory={keep}))\n"
+        "import resource, jax, jax.numpy as jnp\n"
+        "step = jax.jit(lambda x: jnp.cumsum(x + 1)[0])  # 32 MiB in between\n"
+        "x = jnp.ones(2**22)\n"
+        "def faults():\n"
+        "    before = resource.getrusage(0).ru_minflt\n"
+        "    step(x).block_until_ready()\n"
+        "    return resource.getrusage(0).ru_minflt - before\n"
+        "print(min(faults() for _ in range(8)))"
+    )
+    kept, pages = done.stdout.split()
+    assert kept == str(keep), done.stderr
+    assert (int(pages) < 1000) == keep, pages
 
 
 def test_it_imports_no_jax_so_that_it_can_come_first():
