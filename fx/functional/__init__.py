@@ -45,6 +45,9 @@ from fx.functional.conv import (
     conv2d,
     conv3d,
 )
+from fx.functional.conv_tbc import (
+    conv_tbc,
+)
 from fx.functional.conv_transpose import (
     conv_transpose1d,
     conv_transpose2d,
@@ -99,6 +102,9 @@ from fx.functional.linear import (
     embedding,
     linear,
     one_hot,
+)
+from fx.functional.linear_cross_entropy import (
+    linear_cross_entropy,
 )
 from fx.functional.loss import (
     binary_cross_entropy,
@@ -201,6 +207,7 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_tbc",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
@@ -240,6 +247,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "linear_cross_entropy",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",

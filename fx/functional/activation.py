@@ -137,8 +137,14 @@ def silu(input: jax.Array, inplace: bool = False) -> jax.Array:
 
 @pointwise
 def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
-    """Returns x * tanh(softplus(x))."""
-    return jax.nn.mish(input)
+    """Returns x * tanh(softplus(x)), the hyperbolic tangent as a quotient of powers of exp(-|x|).
+
+    Its derivative, 1 - tanh^2, would cancel for large x.
+    """
+    small = jnp.exp(jnp.where(input > 0, -input, input))
+    over, under = 1 + 2 * small, small * (small + 2)  # where x is positive, where it is not
+    square = 2 * jnp.square(small)
+    return input * jnp.where(input > 0, over / (over + square), under / (under + 2))
 
 
 @pointwise
@@ -227,9 +233,9 @@ def glu(input: jax.Array, dim: int = -1) -> jax.Array:
     """Gated linear unit: a * sigmoid(b), where a and b are the halves of the input along dim.
 
     Raises:
-        ValueError: the axis has an odd length.
+        ValueError: the axis has an odd length, or there is none.
     """
-    if input.shape[dim] % 2:
+    if not input.ndim or input.shape[dim] % 2:
         raise ValueError(
             f"glu: expected an even length along dim {dim}, got {list(input.shape)}; "
             "the layer before it should give twice the wanted width"

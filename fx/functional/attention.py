@@ -156,10 +156,10 @@ def _per_head(equation: str, x: jax.Array, y: jax.Array, dtype: Any) -> jax.Arra
 
     if x.ndim < 3 or x.shape[-3] == y.shape[-3]:
         return product(x)
-    heads = y.shape[-3]
-    x = x.reshape(*x.shape[:-3], heads, x.shape[-3] // heads, *x.shape[-2:])
+    every, heads = x.shape[-3], y.shape[-3]
+    x = x.reshape(*x.shape[:-3], heads, every // heads, *x.shape[-2:])
     output = jax.vmap(product, -3, -3)(x)  # [..., heads, group, L, S or Ev]
-    return output.reshape(*x.shape[:-4], -1, *output.shape[-2:])
+    return output.reshape(*x.shape[:-4], every, *output.shape[-2:])
 
 
 def _cudnn(query, key, value, bias, *, scale, is_causal, otherwise):

@@ -74,10 +74,12 @@ def batch_norm(
         scale = jnp.ones(channels, x.dtype) if weight is None else weight.astype(x.dtype)
         shift = jnp.zeros(channels, x.dtype) if bias is None else bias.astype(x.dtype)
         y, mean, var = normalize_batch(x, scale, shift, eps)
-        statistics = (
-            _average(running_mean, mean, momentum),
-            _average(running_var, var * (count / (count - 1)), momentum),
-        )
+        statistics = (running_mean, running_var)
+        if not (isinstance(count, int) and count == 0):  # an empty batch says nothing
+            statistics = (
+                _average(running_mean, mean, momentum),
+                _average(running_var, var * (count / (count - 1)), momentum),
+            )
     elif running_mean is None or running_var is None:
         raise ValueError(
             "batch_norm: expected running_mean and running_var when not training, got None; "

@@ -14,6 +14,9 @@ Example:
     [2.0, 2.0, 2.0]
 """
 
+from fx.functional.linear_cross_entropy import (
+    LinearCrossEntropyOptions as LinearCrossEntropyOptions,
+)
 from fx.nn import init as init
 from fx.nn import utils as utils
 from fx.nn.activation import CELU as CELU
@@ -82,6 +85,7 @@ from fx.nn.likelihood_loss import PoissonNLLLoss as PoissonNLLLoss
 from fx.nn.linear import Bilinear as Bilinear
 from fx.nn.linear import Identity as Identity
 from fx.nn.linear import Linear as Linear
+from fx.nn.linear_cross_entropy import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from fx.nn.loss import BCELoss as BCELoss
 from fx.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
 from fx.nn.loss import CrossEntropyLoss as CrossEntropyLoss

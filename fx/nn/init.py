@@ -92,18 +92,18 @@ def _constant(key: Any, shape: tuple, dtype: Any, value: Any) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
 
 
-def constant(value: Any) -> Initialiser:
+def constant(val: Any) -> Initialiser:
     """A number everywhere, or a given array.
 
     Args:
-        value: a number, or an array that broadcasts to the shape.
+        val: a number, or an array that broadcasts to the shape.
 
     Example:
         >>> from fx.nn import init
         >>> init.constant(0.5)(None, (2,)).tolist()
         [0.5, 0.5]
     """
-    return Initialiser(_constant, value=_Frozen(value) if hasattr(value, "__array__") else value)
+    return Initialiser(_constant, value=_Frozen(val) if hasattr(val, "__array__") else val)
 
 
 def _uniform(key: Any, shape: tuple, dtype: Any, a: float, b: float) -> jax.Array:
@@ -285,6 +285,20 @@ def _dirac(key: Any, shape: tuple, dtype: Any, groups: int) -> jax.Array:
 def dirac(groups: int = 1) -> Initialiser:
     """A convolution that passes its input channels through."""
     return Initialiser(_dirac, groups=groups)
+
+
+def _sparse(key: Any, shape: tuple, dtype: Any, sparsity: float, std: float) -> jax.Array:
+    if len(shape) != 2:
+        raise ValueError(f"sparse: expected a weight of two dimensions, got {shape}")
+    first, second = jax.random.split(key)
+    ranks = jnp.argsort(jnp.argsort(jax.random.uniform(first, shape), 0), 0)  # in each column
+    values = std * jax.random.normal(second, shape, dtype)
+    return jnp.where(ranks < math.ceil(sparsity * shape[0]), jnp.zeros((), dtype), values)
+
+
+def sparse(sparsity: float, std: float = 0.01) -> Initialiser:
+    """Normal, but for a share `sparsity` of each column that is 0 (Martens 2010)."""
+    return Initialiser(_sparse, sparsity=sparsity, std=std)
 
 
 def by_type(model: Any, rules: Mapping[type, Any]) -> Any:

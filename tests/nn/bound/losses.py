@@ -96,6 +96,21 @@ def classes(rng):
     )
 
 
+def linear_classes(rng):
+    n, space = pick(rng, 4, 1, 7), pick(rng, (), (), (2,))
+    kwargs = {"out_features": space, "bias": pick(rng, True, False), **reduction(rng)}
+    if rng.random() < 0.4:
+        kwargs["weight"] = share(rng, 5)
+    if rng.random() < 0.3:
+        kwargs["label_smoothing"] = 0.2
+    target = rng.integers(0, 5, (n, *space)).astype(np.int32)
+    if rng.random() < 0.3:
+        target = share(rng, n, 5, *space)
+    elif rng.random() < 0.5:
+        kwargs["ignore_index"] = pick(rng, 0, 2)
+    return Draw("LinearCrossEntropyLoss", (3, 5), kwargs, (real(rng, n, 3), target))
+
+
 def margin(rng):
     name = pick(rng, "HingeEmbeddingLoss", "MarginRankingLoss", "CosineEmbeddingLoss",
                 "MultiMarginLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss",
@@ -170,5 +185,5 @@ def adaptive_softmax(rng):
 
 
 LOSSES = {f.__name__: f for f in (
-    regression, gaussian, classes, margin, ctc, adaptive_softmax,
+    regression, gaussian, classes, linear_classes, margin, ctc, adaptive_softmax,
 )}  # fmt: skip

@@ -91,7 +91,10 @@ def instance_norm(rng):
         "eps": pick(rng, 1e-5, 1e-3, 0.1), "momentum": pick(rng, 0.1, None, 0.7),
         "affine": pick(rng, True, False), "track_running_stats": pick(rng, True, False),
     }  # fmt: skip
-    x = real(rng, *batch(rng), c, *sizes(rng, dims, 1, 5), scale=pick(rng, 1.0, 10.0))
+    lead = batch(rng)
+    if 0 in lead and kwargs["track_running_stats"]:
+        lead = (1,)  # torch looks at the first of them
+    x = real(rng, *lead, c, *sizes(rng, dims, 1, 5), scale=pick(rng, 1.0, 10.0))
     return Draw(f"InstanceNorm{dims}d", (c,), kwargs, (x,), train=pick(rng, True, False))
 
 
