@@ -68,7 +68,10 @@ class Race:
         self.loaders = [fx.data.Loader(data, options.batch, seed=s) for s in range(options.seeds)]
         self.watch = Watch(options.seeds, None, None, None)
         self.batches = ManyBatches(self.loaders, options.seeds, self.watch)
-        self.many, self.stacked = many_steps(self.step, False, False), stack_states(states, False)
+        self.many, self.stacked = (
+            many_steps(self.step, options.seeds == 1, False),
+            stack_states(states, False),
+        )
         self.alone, self.start = states, jax.tree.map(jnp.copy, states[0].params)
 
     def together(self, epoch: int) -> float:
