@@ -34,14 +34,15 @@ class Job:
 def main(job: Job, pipe: Connection) -> None:
     """Serve calls until told None, then say what memory it took."""
     try:
-        _prepare(job)
+        done = _prepare(job)
         module, _, name = job.maker.partition(":")
         side = importlib.import_module(module)
         maker = getattr(side, name)
         getattr(side, "start", lambda: None)()  # the memory that a framework takes at all
         before = machine.resident_bytes()
         contender = maker(**job.options)
-        pipe.send(({"device": contender.device, "settings": contender.settings}, 0.0))
+        settings = contender.settings | done
+        pipe.send(({"device": contender.device, "settings": settings}, 0.0))
         _serve(contender, pipe)
         pipe.send((_memory(contender, before), 0.0))
     except EOFError:  # the parent is gone
@@ -51,15 +52,14 @@ def main(job: Job, pipe: Connection) -> None:
         pipe.send(f"{type(error).__name__}: {text[0][:200]}")
 
 
-def _prepare(job: Job) -> None:
-    """Settings that must stand before the frameworks are imported."""
+def _prepare(job: Job) -> dict[str, str]:
+    """Settings that must stand before the frameworks are imported; returns fx.configure's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Several processes share a GPU, one at work at a time: none may take the memory beforehand.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if job.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"], os.environ["JAX_PLATFORMS"] = "", "cpu"
-    if job.flags:
-        importlib.import_module("fx").configure()
+    return importlib.import_module("fx").configure() if job.flags else {}
 
 
 def _serve(contender: Any, pipe: Connection) -> None:
