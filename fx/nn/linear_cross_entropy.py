@@ -8,7 +8,7 @@ import numpy as np
 
 from fx import functional as F
 from fx.functional.linear_cross_entropy import LinearCrossEntropyOptions
-from fx.nn.checks import positive
+from fx.nn.checks import no_device, positive
 from fx.nn.linear import Linear
 from fx.nn.loss import _given
 from fx.nn.module import Module
@@ -64,6 +64,7 @@ class LinearCrossEntropyLoss(Module):
         options: LinearCrossEntropyOptions | None = None,
     ):
         name = "LinearCrossEntropyLoss"
+        no_device(self, device)
         positive(self, num_classes=num_classes)
         if weight is not None and np.shape(weight) != (num_classes,):
             raise ValueError(
@@ -78,7 +79,7 @@ class LinearCrossEntropyLoss(Module):
         self.label_smoothing, self.options = label_smoothing, options
         self.weight = _given(weight)
         outputs = num_classes * math.prod(out_features)
-        self.linear = Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
+        self.linear = Linear(in_features, outputs, bias=bias, dtype=dtype)
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
         """[N, D] or [D] and classes or probabilities in; a scalar, or the classes' shape, out."""
