@@ -9,6 +9,7 @@ from . import interop as interop
 from . import models as models
 from . import nn as nn
 from . import optim as optim
+from . import porting as porting
 from . import train as train
 from .deploy import export as export
 from .deploy import load_bundle as load_bundle
@@ -24,6 +25,7 @@ from .nn.select import at as at
 from .nn.select import merge as merge
 from .nn.select import partition as partition
 from .nn.summary import summary as summary
+from .porting import port as port
 from .runtime import configure as configure
 from .train import fit as fit
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    "functional", "nn", "optim", "interop", "models", "data", "checkpoint", "evaluate", "debug",
+    "functional", "nn", "optim", "interop", "models", "porting", "data", "checkpoint", "evaluate", "debug",
     "train", "deploy", "serve", "doctor", "cli",
 ]  # fmt: skip
 FILES = sorted((ROOT / "fx").rglob("*.py"))

@@ -1,0 +1,201 @@
+"""The share of torchvision's and timm's architectures that `fx.port` ports with equal logits.
+
+    python -m benchmarks.ports torchvision
+    python -m benchmarks.ports timm --every 12
+
+Each name is built with random weights (random statistics and scales, too) and run on the smallest input of a list that it takes. Those
+with more than `--parameters` million parameters are passed over, and counted as such. Results go to
+`benchmarks/results/ports-LIBRARY.json` after each name; a second run goes on where the first ended,
+`--again` tries those that failed. Neither torchvision nor timm is a dependency: install them beside
+fx first.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+SIZES = (64, 96, 128, 160, 192, 224, 240, 256, 288, 299, 336, 384, 448, 512)
+
+
+class TimeUp(BaseException):
+    """The limit for one name has passed."""
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    path = arguments.out or RESULTS / f"ports-{arguments.library}.json"
+    found = json.loads(path.read_text()) if path.exists() else {"results": {}}
+    found["versions"] = versions(arguments.library)
+    found["command"] = f"python -m benchmarks.ports {arguments.library} --every {arguments.every}"
+    names = arguments.names or all_names(arguments.library)[:: arguments.every]
+    found["names"] = {"all": len(all_names(arguments.library)), "every": arguments.every}
+    for name in names:
+        before = found["results"].get(name)
+        if before and not (arguments.again and before["result"] in ("obstacle", "different", "time")):
+            continue
+        found["results"][name] = tried(name, arguments)
+        path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        print(name, found["results"][name], flush=True)
+    print(summary(found["results"]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Count the architectures that port.")
+    parser.add_argument("library", choices=("torchvision", "timm"))
+    parser.add_argument("names", nargs="*", help="by default all, in alphabetical order")
+    parser.add_argument("--every", type=int, default=1, help="take each n-th name")
+    parser.add_argument("--parameters", type=float, default=60.0, help="at most, in millions")
+    parser.add_argument("--limit-s", type=int, default=240, help="for one name")
+    parser.add_argument("--again", action="store_true", help="try what failed once more")
+    parser.add_argument("--out", type=Path)
+    return parser
+
+
+def all_names(library: str) -> list[str]:
+    """torchvision's classification models, or timm's architectures."""
+    if library == "timm":
+        return sorted(importlib.import_module("timm").list_models())
+    models = importlib.import_module("torchvision.models")
+    return sorted(models.list_models(module=models))
+
+
+def maker(library: str, name: str) -> Callable[[], Any]:
+    """A function that makes an architecture with random weights."""
+    if library == "timm":
+        timm = importlib.import_module("timm")
+        return lambda: timm.create_model(name, pretrained=False)
+    models = importlib.import_module("torchvision.models")
+    return lambda: models.get_model(name, weights=None)
+
+
+def tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Port one architecture, and say what came of it."""
+    began = time.perf_counter()
+    signal.signal(signal.SIGALRM, _stop)
+    signal.alarm(arguments.limit_s)
+    try:
+        found = _tried(name, arguments)
+    except TimeUp:
+        found = {"result": "time", "reason": f"more than {arguments.limit_s} s"}
+    except Exception as error:  # the report names what failed; the other names go on
+        found = {"result": "obstacle", "reason": f"{type(error).__name__}: {error}"[:300]}
+    finally:
+        signal.alarm(0)
+    return found | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+def _stop(*_: Any) -> None:
+    raise TimeUp
+
+
+def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    import fx
+
+    torch.manual_seed(0)
+    make = maker(arguments.library, name)
+    with torch.device("meta"):
+        try:
+            size = sum(p.numel() for p in make().parameters()) / 1e6
+        except (NotImplementedError, RuntimeError):
+            size = 0.0  # what cannot be made without numbers is small enough to try
+    if size > arguments.parameters:
+        return {"result": "too large", "reason": f"{size:.0f} million parameters"}
+
+    def shaken() -> Any:
+        model = make()
+        shake(model)
+        return model
+
+    model = shaken().eval()
+    x = smallest(model)
+    if x is None:
+        return {"result": "no input", "reason": "takes no image of the sizes that are tried"}
+    # timm's constructors come out of tables of settings: the parts are written instead.
+    port = fx.port(model if arguments.library == "timm" else shaken, x, layers=False)
+    found: dict[str, Any] = {"input": list(x.shape), "constructors": port.constructors}
+    with torch.no_grad():
+        logits = model(x)
+    if not (torch.isfinite(logits).all() and logits.std() > 1e-3 * logits.abs().max()):
+        return found | {"result": "different", "reason": "its logits in PyTorch say nothing"}
+    if port.equal:
+        return found | {"result": "equal", "error": port.error}
+    if port.obstacles:
+        return found | {"result": "obstacle", "reason": _short(port.obstacles[0])}
+    return found | {"result": "different", "error": port.error, "reason": "logits differ"}
+
+
+def shake(model: Any) -> None:
+    """Give weights and statistics values that leave no part of a model without effect."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in model.parameters():
+            noise = torch.randn(value.shape, generator=generator)
+            fan_in = value[0].numel() if value.ndim > 1 else 1
+            if value.ndim > 1 and fan_in > 1:
+                value.copy_(noise * (1.5 / fan_in) ** 0.5)
+            else:
+                value.add_(0.1 * noise)
+        for name, value in model.named_buffers():
+            if name.endswith("running_mean"):
+                value.copy_(0.1 * torch.randn(value.shape, generator=generator))
+            elif name.endswith("running_var"):
+                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
+
+
+def smallest(model: Any) -> Any:
+    """The smallest image that a model takes, as a batch of one."""
+    import torch
+
+    whole = (getattr(model, "default_cfg", None) or {}).get("input_size", (3, 224, 224))
+    sizes = [n for n in SIZES if n < whole[-1]] + [whole[-1]]
+    for size in sizes:
+        x = torch.randn(1, whole[0], size, size)
+        try:
+            with torch.no_grad():
+                model(x)
+            return x
+        except (AssertionError, RuntimeError, ValueError, TypeError, IndexError):
+            continue
+    return None
+
+
+def _short(obstacle: str) -> str:
+    """An obstacle without the folder that the library is installed in."""
+    return re.sub(r"/\S*/site-packages/", "", obstacle)[:300]
+
+
+def versions(library: str) -> dict[str, str]:
+    """Of what takes part."""
+    names = ("torch", "jax", "numpy", library)
+    return {name: importlib.import_module(name).__version__ for name in names}
+
+
+def summary(results: dict[str, dict[str, Any]]) -> str:
+    """Counts, and the reasons of those that do not port."""
+    kinds = Counter(each["result"] for each in results.values())
+    tried_ = sum(kinds[kind] for kind in ("equal", "different", "obstacle", "time"))
+    share = kinds["equal"] / tried_ if tried_ else 0.0
+    lines = [f"{kinds['equal']} of {tried_} tried are equal ({share:.0%}); {dict(kinds)}"]
+    reasons: dict[str, list[str]] = {}
+    for name, each in results.items():
+        if each["result"] not in ("equal", "too large", "no input"):
+            reasons.setdefault(re.sub(r"^\S+: ", "", each["reason"])[:90], []).append(name)
+    for reason, names in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
+        lines.append(f"{len(names):4}  {reason}  {', '.join(names[:3])}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

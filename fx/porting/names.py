@@ -1,0 +1,179 @@
+"""What a global name of a PyTorch file stands for, and what it is called in the ported one."""
+
+import ast
+import builtins
+import sys
+import sysconfig
+import types
+from dataclasses import dataclass, field
+from typing import Any
+
+from fx.porting.record import is_users
+
+DTYPES = {
+    "float": "float32", "float32": "float32", "half": "float16", "float16": "float16",
+    "bfloat16": "bfloat16", "double": "float64", "float64": "float64", "long": "int32",
+    "int64": "int32", "int": "int32", "int32": "int32", "int16": "int16", "short": "int16",
+    "int8": "int8", "uint8": "uint8", "bool": "bool_", "complex64": "complex64",
+}  # fmt: skip
+_STANDARD = sysconfig.get_paths()["stdlib"]
+
+
+class Obstacle(Exception):
+    """What stands in the way of porting one place."""
+
+    def __init__(self, node: Any, message: str):
+        super().__init__(message)
+        self.line, self.message = getattr(node, "lineno", 0), message
+
+
+@dataclass
+class Needs:
+    """What the ported text refers to: definitions by identity, imports by the name they bind."""
+
+    definitions: dict[int, tuple[str, Any, str]] = field(default_factory=dict)  # name, value, owner
+    imports: dict[str, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)  # of all definitions, shared by all needs
+
+    def define(self, key: int, name: str, value: Any, module: str) -> str:
+        """Note that a definition is needed; returns its name, one of its own."""
+        if key not in self.names:
+            taken = set(self.names.values())
+            place = module.rpartition(".")[2].title().replace("_", "")
+            tries = [name, f"{place}{name}", *(f"{name}{n}" for n in range(2, 100))]
+            self.names[key] = next(each for each in tries if each not in taken)
+        self.definitions[key] = (self.names[key], value, module)
+        return self.names[key]
+
+    def trial(self) -> "Needs":
+        """Empty needs that give the same names."""
+        return Needs(names=self.names)
+
+    def add(self, other: "Needs") -> None:
+        """Take over what another one has."""
+        self.definitions |= other.definitions
+        self.imports |= other.imports
+
+
+def resolve(node: ast.expr, names: dict[str, Any], local: set[str]) -> tuple[bool, Any]:
+    """What a name or a dotted name stands for, if it is global: (True, value)."""
+    if isinstance(node, ast.Name):
+        if node.id in local:
+            return False, None
+        if node.id in names:
+            return True, names[node.id]
+        return hasattr(builtins, node.id), getattr(builtins, node.id, None)
+    if isinstance(node, ast.Attribute):
+        known, owner = resolve(node.value, names, local)
+        if known and isinstance(owner, types.ModuleType | type) and hasattr(owner, node.attr):
+            return True, getattr(owner, node.attr)
+    return False, None
+
+
+def torch_name(value: Any) -> str | None:
+    """torch's own name for one of its objects: "torch.cat", "nn.Linear", "F.relu"; or None."""
+    import torch
+    from torch.overrides import resolve_name
+
+    if isinstance(value, types.ModuleType):
+        inside = value.__name__.split(".")[0] == "torch"
+        return value.__name__ if inside else None
+    if isinstance(value, torch.dtype | torch.memory_format | torch.layout):
+        return str(value)
+    module = getattr(value, "__module__", None) or ""
+    if value is torch.Tensor:
+        return "torch.Tensor"
+    if isinstance(value, type) and module.split(".")[0] == "torch":
+        return _short(f"{module}.{value.__qualname__}", value)
+    outside = module and module.split(".")[0] not in ("torch", "builtins")
+    if callable(value) and not isinstance(value, type) and not outside:
+        found = _resolved(value, resolve_name)
+        if found:
+            return _short(found, value)
+        if module.split(".")[0] == "torch":
+            return _short(f"{module}.{getattr(value, '__name__', '')}", value)
+        for space in (torch, torch.jit, torch.fft, torch.linalg):
+            word = getattr(value, "__name__", "")
+            if word and getattr(space, word, None) is value:
+                return f"{space.__name__}.{word}"
+    return None
+
+
+def _resolved(value: Any, resolve_name: Any) -> str | None:
+    try:
+        return resolve_name(value)
+    except TypeError:  # what is not hashable
+        return None
+
+
+def _short(name: str, value: Any) -> str:
+    import torch
+    import torch.nn.functional
+
+    word = name.rpartition(".")[2]
+    if getattr(torch.nn, word, None) is value:
+        return f"nn.{word}"
+    if getattr(torch.nn.functional, word, None) is value:
+        return f"F.{word}"
+    if name.startswith("torch.nn.init."):
+        return f"nn.init.{word}"
+    for space in ("torch.jit", "torch.fft", "torch.linalg", "torch.compiler", "torch.onnx"):
+        if getattr(sys.modules.get(space), word, None) is value:
+            return f"{space}.{word}"
+    if getattr(torch, word, None) is value:
+        return f"torch.{word}"
+    return name.replace("torch.nn.functional.", "F.").replace("torch._C._nn.", "F.")
+
+
+def translated(name: str) -> str | None:
+    """What a name of torch that is no call becomes, None where there is nothing."""
+    from fx import functional, nn
+
+    head, _, word = name.rpartition(".")
+    if name in ("torch.Tensor", "nn.Module", "nn.Parameter"):
+        return "jax.Array" if name == "torch.Tensor" else name
+    if head == "nn" and isinstance(getattr(nn, word, None), type):
+        return name
+    if head == "F" and word in functional.__all__:
+        return name
+    if head == "torch" and word in DTYPES:
+        return f"jnp.{DTYPES[word]}"
+    if head == "torch" and word in ("sigmoid", "tanh", "relu", "softmax"):
+        return f"F.{word}"
+    if head == "torch" and word in ("inf", "pi", "nan"):
+        return f"jnp.{word}"
+    return {"torch.Size": "tuple", "torch.FloatTensor": "jax.Array"}.get(name)
+
+
+def need(
+    value: Any, name: str, file_names: dict[str, Any], module: str, needs: Needs, node: Any
+) -> str:
+    """Note that the ported text uses a global that is not torch's; returns its name there."""
+    from fx.porting.sources import absolute, source
+
+    if isinstance(value, types.ModuleType):
+        if value.__name__.split(".")[0] in sys.stdlib_module_names | {"numpy"}:
+            plain = f"import {value.__name__}"
+            needs.imports[name] = plain if name == value.__name__ else f"{plain} as {name}"
+            return name
+        raise Obstacle(node, f"the module {value.__name__} is not part of the port")
+    if getattr(builtins, name, None) is value:
+        return name
+    owner = getattr(value, "__module__", None) or ""
+    defined = isinstance(value, type | types.FunctionType)
+    if defined and is_users(getattr(sys.modules.get(owner), "__file__", None) or ""):
+        return needs.define(id(value), value.__name__, value, owner)
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    bound = source(file).names.get(name) if file.endswith(".py") else None
+    if isinstance(bound, tuple) and isinstance(bound[0], ast.ImportFrom):
+        origin, real = absolute(module, bound[0]), bound[1].name
+        if origin.split(".")[0] in sys.stdlib_module_names | {"numpy"}:
+            renamed = "" if name == real else f" as {name}"
+            needs.imports[name] = f"from {origin} import {real}{renamed}"
+            return name
+        return need(value, real, vars(sys.modules[origin]), origin, needs, node) if (
+            origin in sys.modules and origin != module
+        ) else name
+    if bound is not None:
+        return needs.define(hash((module, name)), name, value, module)
+    raise Obstacle(node, f"{name!r} is {value!r}, which has no definition that can be written")

@@ -1,0 +1,225 @@
+"""From a live PyTorch model: source, weights, and a comparison layer by layer."""
+
+import copy
+import itertools
+import linecache
+import sys
+import traceback
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fx.interop.compare import Differences, compare
+from fx.interop.state_dict import load_state_dict
+from fx.interop.torch_arrays import from_torch
+from fx.porting import trial
+from fx.porting.record import Record, watch
+from fx.porting.write import Written, write
+
+_numbers = itertools.count()
+
+
+@dataclass
+class Port:
+    """A ported model; `print` shows the comparison, or what stands in the way.
+
+    Attributes:
+        source: The text of the written file; its `build()` makes the model.
+        model: The description that the file makes; None where an obstacle prevents it.
+        params: The weights.
+        state: The buffers.
+        error: Largest difference of the outputs in evaluation, relative to their largest
+            magnitude.
+        report: `fx.compare`'s, layer by layer; None where only outputs were compared.
+        training: The same forward in training: "equal", "random" where it draws numbers, or what
+            differs.
+        constructors: "ported", or "written from the live model".
+        obstacles: What stands in the way, as "file:line: what".
+        notes: What was left out or changed.
+        tolerance: What errors are held to.
+    """
+
+    source: str
+    model: Any = None
+    params: dict = field(default_factory=dict)
+    state: dict = field(default_factory=dict)
+    error: float = float("inf")
+    report: Differences | None = None
+    training: str = "not run"
+    constructors: str = "written from the live model"
+    obstacles: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tolerance: float = 1e-4
+
+    @property
+    def equal(self) -> bool:
+        """Whether the ported model ran and its outputs in evaluation are PyTorch's."""
+        return not self.obstacles and self.error <= self.tolerance
+
+    def save(self, path: str | Path) -> None:
+        """Write the source to a file."""
+        Path(path).write_text(self.source)
+
+    def __str__(self) -> str:
+        lines = [f"obstacle: {line}" for line in self.obstacles]
+        if self.report is not None:
+            lines.append(str(self.report))
+        elif self.model is not None:
+            lines.append(f"{'equal' if self.equal else 'different'}: error {self.error:.2g}")
+        if self.model is not None:
+            lines += [f"training: {self.training}", f"constructors: {self.constructors}"]
+        return "\n".join([*lines, *(f"note: {line}" for line in self.notes)])
+
+
+def port(
+    model: Any, inputs: Any, *, layers: bool = True, tolerance: float = 1e-4, **kwargs: Any
+) -> Port:
+    """Writes a PyTorch model as fx source, loads its weights, and compares both layer by layer.
+
+    The model is run, twice on the inputs, and so is the source that is written: both are code.
+
+    Args:
+        model: A `torch.nn.Module`, or a function of no arguments that makes one: then its
+            constructors are seen at work and are ported, too. Those of a live model cannot be
+            tried, and simple ones that take the parts are written instead.
+        inputs: An example, one array or tensor or a tuple of them. What the model does with it
+            decides what a call such as `x.split(2)` means.
+        layers: Compare every layer (`fx.compare`), and then training; False compiles the whole and
+            compares the outputs in evaluation alone, which is quicker for a large model.
+        tolerance: Of outputs, relative to their largest magnitude.
+        **kwargs: Given to the model's forward.
+
+    Returns:
+        A `Port`: print it, and look at `.equal`, `.obstacles`, `.source`; `save` writes the file.
+
+    Raises:
+        ModuleNotFoundError: PyTorch is not installed.
+        TypeError: `model` is neither a module nor a function that makes one.
+
+    Example:
+        >>> import fx, torch
+        >>> found = fx.port(torch.nn.Sequential(torch.nn.Linear(3, 2)), torch.ones(4, 3))
+        >>> found.equal, found.model
+        (True, Sequential(
+          (0): Linear(in_features=3, out_features=2, bias=True)
+        ))
+    """
+    torch = _torch()
+    record = Record()
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    inputs = tuple(torch.as_tensor(np.array(a)) if _is_array(a) else a for a in inputs)
+    live = isinstance(model, torch.nn.Module)
+    module = model if live or not callable(model) else watch(model, record)
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(
+            "fx.port: expected a torch.nn.Module or a function that makes one, got "
+            f"{type(module).__name__}"
+        )
+    _run(module, inputs, kwargs, record)
+    example = _Example(module, inputs, kwargs, layers)
+    if live:
+        return _proved(write(module, record), example, tolerance)
+    kept = _proved(write(module, record, keep=True), example, tolerance)
+    if kept.equal:
+        kept.constructors = "ported"
+        return kept
+    made = _proved(write(module, record), example, tolerance)
+    if not made.equal:
+        return kept
+    made.notes += [f"the constructors were not kept: {line}" for line in kept.obstacles]
+    return made
+
+
+@dataclass
+class _Example:
+    """What both models are run on."""
+
+    module: Any
+    inputs: tuple
+    kwargs: dict
+    layers: bool
+
+
+def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> None:
+    """Run the model in evaluation, and a copy in training, for the record."""
+    import torch
+
+    mode = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            watch(lambda: module(*inputs, **kwargs), record)
+    finally:
+        module.train(mode)
+    trained = copy.deepcopy(module).train()
+    try:
+        with torch.no_grad():
+            watch(lambda: trained(*inputs, **kwargs), record)
+    except (RuntimeError, ValueError):
+        pass  # one value per channel, say: `training` will tell
+
+
+def _proved(written: Written, example: _Example, tolerance: float) -> Port:
+    """Execute the source, load the weights, and compare."""
+    found = Port(
+        written.source, obstacles=written.obstacles, notes=written.notes, tolerance=tolerance
+    )
+    if found.obstacles:
+        return found
+    module = example.module
+    try:
+        found.model = _executed(written).build()
+        weights = from_torch({**module.state_dict(), **written.saved})
+        found.params, found.state = load_state_dict(found.model, weights)
+        if example.layers:
+            found.report = compare(
+                found.model, found.params, found.state, module, example.inputs,
+                tolerance=tolerance, **example.kwargs,
+            )  # fmt: skip
+            found.error = found.report.layers[-1].error
+            found.training = trial.training(found, module, example.inputs, example.kwargs)
+        else:
+            found.error = trial.evaluation_error(found, module, example.inputs, example.kwargs)
+    except Exception as error:  # whatever the written code raises is an obstacle with its place
+        found.obstacles.append(_located(error, written))
+    return found
+
+
+def _executed(written: Written) -> types.ModuleType:
+    """The written file as a module, with its text where tracebacks look for it."""
+    name = f"fx_ported_{next(_numbers)}"
+    module = types.ModuleType(name)
+    file = module.__file__ = f"<{name}>"
+    sys.modules[name] = module
+    linecache.cache[file] = (len(written.source), None, written.source.splitlines(True), file)
+    exec(compile(written.source, file, "exec"), vars(module))
+    return module
+
+
+def _located(error: Exception, written: Written) -> str:
+    """An error of the written code as an obstacle: where its line came from."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith("<fx_ported") and frame.lineno <= len(written.origins):
+            origin = written.origins[frame.lineno - 1]
+            place = f"{origin[0]}:{origin[1]}: " if origin else place
+    return f"{place}{type(error).__name__}: {str(error)[:600]}"
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | jax.Array)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "fx.port: expected PyTorch, which is not installed; it comes with fx's extra: "
+            "pip install 'fx[torch]'"
+        ) from error
+    return torch

@@ -1,0 +1,168 @@
+"""What a PyTorch model does when it runs: which call of torch stood where, and which lines ran.
+
+Whether `x.split(2)` cuts a tensor or a string cannot be read off the text. So the model runs once,
+and every call of torch is noted with the place in the source that made it.
+"""
+
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_STANDARD = sysconfig.get_paths()["stdlib"]
+_PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
+_KEPT = 8  # calls remembered of one place
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A tensor, as a record remembers it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One call: the arguments, tensors as `Shape`s."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class Record:
+    """What was seen. A place is a file and the line and column at which the call's text ends."""
+
+    calls: dict[tuple[str, int, int], dict[str, list[Fact]]] = field(default_factory=dict)
+    lines: set[tuple[str, int]] = field(default_factory=set)
+    functions: set[tuple[str, int]] = field(default_factory=set)
+    constructed: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
+    locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
+
+    def at(self, file: str, line: int, column: int) -> dict[str, list[Fact]]:
+        """The torch functions that were called from a place, by name."""
+        return self.calls.get((file, line, column), {})
+
+
+def is_users(file: str) -> bool:
+    """Whether a file is neither torch's, nor Python's, nor made up."""
+    if not file.endswith(".py") or _within(file, _torch_folder()):
+        return False
+    return not _within(file, _STANDARD) or any(_within(file, folder) for folder in _PACKAGES)
+
+
+def watch(run: Callable[[], Any], record: Record) -> Any:
+    """Run a function, and note what it does with torch in a record."""
+    mode = _mode(record)
+    before = sys.gettrace()
+    sys.settrace(_tracer(record))
+    try:
+        with mode:
+            return run()
+    finally:
+        sys.settrace(before)
+
+
+def _mode(record: Record) -> Any:
+    from torch.overrides import TorchFunctionMode, resolve_name
+
+    places: dict[Any, list] = {}
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            frame = _caller(sys._getframe(1), func)
+            if frame is not None:
+                code = frame.f_code
+                if code not in places:
+                    places[code] = list(code.co_positions())
+                _, line, _, column = places[code][frame.f_lasti // 2]
+                seen = record.calls.setdefault((code.co_filename, line or 0, column or 0), {})
+                facts = seen.setdefault(resolve_name(func) or func.__name__, [])
+                if len(facts) < _KEPT:
+                    facts.append(Fact(_noted(tuple(args)), _noted(kwargs or {})))
+            return func(*args, **(kwargs or {}))
+
+    return Watch()
+
+
+def _caller(frame: Any, func: Any) -> Any:
+    """The frame of a user's file that called `func`, None where torch itself called it."""
+    own = getattr(func, "__code__", None)
+    while frame and (frame.f_code is own or frame.f_code.co_filename == _overrides()):
+        frame = frame.f_back
+    return frame if frame and is_users(frame.f_code.co_filename) else None
+
+
+def _tracer(record: Record) -> Any:
+    def line(frame: Any, event: str, arg: Any) -> Any:
+        if event == "line":
+            record.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        elif event == "return":
+            _note_types(frame, record)
+        return line
+
+    users: dict[str, bool] = {}
+
+    def call(frame: Any, event: str, arg: Any) -> Any:
+        code = frame.f_code
+        if code.co_filename not in users:
+            users[code.co_filename] = is_users(code.co_filename)
+        if not users[code.co_filename]:
+            return None
+        record.functions.add((code.co_filename, code.co_firstlineno))
+        _note_types(frame, record)
+        if code.co_name == "__init__" and code.co_argcount:
+            _note_constructor(frame, record)
+        return line
+
+    return call
+
+
+def _note_types(frame: Any, record: Record) -> None:
+    code = frame.f_code
+    for name, value in frame.f_locals.items():
+        place = code.co_filename, code.co_firstlineno, name
+        record.locals.setdefault(place, set()).add(type(value))
+
+
+def _note_constructor(frame: Any, record: Record) -> None:
+    code, values = frame.f_code, frame.f_locals
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    module = values.get(names[0])
+    if id(module) in record.constructed:
+        return  # a base class's constructor: the outermost one has been noted
+    given = {name: values[name] for name in names[1:] if name in values}
+    rest, flags = code.co_varnames[len(names) :], code.co_flags
+    loose = values.get(rest[0], ()) if flags & 0x04 and rest else ()
+    if flags & 0x08:
+        given |= values.get(rest[1 if flags & 0x04 else 0], {})
+    record.constructed[id(module)] = (module, {"": loose, **given})
+
+
+def _noted(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return Shape(tuple(value.shape), str(value.dtype))
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, list | tuple):
+        return type(value)(map(_noted, value)) if type(value) in (list, tuple) else value
+    if isinstance(value, dict):
+        return {name: _noted(part) for name, part in value.items()}
+    return value
+
+
+def _within(file: str, folder: str) -> bool:
+    return file.startswith(str(Path(folder)) + "/")
+
+
+def _torch_folder() -> str:
+    return str(Path(sys.modules["torch"].__file__ or "").parent)
+
+
+def _overrides() -> str:
+    return sys.modules["torch.overrides"].__file__ or ""

@@ -1,0 +1,293 @@
+"""The text of a definition with torch's calls replaced, by position: comments and layout stay."""
+
+import ast
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fx.porting import special
+from fx.porting.calls import Call, plain, ported
+from fx.porting.names import Needs, Obstacle, need, resolve, torch_name, translated
+from fx.porting.record import Fact, Record
+from fx.porting.sources import Place, local_names, source
+
+DROP = "\x00"  # stands for a statement that is left out
+MARK = "\x01"  # encloses the line of the original that a statement begins on
+# Methods that nothing but a tensor has: these are known without having run.
+TENSORS_OWN = {
+    "view", "permute", "unsqueeze", "contiguous", "expand", "expand_as", "view_as", "numel",
+    "reshape", "softmax", "sigmoid", "masked_fill", "detach", "flatten", "transpose", "type_as",
+    "unbind", "float", "half", "double", "long", "bool", "cpu", "cuda", "repeat_interleave", "mean",
+    "argmax", "tanh", "exp", "sqrt", "matmul", "bmm", "new_zeros", "new_ones", "log_softmax",
+    "bernoulli_", "normal_", "uniform_", "mul_", "add_", "div_", "zero_", "fill_", "relu_", "sum",
+    "rsqrt", "pow", "clamp", "tril", "triu", "clone", "item", "masked_fill_", "dim", "chunk",
+}  # fmt: skip
+READ = {"device": "None", "data": "", "is_cuda": "False", "requires_grad": "False", "mH": ".mT"}
+Statement = Callable[["Rewriter", ast.stmt], str | None]
+
+
+class Rewriter:
+    """Writes one definition anew.
+
+    Attributes:
+        needs: What the text refers to.
+        notes: Lines on what was left out or changed in a way that should be known.
+    """
+
+    def __init__(
+        self, place: Place, names: dict[str, Any], record: Record, known: set[int] | None,
+        statement: Statement, needs: Needs, draws: set[int],
+    ):  # fmt: skip
+        self.place, self.names, self.record, self.known = place, names, record, known
+        self.source = source(place.file)
+        self.needs, self.notes = needs.trial(), []
+        self.statement, self.draws = statement, draws
+        self.scopes: list[set[str]] = []
+        self.functions: list[Any] = []
+        self.drawn: dict[Any, int] = {}  # how many keys a function has drawn
+
+    def text(self, node: Any) -> str:
+        """The ported text of a node."""
+        if isinstance(node, ast.stmt):
+            written = self.statement(self, node)
+            text = self.copy(node) if written is None else written
+            return text if text == DROP else f"{MARK}{node.lineno}{MARK}{text}"
+        if isinstance(node, ast.expr):
+            text = self._expression(node)
+            if text is not None:
+                return f"({text})" if self._cramped(node) and not plain(text) else text
+        return self.copy(node)
+
+    def copy(self, node: Any) -> str:
+        """A node's own text, around the ported text of its parts."""
+        if isinstance(node, ast.JoinedStr):
+            return self.source.segment(node)  # Python 3.11 does not say where its parts are
+        start, end = self.source.span(node)
+        written, at = [], start
+        for child in sorted(_placed(node), key=self.source.span):
+            first, last = self.source.span(child)
+            if first < at or last > end:
+                continue
+            written += [self.source.text[at:first].decode(), self.text(child)]
+            at = last
+        return "".join([*written, self.source.text[at:end].decode()])
+
+    def parent(self, node: Any) -> Any:
+        """What a node stands in."""
+        return self.source.parents.get(node)
+
+    def key(self, node: Any) -> str:
+        """The text that draws a key for random numbers: the module's, or the function's own."""
+        function = self.functions[0] if self.functions else None
+        if function is None:
+            raise Obstacle(node, "draws random numbers outside of a function")
+        if function.args.args and function.args.args[0].arg == "self":
+            return "self.next_key()"
+        self.draws.add(id(self.names.get(function.name)))
+        nth = self.drawn[function] = self.drawn.get(function, -1) + 1
+        return f"jax.random.fold_in(key, {nth})" if nth else "key"
+
+    def takes_key(self, function: Any) -> bool:
+        """Whether a function that is written gets a `key` argument."""
+        inside = isinstance(self.parent(function), ast.Module)
+        return inside and id(self.names.get(function.name)) in self.draws
+
+    def _passed_key(self, node: ast.Call) -> str | None:
+        """A call of a function that draws random numbers, with a key; None for any other."""
+        known, value = self.resolve(node.func)
+        if not known or id(value) not in self.draws:
+            return self._copied_list(node)
+        key = self.key(node)
+        key = f"{key} if self.training else None" if key.startswith("self") else key
+        text = self.copy(node)[:-1].rstrip().rstrip(",")
+        return f"{text}{', ' if node.args or node.keywords else ''}key={key})"
+
+    def _copied_list(self, node: ast.Call) -> str | None:
+        """`sizes.copy()`: the lists of a description are tuples here."""
+        function = node.func
+        if not (isinstance(function, ast.Attribute) and function.attr == "copy" and self.functions):
+            return None
+        if not isinstance(function.value, ast.Name):
+            return None
+        place = self.place.file, self.source.first_line(self.functions[-1]), function.value.id
+        kinds = self.record.locals.get(place, set())
+        return f"list({self.text(function.value)})" if kinds == {list} else None
+
+    def uses(self, name: str, statement: str) -> None:
+        """Note an import that the text needs."""
+        self.needs.imports[name] = statement
+
+    def ran(self, node: Any) -> bool:
+        """Whether a statement ran, its function included."""
+        return (self.place.file, node.lineno) in self.record.lines
+
+    def inside(self, function: Any) -> "Scope":
+        """A context in which a function's names are local."""
+        return Scope(self, function)
+
+    def torch_key(self, node: ast.Call) -> tuple[str | None, list[Fact]]:
+        """The torch function that a call is of, and what was seen of it."""
+        seen = self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+        known, value = self.resolve(node.func)
+        if known:
+            name = torch_name(value)
+            if name is None:
+                return None, []
+            last = name.rpartition(".")[2]
+            return name, next((f for n, f in seen.items() if n.rpartition(".")[2] == last), [])
+        if isinstance(node.func, ast.Attribute):
+            word = node.func.attr
+            for name, facts in seen.items():
+                if name.rpartition(".")[2] == word and name.startswith("torch.Tensor."):
+                    return f"Tensor.{word}", facts
+            owner = node.func.value
+            on_self = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
+            if word in TENSORS_OWN and not seen and not self._ran_function(node) and not on_self:
+                return f"Tensor.{word}", []
+        return None, []
+
+    def resolve(self, node: ast.expr) -> tuple[bool, Any]:
+        """What a dotted name stands for, where it is global."""
+        local = set().union(*self.scopes) if self.scopes else set()
+        return resolve(node, self.names, local)
+
+    def _ran_function(self, node: Any) -> bool:
+        """Whether a call in a line that ran must have been seen, had it been torch's."""
+        while node is not None and not isinstance(node, ast.stmt):
+            node = self.parent(node)
+        return node is not None and self.ran(node)
+
+    def _expression(self, node: ast.expr) -> str | None:
+        if isinstance(node, ast.Call):
+            return self._call(node)
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            known, value = self.resolve(node)
+            if known:
+                return self._global(node, value)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            return self._attribute(node)
+        if isinstance(node, ast.Subscript) and _picks(node) and isinstance(node.value, ast.Call):
+            key, facts = self.torch_key(node.value)
+            if key and key.rpartition(".")[2] in ("max", "min") and _has_dim(node.value):
+                return self.text(node.value)
+        return None
+
+    def _attribute(self, node: ast.Attribute) -> str | None:
+        seen = self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+        if f"torch.Tensor.{node.attr}.__get__" in seen and node.attr in READ:
+            into = READ[node.attr]
+            return into if into.isalpha() else self.text(node.value) + into
+        if node.attr == "device" and isinstance(node.value, ast.Name) and not self.ran_any(node):
+            return "None"
+        if node.attr in ("values", "indices") and isinstance(node.value, ast.Call):
+            key, _ = self.torch_key(node.value)
+            if key and key.rpartition(".")[2] in ("max", "min"):
+                return self.text(node.value)
+        return None
+
+    def ran_any(self, node: Any) -> bool:
+        """Whether the statement that a node is part of ran."""
+        return self._ran_function(node)
+
+    def _global(self, node: Any, value: Any) -> str | None:
+        """A global name: torch's is translated, the user's is noted, the rest is imported."""
+        name = torch_name(value)
+        if name is not None:
+            into = translated(name)
+            if into is None:
+                raise Obstacle(node, f"{name} has no counterpart here")
+            return into
+        if isinstance(node, ast.Attribute):
+            root = node
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            _, owner = self.resolve(root)
+            if not hasattr(owner, "__path__") and not _local_module(owner):
+                return None  # an attribute of a class or of a module that is imported: copied
+            word = node.attr
+            module = getattr(value, "__module__", None) or owner.__name__
+        else:
+            word, module = node.id, self.place.module
+        return need(value, word, self.names, module, self.needs, node)
+
+    def _call(self, node: ast.Call) -> str | None:
+        key, facts = self.torch_key(node)
+        if key is None:
+            return self._passed_key(node)
+        args = list(node.args)
+        if key.startswith("Tensor."):
+            assert isinstance(node.func, ast.Attribute)
+            args = [node.func.value, *args]
+        kwargs = {keyword.arg or "": keyword.value for keyword in node.keywords}
+        if "" in kwargs and not key.startswith(("nn.", "F.")):
+            raise Obstacle(node, f"{key} with ** is not rewritten")
+        call = Call(key, node, args, kwargs, facts, self)
+        head, _, word = key.rpartition(".")
+        if key in ("nn.Parameter", "nn.parameter.Parameter"):
+            return special.parameter(call)
+        if head == "F" and word.removesuffix("_") in special.RANDOM:
+            return special.dropout(call)
+        if head == "nn" and translated(key):
+            return None  # the class's name is translated, its arguments are the same
+        if head == "F" and translated(f"F.{word.removesuffix('_')}"):
+            return self._functional(call, word.removesuffix("_"))
+        if word in special.SPECIAL and head in ("torch", "Tensor"):
+            return special.SPECIAL[word](call)
+        return ported(call)
+
+    def _functional(self, call: Call, word: str) -> str:
+        given = [self.text(arg) for arg in call.args]
+        given += [
+            f"{name}={self.text(value)}" if name else f"**{self.text(value)}"
+            for name, value in call.kwargs.items()
+            if name not in ("_stacklevel", "inplace")
+        ]
+        text = f"F.{word}({', '.join(given)})"
+        return f"{text}[0]" if word == "batch_norm" else text
+
+    def _cramped(self, node: ast.expr) -> bool:
+        """Whether a node stands where an operator or a dot would take only a part of its text."""
+        parent = self.parent(node)
+        if isinstance(parent, ast.Attribute | ast.Subscript):
+            return parent.value is node
+        if isinstance(parent, ast.Call):
+            return parent.func is node
+        return isinstance(parent, ast.BinOp | ast.UnaryOp | ast.Compare | ast.BoolOp | ast.Starred)
+
+
+class Scope:
+    """The names of a function, while it is written."""
+
+    def __init__(self, rewriter: Rewriter, function: Any):
+        self.rewriter, self.function = rewriter, function
+
+    def __enter__(self) -> None:
+        self.rewriter.scopes.append(local_names(self.function))
+        self.rewriter.functions.append(self.function)
+
+    def __exit__(self, *_: Any) -> None:
+        self.rewriter.scopes.pop()
+        self.rewriter.functions.pop()
+
+
+def _placed(node: Any) -> Iterator[Any]:
+    """The nearest parts of a node that have a place in the text."""
+    for child in ast.iter_child_nodes(node):
+        if hasattr(child, "lineno"):
+            yield child
+        else:
+            yield from _placed(child)
+
+
+def _picks(node: ast.Subscript) -> bool:
+    return isinstance(node.slice, ast.Constant) and node.slice.value in (0, 1)
+
+
+def _has_dim(node: ast.Call) -> bool:
+    return bool(node.keywords) or len(node.args) > 0
+
+
+def _local_module(owner: Any) -> bool:
+    from fx.porting.record import is_users
+
+    file = getattr(owner, "__file__", None)
+    return bool(file) and is_users(file)

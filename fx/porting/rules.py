@@ -1,0 +1,232 @@
+"""What each call of torch becomes: the pairs of docs/from-pytorch.md, with places for arguments.
+
+On the left a call as torch has it, `*shape` standing for loose numbers or one tuple; on the right
+what takes its place. An argument that is not given takes its keyword with it on the right, or is
+replaced by its default. `x.f(...)` on the left holds for `torch.f(x, ...)` and `x.f_(...)` as well.
+"""
+
+import ast
+from functools import cache
+
+RULES = """
+x.view(*shape)                       | x.reshape(*shape)
+x.reshape(*shape)                    | x.reshape(*shape)
+x.view_as(other)                     | x.reshape(other.shape)
+x.reshape_as(other)                  | x.reshape(other.shape)
+x.size()                             | x.shape
+x.size(dim)                          | x.shape[dim]
+x.dim()                              | x.ndim
+x.ndimension()                       | x.ndim
+x.numel()                            | x.size
+x.nelement()                         | x.size
+x.is_floating_point()                | jnp.issubdtype(x.dtype, jnp.floating)
+x.permute(*dims)                     | x.transpose(*dims)
+x.transpose(dim0, dim1)              | x.swapaxes(dim0, dim1)
+x.swapaxes(axis0, axis1)             | x.swapaxes(axis0, axis1)
+x.swapdims(dim0, dim1)               | x.swapaxes(dim0, dim1)
+x.movedim(source, destination)       | jnp.moveaxis(x, source, destination)
+x.t()                                | x.T
+x.contiguous(memory_format=None)     | x
+x.clone(memory_format=None)          | x
+x.cpu()                              | x
+x.cuda()                             | x
+x.requires_grad_()                   | x
+x.data()                             | x
+x.detach()                           | jax.lax.stop_gradient(x)
+x.unsqueeze(dim)                     | jnp.expand_dims(x, dim)
+x.squeeze()                          | x.squeeze()
+x.expand_as(other)                   | jnp.broadcast_to(x, other.shape)
+x.broadcast_to(*shape)               | jnp.broadcast_to(x, shape)
+x.repeat(*sizes)                     | jnp.tile(x, sizes)
+x.tile(*sizes)                       | jnp.tile(x, sizes)
+x.repeat_interleave(repeats, dim=None) | jnp.repeat(x, repeats, axis=dim)
+x.unbind(dim=0)                      | jnp.unstack(x, axis=dim)
+x.flip(*dims)                        | jnp.flip(x, dims)
+x.roll(shifts, dims=None)            | jnp.roll(x, shifts, axis=dims)
+x.narrow(dim, start, length)         | jax.lax.slice_in_dim(x, start, start + length, axis=dim)
+x.select(dim, index)                 | jax.lax.index_in_dim(x, index, dim, keepdims=False)
+x.index_select(dim, index)           | jnp.take(x, index, axis=dim)
+x.gather(dim, index)                 | jnp.take_along_axis(x, index, axis=dim)
+x.take(index)                        | jnp.take(x, index)
+x.masked_select(mask)                | x[mask]
+x.masked_fill(mask, value)           | jnp.where(mask, value, x)
+x.where(condition, other)            | jnp.where(condition, x, other)
+x.diagonal(offset=0, dim1=0, dim2=1) | jnp.diagonal(x, offset=offset, axis1=dim1, axis2=dim2)
+x.diag(diagonal=0)                   | jnp.diag(x, k=diagonal)
+x.tril(diagonal=0)                   | jnp.tril(x, k=diagonal)
+x.triu(diagonal=0)                   | jnp.triu(x, k=diagonal)
+x.sum(dim=None, keepdim=False, dtype=None)  | x.sum(axis=dim, keepdims=keepdim, dtype=dtype)
+x.mean(dim=None, keepdim=False, dtype=None) | x.mean(axis=dim, keepdims=keepdim, dtype=dtype)
+x.prod(dim=None, keepdim=False, dtype=None) | x.prod(axis=dim, keepdims=keepdim, dtype=dtype)
+x.amax(dim=None, keepdim=False)      | x.max(axis=dim, keepdims=keepdim)
+x.amin(dim=None, keepdim=False)      | x.min(axis=dim, keepdims=keepdim)
+x.any(dim=None, keepdim=False)       | x.any(axis=dim, keepdims=keepdim)
+x.all(dim=None, keepdim=False)       | x.all(axis=dim, keepdims=keepdim)
+x.argmax(dim=None, keepdim=False)    | x.argmax(axis=dim, keepdims=keepdim)
+x.argmin(dim=None, keepdim=False)    | x.argmin(axis=dim, keepdims=keepdim)
+x.argsort(dim=-1, descending=False)  | jnp.argsort(x, axis=dim, descending=descending)
+x.logsumexp(dim, keepdim=False)      | jax.nn.logsumexp(x, axis=dim, keepdims=keepdim)
+x.cumsum(dim, dtype=None)            | jnp.cumsum(x, axis=dim, dtype=dtype)
+x.cumprod(dim)                       | jnp.cumprod(x, axis=dim)
+x.diff(dim=-1)                       | jnp.diff(x, axis=dim)
+x.softmax(dim, dtype=None)           | F.softmax(x, dim, dtype=dtype)
+x.log_softmax(dim, dtype=None)       | F.log_softmax(x, dim, dtype=dtype)
+x.norm(p=None, dim=None, keepdim=False) | jnp.linalg.norm(x, ord=p, axis=dim, keepdims=keepdim)
+x.topk(k)                            | jax.lax.top_k(x, k)
+x.item()                             | x.item()
+x.tolist()                           | x.tolist()
+x.pow(exponent)                      | x**exponent
+x.rsqrt()                            | jax.lax.rsqrt(x)
+x.erf()                              | jax.lax.erf(x)
+x.reciprocal()                       | 1 / x
+x.neg()                              | -x
+x.sigmoid()                          | jax.nn.sigmoid(x)
+x.relu()                             | F.relu(x)
+x.clamp(min=None, max=None)          | jnp.clip(x, min=min, max=max)
+x.clip(min=None, max=None)           | jnp.clip(x, min=min, max=max)
+x.clamp_min(min)                     | jnp.clip(x, min=min)
+x.clamp_max(max)                     | jnp.clip(x, max=max)
+x.add(other)                         | x + other
+x.sub(other)                         | x - other
+x.mul(other)                         | x * other
+x.multiply(other)                    | x * other
+x.div(other)                         | x / other
+x.true_divide(other)                 | x / other
+x.add(other, alpha)                  | x + alpha * other
+x.sub(other, alpha)                  | x - alpha * other
+x.div(other, rounding_mode)          | x // other
+x.addcmul(tensor1, tensor2, value=1) | x + value * tensor1 * tensor2
+x.lerp(end, weight)                  | x + weight * (end - x)
+x.eq(other)                          | x == other
+x.ne(other)                          | x != other
+x.gt(other)                          | x > other
+x.ge(other)                          | x >= other
+x.lt(other)                          | x < other
+x.le(other)                          | x <= other
+x.logical_not()                      | ~x
+x.logical_and(other)                 | x & other
+x.logical_or(other)                  | x | other
+x.matmul(other)                      | x @ other
+x.mm(other)                          | x @ other
+x.bmm(other)                         | x @ other
+x.dot(other)                         | x @ other
+x.outer(other)                       | jnp.outer(x, other)
+x.float()                            | x.astype(jnp.float32)
+x.double()                           | x.astype(jnp.float64)
+x.half()                             | x.astype(jnp.float16)
+x.bfloat16()                         | x.astype(jnp.bfloat16)
+x.long()                             | x.astype(jnp.int32)
+x.int()                              | x.astype(jnp.int32)
+x.bool()                             | x.astype(bool)
+x.type_as(other)                     | x.astype(other.dtype)
+x.new_zeros(*size)                   | jnp.zeros(size, x.dtype)
+x.new_ones(*size)                    | jnp.ones(size, x.dtype)
+x.new_full(size, value)              | jnp.full(size, value, x.dtype)
+x.new_tensor(data)                   | jnp.array(data, x.dtype)
+x.fill(value)                        | jnp.full_like(x, value)
+x.zero()                             | jnp.zeros_like(x)
+x.copy(src)                          | jnp.broadcast_to(src, x.shape)
+x.view_as_real()                     | jnp.stack([x.real, x.imag], axis=-1)
+torch.cat(tensors, dim=0)            | jnp.concatenate(tensors, axis=dim)
+torch.concat(tensors, dim=0)         | jnp.concatenate(tensors, axis=dim)
+torch.concatenate(tensors, dim=0)    | jnp.concatenate(tensors, axis=dim)
+torch.stack(tensors, dim=0)          | jnp.stack(tensors, axis=dim)
+torch.where(condition, x, y)         | jnp.where(condition, x, y)
+torch.where(condition)               | jnp.where(condition)
+torch.einsum(equation, *operands)    | jnp.einsum(equation, *operands)
+torch.zeros(*size, dtype=None)       | jnp.zeros(size, dtype=dtype)
+torch.ones(*size, dtype=None)        | jnp.ones(size, dtype=dtype)
+torch.empty(*size, dtype=None)       | jnp.zeros(size, dtype=dtype)
+torch.full(size, value, dtype=None)  | jnp.full(size, value, dtype=dtype)
+torch.zeros_like(x, dtype=None)      | jnp.zeros_like(x, dtype=dtype)
+torch.ones_like(x, dtype=None)       | jnp.ones_like(x, dtype=dtype)
+torch.empty_like(x, dtype=None)      | jnp.zeros_like(x, dtype=dtype)
+torch.full_like(x, value)            | jnp.full_like(x, value)
+torch.arange(end, dtype=None)        | jnp.arange(end, dtype=dtype)
+torch.arange(start, end, dtype=None) | jnp.arange(start, end, dtype=dtype)
+torch.arange(start, end, step, dtype=None) | jnp.arange(start, end, step, dtype=dtype)
+torch.linspace(start, end, steps, dtype=None) | jnp.linspace(start, end, steps, dtype=dtype)
+torch.eye(n, m=None, dtype=None)     | jnp.eye(n, m, dtype=dtype)
+torch.tensor(data, dtype=None)       | jnp.array(data, dtype=dtype)
+torch.as_tensor(data, dtype=None)    | jnp.asarray(data, dtype=dtype)
+torch.from_numpy(data)               | jnp.asarray(data)
+torch.maximum(x, y)                  | jnp.maximum(x, y)
+torch.minimum(x, y)                  | jnp.minimum(x, y)
+torch.complex(x, y)                  | jax.lax.complex(x, y)
+torch.addmm(b, x, y)                 | b + x @ y
+torch.baddbmm(b, x, y)               | b + x @ y
+torch.numel(x)                       | x.size
+torch.is_tensor(x)                   | isinstance(x, jax.Array)
+torch.linalg.norm(x, ord=None, dim=None, keepdim=False) | jnp.linalg.norm(x, ord=ord, axis=dim, keepdims=keepdim)
+torch.linalg.vector_norm(x, ord=None, dim=None, keepdim=False) | jnp.linalg.norm(x, ord=ord, axis=dim, keepdims=keepdim)
+torch.fft.fft(x, n=None, dim=-1, norm=None) | jnp.fft.fft(x, n=n, axis=dim, norm=norm)
+torch.fft.fft2(x, s=None, dim=None, norm=None) | jnp.fft.fft2(x, s=s, axes=dim, norm=norm)
+torch.fft.rfft2(x, s=None, dim=None, norm=None) | jnp.fft.rfft2(x, s=s, axes=dim, norm=norm)
+torch.fft.irfft2(x, s=None, dim=None, norm=None) | jnp.fft.irfft2(x, s=s, axes=dim, norm=norm)
+torch.finfo(dtype)                   | jnp.finfo(dtype)
+torch.Size(x)                        | tuple(x)
+torch.jit.is_scripting()             | False
+torch.jit.is_tracing()               | False
+torch.onnx.is_in_onnx_export()       | False
+torch.compiler.is_compiling()        | False
+torch.is_grad_enabled()              | True
+torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=None) | function(*args)
+torch.randn_like(x)                  | jax.random.normal(KEY, x.shape, x.dtype)
+torch.rand_like(x)                   | jax.random.uniform(KEY, x.shape, x.dtype)
+torch.randn(*size, dtype=None)       | jax.random.normal(KEY, size, dtype=dtype)
+torch.rand(*size, dtype=None)        | jax.random.uniform(KEY, size, dtype=dtype)
+torch.randint(low, high, size)       | jax.random.randint(KEY, size, low, high)
+torch.randperm(n)                    | jax.random.permutation(KEY, n)
+torch.bernoulli(x)                   | jax.random.bernoulli(KEY, x).astype(x.dtype)
+x.bernoulli(p)                       | jax.random.bernoulli(KEY, p, x.shape).astype(x.dtype)
+x.normal(mean=0, std=1)              | (mean + std * jax.random.normal(KEY, x.shape, x.dtype))
+x.uniform(low=0, high=1)             | jax.random.uniform(KEY, x.shape, x.dtype, low, high)
+"""  # noqa: E501
+# What jax.numpy has under the same name, of one array or of two.
+SAME = """
+abs absolute acos angle arccos arcsin arctan arctan2 asin atan atan2 ceil conj cos cosh exp exp2
+expm1 floor fmod isfinite isinf isnan kron log log10 log1p log2 logaddexp round sign sin sinh sqrt
+square tan tanh trunc imag real nan_to_num logical_xor remainder hypot broadcast_tensors
+"""
+
+
+@cache
+def table() -> dict[str, list[tuple[ast.Call, ast.expr]]]:
+    """The rules by torch's name of the function: "torch.cat", "Tensor.view"."""
+    found: dict[str, list[tuple[ast.Call, ast.expr]]] = {}
+    for line in RULES.strip().splitlines():
+        left, right = (ast.parse(side.strip(), mode="eval").body for side in _sides(line))
+        assert isinstance(left, ast.Call)
+        found.setdefault(name(left), []).append((left, right))
+    for word in SAME.split():
+        call = ast.parse(f"x.{word}()", mode="eval").body
+        assert isinstance(call, ast.Call)
+        found[f"Tensor.{word}"] = [(call, ast.parse(f"jnp.{word}(x)", mode="eval").body)]
+    return found
+
+
+def _sides(line: str) -> tuple[str, str]:
+    left, _, right = line.partition(" | ")
+    return left, right
+
+
+def name(call: ast.Call) -> str:
+    """The torch name that a rule's left side is about."""
+    dotted = ast.unparse(call.func)
+    return f"Tensor.{dotted[2:]}" if dotted.startswith("x.") else dotted
+
+
+def of(key: str) -> tuple[str, list[tuple[ast.Call, ast.expr]]]:
+    """The rules for a function, and whether its first argument is the receiver or in the call."""
+    rules = table()
+    tries = [key]
+    head, _, last = key.rpartition(".")
+    if head == "Tensor":
+        tries += [f"torch.{last}"]
+    elif head in ("torch", "torch.special"):
+        tries += [f"Tensor.{last}"]
+    bare = last.removesuffix("_")
+    if last.endswith("_") and not last.startswith("__"):
+        tries += [f"Tensor.{bare}", f"torch.{bare}"]
+    found = [each for each in tries if each in rules]
+    return (found[0], rules[found[0]]) if found else ("", [])

@@ -1,0 +1,269 @@
+"""Calls of torch whose counterpart depends on what was seen, or has another form."""
+
+import ast
+from collections.abc import Callable
+
+from fx.porting.calls import Call, ported, simple, tupled, wrapped
+from fx.porting.names import DTYPES
+from fx.porting.record import Shape
+
+
+def flatten(call: Call) -> str:
+    """`x.flatten(1)`: `jax.lax.collapse`, whose end is the axis after the last."""
+    start, end = call.argument(1, "start_dim"), call.argument(2, "end_dim")
+    if start is None and end is None:
+        return f"{call.receiver()}.reshape(-1)"
+    first = call.text(start) if start is not None else "0"
+    x = call.text(call.args[0])
+    if end is None or ast.unparse(end) == "-1":
+        return f"jax.lax.collapse({x}, {first})"
+    last = ast.literal_eval(end) if isinstance(end, ast.Constant | ast.UnaryOp) else None
+    after = str(last + 1) if last is not None else f"{wrapped(call.text(end))} + 1"
+    return f"jax.lax.collapse({x}, {first}, {after})"
+
+
+def expand(call: Call) -> str:
+    """`x.expand(-1, 3)`: `jnp.broadcast_to`, which takes no -1."""
+    sizes = call.args[1:]
+    if len(sizes) == 1 and isinstance(sizes[0], ast.Tuple | ast.List):
+        sizes = sizes[0].elts
+    x = call.text(call.args[0])
+    texts, ranks = [], {len(shape) for shape in call.shapes()}
+    for place, size in enumerate(sizes):
+        text = call.text(size)
+        if text == "-1":
+            if not simple(x) or len(ranks) != 1:
+                raise call.obstacle("-1 is not known here; write the size")
+            text = f"{x}.shape[{place - len(sizes) + ranks.pop() if len(ranks) == 1 else 0}]"
+            ranks = {len(shape) for shape in call.shapes()}
+        texts.append(text)
+    if len(texts) == 1:
+        return f"jnp.broadcast_to({x}, {texts[0]})"
+    return f"jnp.broadcast_to({x}, ({', '.join(texts)}))"
+
+
+def squeeze(call: Call) -> str:
+    """`x.squeeze(1)`: torch leaves axes of another size alone, JAX raises."""
+    dim = call.argument(1, "dim")
+    if dim is None:
+        return f"{call.receiver()}.squeeze()"
+    axes = {fact.args[1] if len(fact.args) > 1 else fact.kwargs["dim"] for fact in call.facts}
+    ones = {shape[axis] == 1 for shape in call.shapes() for axis in axes if isinstance(axis, int)}
+    if ones == {False}:
+        return call.text(call.args[0])
+    if len(ones) == 2:
+        raise call.obstacle("the axis was of size 1 in one call and not in another")
+    return f"{call.receiver()}.squeeze({tupled(call.text(dim))})"
+
+
+def extreme(call: Call) -> str:
+    """`x.max()`, `x.max(dim)`, `torch.max(x, y)`."""
+    word = call.key.rpartition(".")[2]
+    x, second = call.receiver(), call.argument(1, "dim")
+    if second is None and "other" not in call.kwargs:
+        return f"{x}.{word}()"
+    if any(len(f.args) > 1 and isinstance(f.args[1], Shape) for f in call.facts):
+        return f"jnp.{word}imum({call.text(call.args[0])}, {call.text(call.args[1])})"
+    if not call.facts and not isinstance(second, ast.Constant | ast.UnaryOp):
+        raise call.obstacle("it did not run, so that its second argument is not known")
+    assert second is not None
+    keep = call.argument(2, "keepdim")
+    rest = f"axis={call.text(second)}" + (f", keepdims={call.text(keep)}" if keep else "")
+    parent = call.rewriter.parent(call.node)
+    index = ast.unparse(parent.slice) if isinstance(parent, ast.Subscript) else ""
+    if index == "0" or getattr(parent, "attr", "") == "values":
+        return f"{x}.{word}({rest})"  # the rewriter drops the [0] or .values around it
+    if index == "1" or getattr(parent, "attr", "") == "indices":
+        return f"{x}.arg{word}({rest})"
+    if not simple(x):
+        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+    return f"({x}.{word}({rest}), {x}.arg{word}({rest}))"
+
+
+def parts(call: Call) -> str:
+    """`x.split(2)`, `x.split([1, 2])` and `x.chunk(2)`: `jnp.split`."""
+    size = call.argument(1, "chunks" if call.key.endswith("chunk") else "split_size_or_sections")
+    size = size if size is not None else call.kwargs.get("split_size")
+    dim = call.argument(2, "dim")
+    if size is None or not call.facts:
+        raise call.obstacle("it did not run, so that what it splits is not known")
+    x = call.text(call.args[0])
+    axis = call.text(dim) if dim is not None else "0"
+    fact = call.facts[0]
+    values = [*fact.args, *fact.kwargs.values()]
+    seen = values[1]
+    dimension = fact.kwargs.get("dim", fact.args[2] if len(fact.args) > 2 else 0)
+    length = fact.args[0].shape[dimension]
+    text = call.text(size)
+    if isinstance(seen, list | tuple):
+        call.rewriter.uses("np", "import numpy as np")
+        if isinstance(size, ast.List | ast.Tuple) and len(size.elts) == 2:
+            cuts = f"[{call.text(size.elts[0])}]"
+        else:
+            cuts = f"np.cumsum({text})[:-1].tolist()"
+    elif call.key.endswith("chunk"):
+        if length % seen:
+            raise call.obstacle(f"{length} is not divided by {seen}; write the places to cut")
+        cuts = text
+    elif length % seen == 0 and simple(x):
+        cuts = f"{x}.shape[{axis}] // {wrapped(text)}"
+    elif length % seen == 0 and isinstance(size, ast.Constant):
+        cuts = str(length // seen)
+    else:
+        raise call.obstacle(f"{length} is not divided by {seen}; write the places to cut")
+    return f"jnp.split({x}, {cuts}, axis={axis})"
+
+
+def to(call: Call) -> str:
+    """`x.to(dtype)`, `x.to(device)`, `x.to(y)`; `x.type(dtype)`."""
+    x = call.receiver()
+    dtype = call.kwargs.get("dtype")
+    for place, arg in enumerate(call.args[1:], 1):
+        seen = {type(f.args[place]).__name__ for f in call.facts if len(f.args) > place}
+        if "dtype" in seen or ast.unparse(arg).removeprefix("torch.") in DTYPES:
+            dtype = arg
+        elif "Shape" in seen:
+            return f"{x}.astype({wrapped(call.text(arg))}.dtype)"
+        elif not call.facts:
+            raise call.obstacle("it did not run, so that its argument is not known")
+    return call.text(call.args[0]) if dtype is None else f"{x}.astype({call.text(dtype)})"
+
+
+def spread(call: Call) -> str:
+    """`x.var()` and `x.std()`, which divide by n - 1 unless told."""
+    word = call.key.rpartition(".")[2]
+    args, kwargs = list(call.args[1:]), dict(call.kwargs)
+    if args and isinstance(args[0], ast.Constant) and isinstance(args[0].value, bool):
+        kwargs["unbiased"] = args.pop(0)
+    for name, value in zip(("dim", "unbiased", "keepdim"), args):
+        kwargs[name] = value
+    unbiased = kwargs.get("unbiased", kwargs.get("correction"))
+    ddof = "1" if unbiased is None else call.text(unbiased)
+    ddof = {"False": "0", "True": "1"}.get(ddof, ddof)
+    given = [f"axis={tupled(call.text(kwargs['dim']))}"] if "dim" in kwargs else []
+    given += [f"keepdims={call.text(kwargs['keepdim'])}"] if "keepdim" in kwargs else []
+    given += [f"ddof={ddof}"] if ddof != "0" else []
+    return f"{call.receiver()}.{word}({', '.join(given)})"
+
+
+def meshgrid(call: Call) -> str:
+    """`torch.meshgrid`, whose default is "ij" where NumPy's is "xy"."""
+    args = call.args
+    if len(args) == 1 and isinstance(args[0], ast.List | ast.Tuple):
+        args = args[0].elts
+    texts = [call.text(arg) for arg in args]
+    seen = call.facts and isinstance(call.facts[0].args[0], list | tuple)
+    if len(args) == 1 and not isinstance(args[0], ast.Starred) and seen:
+        texts = [f"*{texts[0]}"]
+    indexing = call.kwargs.get("indexing")
+    return f"jnp.meshgrid({', '.join(texts)}, indexing={call.text(indexing) if indexing else repr('ij')})"  # noqa: E501
+
+
+def view(call: Call) -> str:
+    """`x.view(torch.int32)` is about bits, all others about shape."""
+    if any(len(f.args) == 2 and type(f.args[1]).__name__ == "dtype" for f in call.facts):
+        return f"{call.receiver()}.view({call.text(call.args[1])})"
+    return ported(call)
+
+
+def view_as_complex(call: Call) -> str:
+    """Pairs of numbers as complex ones."""
+    x = call.receiver()
+    if not simple(x):
+        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+    return f"jax.lax.complex({x}[..., 0], {x}[..., 1])"
+
+
+def unflatten(call: Call) -> str:
+    """One axis as several."""
+    x, dim = call.receiver(), ast.unparse(call.args[1])
+    sizes = call.text(call.args[2])
+    if not simple(x) or not dim.lstrip("-").isdigit():
+        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+    after = f", *{x}.shape[{int(dim) + 1}:]" if int(dim) != -1 else ""
+    return f"{x}.reshape(*{x}.shape[:{dim}], *{sizes}{after})"
+
+
+def sort(call: Call) -> str:
+    """Values and places."""
+    x, dim = call.text(call.args[0]), call.argument(1, "dim")
+    rest = f", axis={call.text(dim)}" if dim is not None else ""
+    down = call.argument(2, "descending")
+    rest += f", descending={call.text(down)}" if down is not None else ""
+    if not simple(x):
+        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+    return f"(jnp.sort({x}{rest}), jnp.argsort({x}{rest}))"
+
+
+def dropout(call: Call) -> str:
+    """What is random in training draws a key there."""
+    given = [call.text(arg) for arg in call.args]
+    given += [f"{n}={call.text(v)}" for n, v in call.kwargs.items() if n != "inplace"]
+    training = call.argument(2, "training")
+    mode = "self.training" if training is None else call.text(training)
+    key = call.rewriter.key(call.node)
+    word = call.key.rpartition(".")[2].removesuffix("_")
+    name = "dropout_key" if word == "scaled_dot_product_attention" else "key"
+    if word == "scaled_dot_product_attention":
+        drop = call.argument(4, "dropout_p")
+        if drop is None or ast.unparse(drop) in ("0", "0.0"):
+            return f"F.{word}({', '.join(given)})"
+        mode = "self.training"
+    return f"F.{word}({', '.join(given)}, {name}={key} if {mode} else None)"
+
+
+def parameter(call: Call) -> str:
+    """`nn.Parameter(torch.zeros(3))`: a shape and an initialiser."""
+    value = call.argument(0, "data")
+    declared = _declared(call, value) if value is not None else None
+    if declared:
+        return f"nn.Parameter({declared})"
+    return f"nn.Parameter({call.text(value) if value is not None else 'jnp.zeros(0)'})"
+
+
+def _declared(call: Call, node: ast.expr) -> str | None:
+    """Shape and initialiser of torch.zeros(...), 0.02 * torch.randn(...) and the like."""
+    factor = None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        sides = [node.left, node.right]
+        made = [side for side in sides if isinstance(side, ast.Call)]
+        if len(made) != 1:
+            return None
+        factor = call.text(sides[1 - sides.index(made[0])])
+        node = made[0]
+    if not isinstance(node, ast.Call) or any(isinstance(a, ast.Starred) for a in node.args):
+        return None
+    key, _ = call.rewriter.torch_key(node)
+    word = (key or "").removeprefix("torch.")
+    kinds = {"zeros": "zeros", "ones": "ones", "empty": "zeros", "Tensor": "zeros"}
+    shape = [arg for arg in node.args]
+    if {k.arg for k in node.keywords} - {"device", "dtype", "requires_grad", "size"} or not shape:
+        return None
+    if any(k.arg == "dtype" and ast.unparse(k.value) != "torch.float32" for k in node.keywords):
+        return None
+    if word == "full" and len(shape) == 2 and factor is None:
+        return f"{tupled(call.text(shape[0]))}, nn.init.constant({call.text(shape[1])})"
+    sizes = [call.text(each) for each in shape]
+    text = tupled(sizes[0]) if len(sizes) == 1 else f"({', '.join(sizes)})"
+    if isinstance(shape[0], ast.Constant | ast.Name) and len(sizes) == 1:
+        text = f"({sizes[0]},)" if isinstance(shape[0], ast.Constant) else text
+    if word == "randn":
+        return f"{text}, nn.init.normal({f'std={factor}' if factor else ''})"
+    if word == "rand" and factor is None:
+        return f"{text}, nn.init.uniform()"
+    if word in kinds:
+        constant = f"nn.init.constant({factor})" if factor and word == "ones" else None
+        return f"{text}, {constant or 'nn.init.' + kinds[word]}"
+    return None
+
+
+SPECIAL: dict[str, Callable[[Call], str]] = {
+    "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
+    "split": parts, "chunk": parts, "to": to, "type": to, "var": spread, "std": spread,
+    "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
+    "unflatten": unflatten, "sort": sort,
+}  # fmt: skip
+RANDOM = {
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
+    "scaled_dot_product_attention",
+}  # fmt: skip

@@ -1,0 +1,416 @@
+"""Statements of PyTorch that have another form here."""
+
+import ast
+from typing import Any
+
+from fx.porting.calls import simple, wrapped
+from fx.porting.names import Obstacle, torch_name
+from fx.porting.rewrite import DROP, Rewriter
+
+FALSE = {
+    "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
+    "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
+}  # fmt: skip
+AUGMENTED = {ast.Add: "add", ast.Mult: "multiply", ast.Div: "divide"}
+IN_PLACE = {
+    "copy_": "set", "fill_": "set", "zero_": "set", "add_": "add", "mul_": "multiply",
+    "div_": "divide",
+}  # fmt: skip
+CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled")
+
+
+def statement(rw: Rewriter, node: ast.stmt) -> str | None:
+    """The ported text of a statement, DROP to leave it out, None to write it as its parts are."""
+    if isinstance(node, ast.FunctionDef):
+        return _function(rw, node)
+    if isinstance(node, ast.If):
+        return _if(rw, node)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return _call(rw, node.value)
+    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        return _assign(rw, node, node.targets[0])
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
+        return _augment(rw, node, node.target)
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
+        return None
+    if isinstance(node, ast.AnnAssign):
+        return _annotated(rw, node)
+    if isinstance(node, ast.With) and _is_context(rw, node):
+        return _dedented(rw, node)
+    if isinstance(node, ast.For) and _initialises(rw, [node]):
+        return _left_out(rw, node)
+    return None
+
+
+def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
+    """A function without torch's decorators; what it did not run may be left out."""
+    with rw.inside(node):
+        parts = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        parts += [arg for arg in (node.args.vararg, node.args.kwarg) if arg]
+        written = {id(arg): _argument(rw, arg) for arg in parts}
+        defaults = [d for d in [*node.args.defaults, *node.args.kw_defaults] if d is not None]
+        start, end = rw.source.span(node)
+        at = rw.source.starts[node.lineno - 1] + node.col_offset
+        pieces = [f"@{rw.text(d)}\n{' ' * node.col_offset}" for d in kept(rw, node)]
+        pieces_of: list[tuple[Any, str]] = [(arg, written[id(arg)]) for arg in parts]
+        pieces_of += [(default, rw.text(default)) for default in defaults]
+        if node.returns is not None:
+            pieces_of.append((node.returns, annotation(rw, node.returns)))
+        body = block(rw, node.body)
+        if rw.takes_key(node) and (parts or defaults):
+            last = max(pieces_of[: len(parts) + len(defaults)], key=lambda each: rw.source.span(each[0]))
+            pieces_of[pieces_of.index(last)] = (last[0], f"{last[1]}, key=None")
+        for child, text in sorted(pieces_of, key=lambda each: rw.source.span(each[0])):
+            first, last = rw.source.span(child)
+            pieces += [rw.source.text[at:first].decode(), text]
+            at = last
+        first = rw.source.span(node.body[0])[0]
+        return "".join([*pieces, rw.source.text[at:first].decode(), body])
+
+
+def block(rw: Rewriter, body: list[ast.stmt]) -> str:
+    """Statements one after another; one that did not run and cannot be ported raises instead."""
+    if not rw.ran(body[0]) and rw.functions and not _docstring(body[0]):
+        return _untried(rw, body)
+    texts, at = [], None
+    for node in body:
+        first, last = rw.source.span(node)
+        if at is not None:
+            texts.append(rw.source.text[at:first].decode())
+        texts.append(rw.text(node))
+        at = last
+    whole = "".join(texts)
+    code = [t for t, n in zip(texts[::2], body) if t != DROP and not _docstring(n)]
+    return whole if code or any(_docstring(n) for n in body) else f"pass{whole}"
+
+
+def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
+    kept_needs, kept_notes = rw.needs, list(rw.notes)
+    rw.needs = rw.needs.trial()
+    try:
+        with _Tried(rw):
+            text = "".join(_joined(rw, body))
+        if rw.known is not None and set(rw.needs.definitions) <= rw.known:
+            kept_needs.add(rw.needs)
+            return text
+    except Obstacle:
+        pass
+    finally:
+        rw.needs, rw.notes = kept_needs, kept_notes
+    where = f"{rw.place.module.rpartition('.')[2]}.py:{body[0].lineno}"
+    rw.notes.append(f"{where} did not run, and was left out")
+    return f'raise NotImplementedError("{where} did not run when this was ported")'
+
+
+class _Tried:
+    """While it holds, statements that did not run are written like all others."""
+
+    def __init__(self, rw: Rewriter):
+        self.rw = rw
+
+    def __enter__(self) -> None:
+        self.rw.ran = lambda node: True  # type: ignore[method-assign]
+
+    def __exit__(self, *_: Any) -> None:
+        del self.rw.ran
+
+
+def _joined(rw: Rewriter, body: list[ast.stmt]) -> list[str]:
+    texts, at = [], None
+    for node in body:
+        first, last = rw.source.span(node)
+        texts += [rw.source.text[at:first].decode()] if at is not None else []
+        texts.append(rw.text(node))
+        at = last
+    return ["pass", *texts] if all(t == DROP or not t.strip() for t in texts) else texts
+
+
+def kept(rw: Rewriter, node: Any) -> list[ast.expr]:
+    """The decorators that stay: not torch's, and not those that give back what they are given."""
+    stay = []
+    for decorator in node.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        known, value = rw.resolve(called)
+        module = getattr(value, "__module__", "") or ""
+        builtin = value in (property, staticmethod, classmethod)
+        if not known or builtin or module in ("functools", "dataclasses", "enum"):
+            stay.append(decorator)
+    return stay
+
+
+def annotation(rw: Rewriter, node: ast.expr) -> str:
+    """A type; Any where nothing here corresponds."""
+    before, rw.needs = rw.needs, rw.needs.trial()
+    try:
+        text = None if isinstance(node, ast.Constant) and node.value else rw.text(node)
+        if not set(rw.needs.definitions) <= (rw.known or set()):
+            text = None
+        elif text is not None:
+            before.add(rw.needs)
+    except Obstacle:
+        text = None
+    finally:
+        rw.needs = before
+    if text is None:
+        rw.uses("Any", "from typing import Any")
+    return text or "Any"
+
+
+def _argument(rw: Rewriter, node: ast.arg) -> str:
+    return node.arg if node.annotation is None else f"{node.arg}: {annotation(rw, node.annotation)}"
+
+
+def _annotated(rw: Rewriter, node: ast.AnnAssign) -> str:
+    if node.value is None and not rw.functions and not _is_data(rw, node):
+        return DROP
+    value = f" = {rw.text(node.value)}" if node.value is not None else ""
+    return f"{rw.text(node.target)}: {annotation(rw, node.annotation)}{value}"
+
+
+def _is_data(rw: Rewriter, node: ast.stmt) -> bool:
+    parent = rw.parent(node)
+    return isinstance(parent, ast.ClassDef) and bool(kept(rw, parent))
+
+
+def _if(rw: Rewriter, node: ast.If) -> str | None:
+    """An `if` whose test torch's compilers decide is decided; branches that did not run may go."""
+    value = _folded(rw, node.test)
+    if value is True:
+        return _dedented(rw, node)
+    if value is False and not node.orelse:
+        return DROP
+    if value is False:
+        if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
+            return rw.text(node.orelse[0])
+        return _shifted(rw, node, node.orelse)
+    test = rw.text(node.test) if value is None else value
+    pieces = [f"if {test}:"]
+    head = rw.source.span(node.test)[1]
+    first = rw.source.span(node.body[0])[0]
+    between = rw.source.text[head:first].decode()
+    body = block(rw, node.body)
+    if body.strip(f"pas{DROP} \n") == "" and body.startswith("pass") and not node.orelse:
+        return DROP
+    pieces += [between[between.index(":") + 1 :], body]
+    if node.orelse:
+        last = rw.source.span(node.body[-1])[1]
+        first = rw.source.span(node.orelse[0])[0]
+        between = rw.source.text[last:first].decode()
+        is_elif = len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
+        inner = rw.text(node.orelse[0]) if is_elif else block(rw, node.orelse)
+        if is_elif and "elif" not in between and rw.source.text[first:first + 4] == b"elif":
+            bare = inner.partition("\x01")[2].partition("\x01")[2] if "\x01" in inner[:1] else inner
+            if bare.startswith("if "):
+                pieces += [between, f"el{bare}"]
+            elif inner != DROP:
+                pad = " " * node.col_offset
+                pieces += [between, f"else:\n{pad}    ", _indented(inner)]
+        else:
+            pieces += [between, inner]
+    return "".join(pieces)
+
+
+def _folded(rw: Rewriter, node: ast.expr) -> bool | str | None:
+    """True or False where torch's compilers decide, the rest of a test, or None if untouched."""
+    if isinstance(node, ast.Call):
+        known, value = rw.resolve(node.func)
+        if known and (torch_name(value) or "") in FALSE:
+            return False
+        if known and getattr(value, "__name__", "") in ("is_exportable", "is_scriptable"):
+            return False
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        inner = _folded(rw, node.operand)
+        return not inner if isinstance(inner, bool) else None
+    if isinstance(node, ast.BoolOp):
+        values = [_folded(rw, each) for each in node.values]
+        stops = isinstance(node.op, ast.Or)
+        if stops in [v for v in values if isinstance(v, bool)]:
+            return stops
+        rest = [n for n, v in zip(node.values, values) if not isinstance(v, bool)]
+        if len(rest) == len(values):
+            return None
+        word = " or " if stops else " and "
+        return word.join(rw.text(n) for n in rest) if rest else not stops
+    return None
+
+
+def _call(rw: Rewriter, node: ast.Call) -> str | None:
+    """A call that stands alone."""
+    if _is_super_init(node):
+        return _super(rw, node)
+    key, _ = rw.torch_key(node)
+    word = (key or "").rpartition(".")[2]
+    if key in ("torch._assert", "torch._check") or word in ("_assert", "_check"):
+        rest = f", {rw.text(node.args[1])}" if len(node.args) > 1 else ""
+        return f"assert {rw.text(node.args[0])}{rest}"
+    known, value = rw.resolve(node.func)
+    if known and getattr(value, "__name__", "") == "_log_api_usage_once":
+        return DROP
+    if _initialises(rw, [ast.Expr(node)]):
+        return _left_out(rw, node)
+    if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
+        assert isinstance(node.func, ast.Attribute)
+        target = node.func.value
+        if isinstance(target, ast.Subscript):
+            name, index = rw.text(target.value), rw.text(target.slice)
+            if word not in IN_PLACE:
+                raise Obstacle(node, f"{word} on a part of an array; write x = x.at[...]")
+            value = rw.text(node.args[0]) if node.args else "0"
+            return f"{name} = {name}.at[{index}].{IN_PLACE[word]}({value})"
+        if not simple(rw.text(target)):
+            raise Obstacle(node, f"{word} on what has no name")
+        return f"{rw.text(target)} = {rw.text(node)}"
+    return None
+
+
+def _super(rw: Rewriter, node: ast.Call) -> str:
+    owner = rw.parent(rw.functions[0]) if rw.functions else None
+    bases = [rw.resolve(base)[1] for base in getattr(owner, "bases", ())]
+    plain = [torch_name(base) for base in bases] == ["nn.Module"]
+    if plain and not node.args and not node.keywords:
+        return DROP
+    given = [rw.text(a) for a in node.args]
+    given += [f"{k.arg}={rw.text(k.value)}" if k.arg else f"**{rw.text(k.value)}"
+              for k in node.keywords]  # fmt: skip
+    return f"super().__init__({', '.join(given)})"
+
+
+def _is_super_init(node: ast.Call) -> bool:
+    function = node.func
+    return (
+        isinstance(function, ast.Attribute) and function.attr == "__init__"
+        and isinstance(function.value, ast.Call) and isinstance(function.value.func, ast.Name)
+        and function.value.func.id == "super"
+    )  # fmt: skip
+
+
+def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
+    if isinstance(target, ast.Subscript) and _stores(rw, target):
+        name = rw.text(target.value)
+        return f"{name} = {name}.at[{rw.text(target.slice)}].set({rw.text(node.value)})"
+    if isinstance(node.value, ast.Call):
+        key, _ = rw.torch_key(node.value)
+        if key == "F.batch_norm":
+            return _batch_norm(rw, node.value, rw.source.segment(target))
+    shared = _path(node.value), _path(target)
+    if all(shared) and shared[0] != shared[1] and str(shared[0]).rpartition(".")[2] == "weight":
+        if "." in str(shared[1]):
+            return f'nn.tie(self, "{shared[1]}", "{shared[0]}")'
+    return None
+
+
+def _batch_norm(rw: Rewriter, call: ast.Call, target: str) -> str:
+    """`F.batch_norm` returns the running statistics, which torch writes in place."""
+    text = rw.text(call).removesuffix("[0]")
+    if not (rw.functions and rw.functions[0].args.args[0].arg == "self"):
+        return f"{target} = {text}[0]"
+    pad = " " * call.lineno if False else " " * rw.parent(call).col_offset
+    return (
+        f"{target}, (running_mean, running_var) = {text}\n"
+        f"{pad}if self.training and self.track_running_stats:\n"
+        f"{pad}    self.running_mean, self.running_var = running_mean, running_var"
+    )
+
+
+def _path(node: ast.expr) -> str | None:
+    """`self.a.b` as "a.b"."""
+    text = ast.unparse(node)
+    dotted = all(isinstance(n, ast.Attribute | ast.Name | ast.expr_context) for n in ast.walk(node))
+    return text.removeprefix("self.") if dotted and text.startswith("self.") else None
+
+
+def _stores(rw: Rewriter, target: ast.Subscript) -> bool:
+    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
+    return "torch.Tensor.__setitem__" in seen
+
+
+def _augment(rw: Rewriter, node: ast.AugAssign, target: ast.Subscript) -> str | None:
+    if not _stores(rw, target):
+        return None
+    name, index, value = rw.text(target.value), rw.text(target.slice), rw.text(node.value)
+    if isinstance(node.op, ast.Sub):
+        return f"{name} = {name}.at[{index}].add(-{wrapped(value)})"
+    word = AUGMENTED.get(type(node.op))
+    if word is None:
+        raise Obstacle(node, "this operator on a part of an array; write x = x.at[...]")
+    return f"{name} = {name}.at[{index}].{word}({value})"
+
+
+def _is_context(rw: Rewriter, node: ast.With) -> bool:
+    for item in node.items:
+        called = item.context_expr
+        called = called.func if isinstance(called, ast.Call) else called
+        known, value = rw.resolve(called)
+        if not known or getattr(value, "__name__", "") not in CONTEXTS:
+            return False
+    return True
+
+
+def _dedented(rw: Rewriter, node: Any) -> str:
+    """The body of a block in place of the block."""
+    return _shifted(rw, node, node.body)
+
+
+def _shifted(rw: Rewriter, node: Any, body: list[ast.stmt]) -> str:
+    less = body[0].col_offset - node.col_offset
+    text = block(rw, body)
+    if text.strip(f"{DROP} \n") == "pass" and not isinstance(body[0], ast.Pass):
+        return DROP
+    return text.replace("\n" + " " * body[0].col_offset, "\n" + " " * (body[0].col_offset - less))
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n    ")
+
+
+def _docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _left_out(rw: Rewriter, node: Any) -> str:
+    rw.notes.append(
+        f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}: initial values are left out; "
+        "write them as nn.init.by_type"
+    )
+    return DROP
+
+
+def _initialises(rw: Rewriter, body: list[ast.stmt]) -> bool:
+    """Whether statements do nothing but give weights their first values."""
+    return bool(body) and all(_initialising(rw, node) for node in body)
+
+
+def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
+    if isinstance(node, ast.Pass):
+        return True
+    if isinstance(node, ast.For | ast.With):
+        looped = isinstance(node, ast.With) or "self" in ast.unparse(node.iter)
+        return looped and _initialises(rw, node.body)
+    if isinstance(node, ast.If):
+        return _initialises(rw, node.body) and (not node.orelse or _initialises(rw, node.orelse))
+    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+        return isinstance(node, ast.Assign) and ".data" in ast.unparse(node.targets[0])
+    call = node.value
+    text = ast.unparse(call.func)
+    known, value = rw.resolve(call.func)
+    if known and (getattr(value, "__module__", "") or "").startswith("torch.nn.init"):
+        return True
+    if known and getattr(value, "__name__", "") in ("trunc_normal_", "named_apply"):
+        return True
+    if text == "self.apply" or ".data." in text:
+        return True
+    last = text.rpartition(".")[2]
+    if last.endswith("_") and (".weight." in text or ".bias." in text):
+        return True
+    if text.startswith("self.") and text.count(".") == 1:
+        method = _method(rw, last)
+        return method is not None and _initialises(
+            rw, [n for n in method.body if not _docstring(n)]
+        )
+    return False
+
+
+def _method(rw: Rewriter, name: str) -> Any:
+    owner = rw.parent(rw.functions[0]) if rw.functions else None
+    found = [n for n in getattr(owner, "body", ()) if getattr(n, "name", None) == name]
+    return found[0] if found and isinstance(found[0], ast.FunctionDef) else None

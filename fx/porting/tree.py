@@ -1,0 +1,304 @@
+"""A live PyTorch model as the expression that makes its fx twin, part by part."""
+
+import functools
+import inspect
+import math
+import types
+from dataclasses import dataclass, field
+from typing import Any
+
+from fx.porting.layout import Made
+from fx.porting.names import DTYPES, Needs, Obstacle, need, torch_name, translated
+
+SKIPPED = {"device", "dtype", "inplace", "_weight", "_freeze", "_random_samples"}
+SKIPPED |= {"enable_nested_tensor", "mask_check", "size_average", "reduce", "init"}
+CONTAINERS = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
+_SMALL = 16  # numbers of a buffer that are written out
+
+
+@dataclass
+class Tree:
+    """What is found while a tree is written.
+
+    Attributes:
+        used: The attributes that the written code reads.
+        constructed: The arguments of the user's constructors, where these are kept.
+        attributes: For each of the user's classes, the attributes that its parts are given.
+        saved: Buffers outside of `state_dict` in torch, which are loaded like the others here.
+        ties: Pairs of dotted names that share weights.
+    """
+
+    used: set[str]
+    constructed: dict[int, tuple[Any, dict[str, Any]]] | None = None
+    needs: Needs = field(default_factory=Needs)
+    attributes: dict[type, dict[str, None]] = field(default_factory=dict)
+    saved: dict[str, Any] = field(default_factory=dict)
+    ties: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seen: dict[int, str] = field(default_factory=dict)
+
+    def make(self, module: Any, path: str = "") -> Made:
+        """The expression that makes a module.
+
+        Raises:
+            Obstacle: a part has no counterpart.
+        """
+        self._share(module, path)
+        kind = type(module)
+        base = torch_base(kind)
+        if "forward" in vars(module):
+            raise Obstacle(None, f'"{path}": its forward was replaced on the object')
+        if hasattr(module, "parametrizations"):
+            raise Obstacle(None, f'"{path}": has parametrizations, which are not ported yet')
+        if translated(base) is None:
+            raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
+        if kind.__module__.split(".")[0] == "torch":
+            return self._layer(module, base, base, path)
+        need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
+        name = self.needs.names[id(kind)]
+        if self.constructed is not None:
+            return self._constructor_call(module, name)
+        if base == "nn.Module":
+            made, own = Made(f"{name}("), set()
+        else:
+            made = self._layer(module, base, name, path)
+            own = inherited(base)
+        self._give(module, made, own, path)
+        return made
+
+    def _constructor_call(self, module: Any, name: str) -> Made:
+        """The call of a constructor as it was seen, defaults left out."""
+        assert self.constructed is not None
+        if id(module) not in self.constructed:
+            raise Obstacle(None, f"the constructor of {name} was not seen")
+        _, given = self.constructed[id(module)]
+        made = Made(f"{name}(", [("", self.value(value)) for value in given[""]])
+        defaults = inspect.signature(type(module).__init__).parameters
+        for key, value in given.items():
+            known = defaults.get(key)
+            if key and not (known is not None and _same(value, known.default)):
+                made.args.append((f"{key}=", self.value(value)))
+        return made
+
+    def _layer(self, module: Any, base: str, name: str, path: str) -> Made:
+        """A layer of torch.nn, or the part of a subclass that is one."""
+        if base in CONTAINERS:
+            return self._container(module, base, name, path)
+        if base == "nn.TransformerEncoder":
+            args: list = [("", self.make(module.layers[0], f"{path}.layers.0"))]
+            args.append(("", str(len(module.layers))))
+            if module.norm is not None:
+                args.append(("norm=", self.make(module.norm, f"{path}.norm")))
+            return Made(f"{name}(", args)
+        return Made(f"{name}(", [(b, text) for b, text in self._arguments(module, base)])
+
+    def _container(self, module: Any, base: str, name: str, path: str) -> Made:
+        children = module._modules.items()
+        parts = [(key, "None" if child is None else self.make(child, f"{path}.{key}".lstrip(".")))
+                 for key, child in children]  # fmt: skip
+        numbered = [key for key, _ in parts] == [str(i) for i in range(len(parts))]
+        if base == "nn.ModuleDict" or not numbered:
+            if base == "nn.ModuleList":
+                raise Obstacle(None, f'"{path}": a ModuleList with gaps')
+            return Made(f"{name}(", [("", Made("{", [(f'"{k}": ', v) for k, v in parts], "}"))])
+        inner = [("", part) for _, part in parts]
+        if base == "nn.ModuleList":
+            return Made(f"{name}(", [("", Made("[", inner, "]"))])
+        return Made(f"{name}(", inner)
+
+    def _arguments(self, module: Any, base: str) -> list[tuple[str, str]]:
+        """Constructor arguments of a layer, read off its attributes."""
+        from fx import nn
+
+        found = []
+        for name, parameter in inspect.signature(getattr(nn, base[3:])).parameters.items():
+            if name in SKIPPED or parameter.kind in (parameter.VAR_POSITIONAL, 4):
+                continue
+            value = _attribute(module, base, name, parameter.default)
+            if name in ("kernel_size", "stride", "padding", "dilation", "output_padding"):
+                value = _one(value)
+            if parameter.default is parameter.empty:
+                found.append(("", self.text(value)))
+            elif value != _one(parameter.default) or type(value) is not type(parameter.default):
+                if not (value == parameter.default and isinstance(value, int | float)):
+                    found.append((f"{name}=", self.text(value)))
+        return found
+
+    def _give(self, module: Any, made: Made, own: set[str], path: str) -> None:
+        """The attributes of one of the user's modules, as keyword arguments."""
+        names = self.attributes.setdefault(type(module), {})
+        inside = set(module._modules) if torch_base(type(module)) in CONTAINERS else set()
+        parts: dict[str, Any] = {**_plain(module), **module._parameters, **module._buffers}
+        parts |= module._modules
+        for name, value in parts.items():
+            held = name in module._modules and value is not None
+            held |= name in {*module._parameters, *module._buffers} and value is not None
+            if name in own or name in inside or not (held or name in self.used):
+                continue
+            full = f"{path}.{name}".lstrip(".")
+            try:
+                text = self._part(module, name, value, full)
+            except Obstacle as obstacle:
+                if held:
+                    raise
+                self.notes.append(f"{full} is not carried over: {obstacle.message}")
+                continue
+            names[name] = None
+            made.args.append((f"{name}=", text))
+
+    def _part(self, module: Any, name: str, value: Any, full: str) -> Made | str:
+        import torch
+
+        if isinstance(value, torch.nn.Module):
+            if name not in module._modules:
+                raise Obstacle(None, "a module that is not registered")
+            return self.make(value, full)
+        if any(isinstance(v, torch.nn.Module) for v in value) if isinstance(value, list) else False:
+            raise Obstacle(None, "a list of modules that is not registered")
+        if not isinstance(value, torch.Tensor):
+            return self.value(value)
+        self._share_tensor(value, full)
+        shape = repr(tuple(value.shape))
+        word = DTYPES[str(value.dtype).removeprefix("torch.")]
+        dtype = "" if word == "float32" else f", jnp.{word}"
+        if name in module._parameters:
+            return f"nn.Parameter({shape}, nn.init.zeros{dtype})"
+        if name in module._buffers and name not in module._non_persistent_buffers_set:
+            return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
+        if value.numel() <= _SMALL and not value.is_complex():
+            array = f"jnp.array({value.tolist()!r}, jnp.{word})"
+            return f"nn.Buffer({array}, persistent=False)"
+        self.saved[full] = value
+        return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
+
+    def value(self, value: Any) -> Made | str:
+        """A value as source.
+
+        Raises:
+            Obstacle: it has no form in source.
+        """
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'float("{value}")'
+        if value is None or isinstance(value, bool | int | float | str):
+            return repr(value) if not hasattr(value, "_value_") else self._unknown(value)
+        if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+            inner = ", ".join(map(self.text, value))
+            if isinstance(value, list):
+                return f"[{inner}]"
+            return f"({inner},)" if len(value) == 1 else f"({inner})"
+        if isinstance(value, dict):
+            pairs = (f"{self.text(k)}: {self.text(v)}" for k, v in value.items())
+            return f"{{{', '.join(pairs)}}}"
+        if isinstance(value, functools.partial):
+            self.needs.imports["partial"] = "from functools import partial"
+            given = [self.text(value.func), *map(self.text, value.args)]
+            given += [f"{k}={self.text(v)}" for k, v in value.keywords.items()]
+            return f"partial({', '.join(given)})"
+        if hasattr(value, "register_forward_hook") and not isinstance(value, type):
+            return self.make(value)
+        name = torch_name(value)
+        if name is not None and translated(name):
+            return str(translated(name))
+        if name is None and isinstance(value, type | types.FunctionType):
+            return need(value, value.__name__, {}, value.__module__, self.needs, None)
+        return self._unknown(value)
+
+    def text(self, value: Any) -> str:
+        """A value as source on one line."""
+        made = self.value(value)
+        return made if isinstance(made, str) else made.flat()
+
+    def _unknown(self, value: Any) -> str:
+        raise Obstacle(None, f"{type(value).__name__} has no form in source")
+
+    def _share(self, module: Any, path: str) -> None:
+        if not any(True for _ in [*module.parameters(), *module.buffers()]):
+            return
+        if id(module) in self.seen:
+            self.ties.append((path, self.seen[id(module)]))
+            return
+        self.seen[id(module)] = path
+        if type(module).__module__.split(".")[0] == "torch":
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    self._share_tensor(parameter, f"{path}.{name}".lstrip("."))
+
+    def _share_tensor(self, tensor: Any, path: str) -> None:
+        first = self.seen.setdefault(id(tensor), path)
+        inside = any(path.startswith(f"{alias}.") for alias, _ in self.ties)
+        if first != path and not inside:
+            self.ties.append((path, first))
+
+
+def torch_base(kind: type) -> str:
+    """The nearest class of torch that a class of modules comes from: "nn.Conv2d"."""
+    base = next(k for k in kind.__mro__ if k.__module__.split(".")[0] == "torch")
+    return torch_name(base) or base.__name__
+
+
+def inherited(base: str) -> set[str]:
+    """The attributes that a layer of fx.nn has by itself."""
+    from fx import nn
+
+    kind = getattr(nn, base[3:])
+    code = [k.__init__.__code__ for k in kind.__mro__ if isinstance(vars(k).get("__init__"), types.FunctionType)]
+    return {name for each in code for name in each.co_names}
+
+
+def _attribute(module: Any, base: str, name: str, default: Any) -> Any:
+    if base == "nn.TransformerEncoderLayer":
+        found = {
+            "d_model": lambda: module.self_attn.embed_dim,
+            "nhead": lambda: module.self_attn.num_heads,
+            "dim_feedforward": lambda: module.linear1.out_features,
+            "dropout": lambda: module.dropout.p,
+            "layer_norm_eps": lambda: module.norm1.eps,
+            "batch_first": lambda: module.self_attn.batch_first,
+            "bias": lambda: module.linear1.bias is not None,
+        }
+        if name in found:
+            return found[name]()
+    if base == "nn.MultiheadAttention":
+        if name in ("kdim", "vdim"):
+            value = getattr(module, name)
+            return None if value == module.embed_dim else value
+        if name == "bias":
+            return module.in_proj_bias is not None
+        if name == "add_bias_kv":
+            return module.bias_k is not None
+    if name == "bias" and not isinstance(getattr(module, "bias", None), bool):
+        if not hasattr(module, "bias"):
+            return default
+        return module.bias is not None or not getattr(module, "affine", True) or not getattr(
+            module, "elementwise_affine", True
+        )
+    return getattr(module, name, default)
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether an argument is the default; what cannot be compared is not."""
+    try:
+        return value is default or (type(value) is type(default) and bool(value == default))
+    except (RuntimeError, ValueError):
+        return False
+
+
+def _one(value: Any) -> Any:
+    """The number that a tuple repeats."""
+    if isinstance(value, tuple) and value and len(set(value)) == 1:
+        return value[0]
+    return value
+
+
+def _plain(module: Any) -> dict[str, Any]:
+    """Attributes that are neither parts nor torch's own."""
+    own = {"training", "T_destination", "dump_patches", "call_super_init"}
+    return {n: v for n, v in vars(module).items() if n not in own and not n.startswith("_")} | {
+        n: v for n, v in vars(module).items() if n.startswith("_") and not _torchs(n)
+    }
+
+
+def _torchs(name: str) -> bool:
+    import torch
+
+    return name in vars(torch.nn.Module()) or name in ("_is_full_backward_hook", "_is_hf_initialized")

@@ -1,0 +1,283 @@
+"""The ported file: the definitions that a model needs, in order, and how it is made."""
+
+import ast
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fx.porting.layout import Made, lines
+from fx.porting.names import Needs, Obstacle, torch_name
+from fx.porting.record import Record
+from fx.porting.rewrite import DROP, MARK, Rewriter
+from fx.porting.sources import Place, constant, definition
+from fx.porting.statements import kept, statement
+from fx.porting.tree import CONTAINERS, Tree, torch_base
+
+_FX = {
+    "jax": "import jax", "jnp": "import jax.numpy as jnp",
+    "F": "from fx import functional as F", "nn": "from fx import nn",
+}  # fmt: skip
+
+
+@dataclass
+class Written:
+    """A ported file.
+
+    Attributes:
+        source: Its text.
+        origins: For each line, the file and line of the original, or None.
+        obstacles: What stands in the way, "file:line: what".
+        notes: What was left out or changed.
+    """
+
+    source: str
+    origins: list[tuple[str, int] | None]
+    obstacles: list[str]
+    notes: list[str]
+    saved: dict[str, Any]
+
+
+@dataclass
+class Chunk:
+    """One definition in the ported file."""
+
+    text: str
+    origins: list[tuple[str, int] | None]
+
+
+@dataclass
+class Writer:
+    """Writes definitions until nothing more is needed."""
+
+    record: Record
+    generated: bool  # constructors are written from the live tree
+    known: set[int] | None = None
+    needs: Needs = field(default_factory=Needs)
+    chunks: dict[int, Chunk] = field(default_factory=dict)
+    obstacles: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tree: Tree | None = None
+    root: Any = None
+    draws: set[int] = field(default_factory=set)  # functions that take a key
+
+    def define(self, key: int, name: str, value: Any, module: str) -> None:
+        """Write one definition, what it needs before it."""
+        if key in self.chunks:
+            return
+        self.chunks[key] = Chunk("", [])  # cycles end here
+        place = definition(value) if isinstance(value, type) or callable(value) else None
+        place = place or constant(module, name)
+        if place is None:
+            self.obstacles.append(f"{module}: the source of {name!r} was not found")
+            return
+        names = vars(sys.modules[place.module])
+        rewriter = Rewriter(place, names, self.record, self.known, statement, self.needs, self.draws)
+        try:
+            if isinstance(place.node, ast.ClassDef):
+                text = self._class(rewriter, place, value, self.needs.names[key])
+            else:
+                text = rewriter.text(place.node)
+        except Obstacle as obstacle:
+            self._obstacle(place, obstacle)
+            text = DROP
+        chunk = finished(text, place)
+        self.needs.add(rewriter.needs)
+        self.notes += [note for note in rewriter.notes if note not in self.notes]
+        for other, (word, needed, owner) in list(rewriter.needs.definitions.items()):
+            self.define(other, word, needed, owner)
+        del self.chunks[key]
+        self.chunks[key] = chunk  # after what it needs
+
+    def _obstacle(self, place: Place, obstacle: Obstacle) -> None:
+        line = f"{place.file}:{obstacle.line}: {obstacle.message}"
+        if line not in self.obstacles:
+            self.obstacles.append(line)
+
+    def _class(self, rw: Rewriter, place: Place, kind: type, name: str) -> str:
+        """A class: its bases, and of its body what ran or can be written."""
+        node = place.node
+        head = []
+        for base, value in zip(node.bases, kind.__bases__):
+            word = torch_name(value)
+            head.append("nn.Module" if word == "nn.Module" else rw.text(base))
+        fields, methods = [], []
+        for part in node.body:
+            is_method = isinstance(part, ast.FunctionDef)
+            if is_method and part.name == "__init__" and self._makes(kind):
+                continue
+            text = self._member(rw, place, part)
+            if text is not None:
+                (methods if is_method else fields).append(text)
+        if self._makes(kind) and (made := self._constructor(kind)):
+            methods.insert(0, made)
+        decorators = "".join(f"@{rw.text(d)}\n" for d in kept(rw, node))
+        bases = f"({', '.join(head)})" if head else ""
+        parts = (["\n    ".join(fields)] if fields else []) + methods
+        body = "\n\n    ".join(parts) or "pass"
+        return f"{decorators}{MARK}{node.lineno}{MARK}class {name}{bases}:\n    {body}"
+
+    def _makes(self, kind: type) -> bool:
+        """Whether the constructor of a class is written from the live tree."""
+        return self.generated and issubclass(kind, _module_type())
+
+    def _member(self, rw: Rewriter, place: Place, part: ast.stmt) -> str | None:
+        """One statement of a class's body; None where it is left out."""
+        if not isinstance(part, ast.FunctionDef):
+            try:
+                text = rw.text(part)
+            except Obstacle:
+                return None
+            return None if text == DROP else text
+        line = rw.source.first_line(part)
+        if (place.file, line) in self.record.functions:
+            try:
+                return rw.text(part)
+            except Obstacle as obstacle:
+                self._obstacle(place, obstacle)
+                return None
+        return self._tried(rw, place, part)
+
+    def _tried(self, rw: Rewriter, place: Place, part: ast.FunctionDef) -> str | None:
+        """A method that did not run: kept if it can be written and needs nothing further."""
+        needs, notes = rw.needs, list(rw.notes)
+        rw.needs = needs.trial()
+        rw.ran = lambda node: True  # type: ignore[method-assign]
+        try:
+            text = rw.text(part)
+            if set(rw.needs.definitions) <= (self.known or set()):
+                needs.add(rw.needs)
+                return text
+        except Obstacle:
+            pass
+        finally:
+            del rw.ran
+            rw.needs, rw.notes = needs, notes
+        if not part.name.startswith("_"):
+            where = f"{place.module.rpartition('.')[2]}.py:{part.lineno}"
+            rw.notes.append(f"{where}: {part.name} did not run, and was left out")
+        return None
+
+    def _constructor(self, kind: type) -> str | None:
+        """A constructor that takes what the live parts have."""
+        assert self.tree is not None
+        if kind not in self.tree.attributes:
+            return None
+        names = list(self.tree.attributes[kind])
+        base = torch_base(kind)
+        ties = self.tree.ties if kind is type(self.root) else []
+        tied = [f'nn.tie(self, "{alias}", "{source}")' for alias, source in ties]
+        body = [f"self.{name} = {name}" for name in names] + tied
+        if not body:
+            return None
+        if base == "nn.Module":
+            head = Made("def __init__(", [("", "self"), ("", "*"), *(("", n) for n in names)], "):")
+        elif base in CONTAINERS:
+            head = Made("def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in names)], "):")
+            body.insert(0, f"{base}.__init__(self, *parts)")
+        else:
+            given = [("", "self"), ("", "*args"), *(("", n) for n in names), ("", "**kwargs")]
+            head = Made("def __init__(", given, "):")
+            body.insert(0, f"{base}.__init__(self, *args, **kwargs)")
+        if base == "nn.Module" and not names:
+            head = Made("def __init__(", [("", "self")], "):")
+        return lines(head, 4) + "".join(f"\n        {line}" for line in body)
+
+
+def write(module: Any, record: Record, keep: bool = False) -> Written:
+    """The ported source of a live model.
+
+    Args:
+        module: The PyTorch model.
+        record: What it did.
+        keep: Port the constructors, which the record has seen; else write them from the tree.
+    """
+    known: set[int] | None = None
+    used: set[str] = set()
+    draws: set[int] = set()
+    for _ in range(5):
+        writer = Writer(record, not keep, known, draws=set(draws))
+        made, tree = _made(module, writer, used, keep)
+        reads = _reads(chunk.text for chunk in writer.chunks.values())
+        done = known == set(writer.chunks) and reads <= used and writer.draws == draws
+        known, used, draws = set(writer.chunks), used | reads, writer.draws
+        if done:
+            break
+    return _assembled(writer, made, tree, module)
+
+
+def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str, Tree]:
+    seen = writer.record.constructed if keep else None
+    tree = writer.tree = Tree(used, seen, writer.needs)
+    writer.root = module
+    try:
+        made = lines(tree.make(module), 4, len("return "))
+    except Obstacle as obstacle:
+        writer.obstacles.append(obstacle.message)
+        made = "None"
+    if keep:
+        for kind in {type(part): None for part in module.modules()}:
+            if kind.__module__.split(".")[0] != "torch":
+                writer.needs.define(id(kind), kind.__name__, kind, kind.__module__)
+    for key, (name, value, owner) in list(writer.needs.definitions.items()):
+        writer.define(key, name, value, owner)
+    return made, tree
+
+
+def _reads(texts: Iterable[str]) -> set[str]:
+    """The attributes that code reads, by name."""
+    found: set[str] = set()
+    for text in texts:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                found.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)  # getattr(self, "name")
+    return found
+
+
+def _assembled(writer: Writer, made: str, tree: Tree, module: Any) -> Written:
+    chunks = [chunk for chunk in writer.chunks.values() if chunk.text.strip()]
+    build = f'def build():\n    """The model, as it was ported."""\n    return {made}'
+    body = "\n\n\n".join([*(chunk.text for chunk in chunks), build])
+    names = {n.id for n in ast.walk(ast.parse(body)) if isinstance(n, ast.Name)}
+    imports = {n: s for n, s in {**_FX, **writer.needs.imports}.items() if n in names}
+    head = f'"""{type(module).__name__}, ported from PyTorch by fx.port."""\n\n'
+    head += _sorted_imports(set(imports.values()))
+    origins: list[tuple[str, int] | None] = [None] * (head.count("\n") + 2)
+    for chunk in chunks:
+        origins += [*chunk.origins, None, None]
+    return Written(f"{head}\n\n{body}\n", origins, writer.obstacles, [*writer.notes, *tree.notes], tree.saved)
+
+
+def _sorted_imports(statements: set[str]) -> str:
+    """Import statements in ruff's order: the standard library, others, fx."""
+    groups: list[list[str]] = [[], [], []]
+    for text in statements:
+        root = text.split()[1].split(".")[0]
+        groups[0 if root in sys.stdlib_module_names else 2 if root == "fx" else 1].append(text)
+    ordered = (sorted(group, key=lambda t: (t.startswith("from"), t)) for group in groups)
+    return "\n".join("\n".join(group) + "\n" for group in ordered if group)
+
+
+def finished(text: str, place: Place) -> Chunk:
+    """A definition without the marks: dropped lines go, origins are read off."""
+    indent = place.node.col_offset
+    out, origins, line = [], [], None
+    for raw in text.split("\n"):
+        pieces = raw.split(MARK)
+        if len(pieces) > 1:
+            line = int(pieces[1])
+        raw = "".join(pieces[::2])
+        if DROP in raw and not raw.replace(DROP, "").replace(";", "").strip():
+            continue
+        raw = raw.replace(DROP, "")
+        out.append(raw[indent:] if not raw[:indent].strip() else raw)
+        origins.append(None if line is None else (place.file, line))
+    return Chunk("\n".join(out).rstrip(), origins)
+
+
+def _module_type() -> type:
+    import torch
+
+    return torch.nn.Module
