@@ -39,7 +39,9 @@ def main() -> None:
     found["names"] = {"all": len(all_names(arguments.library)), "every": arguments.every}
     for name in names:
         before = found["results"].get(name)
-        if before and not (arguments.again and before["result"] in ("obstacle", "different", "time")):
+        if before and not (
+            arguments.again and before["result"] in ("obstacle", "different", "time")
+        ):
             continue
         found["results"][name] = tried(name, arguments)
         path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
@@ -52,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("library", choices=("torchvision", "timm"))
     parser.add_argument("names", nargs="*", help="by default all, in alphabetical order")
     parser.add_argument("--every", type=int, default=1, help="take each n-th name")
-    parser.add_argument("--parameters", type=float, default=60.0, help="at most, in millions")
+    parser.add_argument("--parameters", type=float, default=30.0, help="at most, in millions")
     parser.add_argument("--limit-s", type=int, default=240, help="for one name")
     parser.add_argument("--again", action="store_true", help="try what failed once more")
     parser.add_argument("--out", type=Path)
@@ -121,7 +123,9 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if x is None:
         return {"result": "no input", "reason": "takes no image of the sizes that are tried"}
     # timm's constructors come out of tables of settings: the parts are written instead.
-    port = fx.port(model if arguments.library == "timm" else shaken, x, layers=False)
+    port = fx.port(
+        model if arguments.library == "timm" else shaken, x, layers=False, training=False
+    )
     found: dict[str, Any] = {"input": list(x.shape), "constructors": port.constructors}
     with torch.no_grad():
         logits = model(x)

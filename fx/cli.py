@@ -1,4 +1,4 @@
-"""The command `fx`: what needs no code of the user's, bundles above all."""
+"""The command `fx`: bundles above all, a check-up, and porting."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fx", description="Use bundles of fx.export; check up.")
+    parser = argparse.ArgumentParser(prog="fx", description="Use bundles of fx.export; check up; port from PyTorch.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="classify image files")
@@ -52,6 +52,17 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("bundle")
     inspect.add_argument("--json", action="store_true", help="as the file has it")
     inspect.set_defaults(run=_inspect)
+
+    port = commands.add_parser("port", help="write a PyTorch model as fx source (runs the file)")
+    port.add_argument("file", help="the Python file that defines the model; it is executed")
+    port.add_argument("--call", required=True, help='what makes the model: "Net(num_classes=10)"')
+    port.add_argument(
+        "--input", action="append", required=True, metavar="SHAPE[:DTYPE[:BELOW]]",
+        help="an example input, 2,3,32,32 or 2,6:int64:13; once for each input",
+    )  # fmt: skip
+    port.add_argument("--tolerance", type=float, default=1e-4, help="of the outputs, relative")
+    port.add_argument("--out", help="where the source goes")
+    port.set_defaults(run=_port)
 
     doctor = commands.add_parser("doctor", help="show versions, devices and what is wrong")
     doctor.add_argument("--json", action="store_true", help="facts and findings as JSON")
@@ -109,6 +120,17 @@ def _inspect(arguments: argparse.Namespace) -> int:
         for field, value in contents.items():
             print(_field(field, value))
     return 0
+
+
+def _port(arguments: argparse.Namespace) -> int:
+    from fx.porting.file import port_file
+
+    found = port_file(arguments.file, arguments.call, arguments.input, arguments.tolerance)
+    print(found)
+    if arguments.out and not found.obstacles:
+        found.save(arguments.out)
+        print(f"written: {arguments.out}")
+    return 0 if found.equal else 1
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -130,6 +130,8 @@ def _fill(call: Call, right: ast.expr, given: dict, defaults: dict) -> str:
     """The right side of a rule with the arguments' texts in place of its names."""
     texts: dict[str, str] = {}
     for name, value in given.items():
+        if name == "kind":
+            continue  # a type for TorchScript
         if isinstance(value, list):
             texts[name] = ", ".join(call.text(each) for each in value)
         else:
@@ -171,8 +173,8 @@ def _fill(call: Call, right: ast.expr, given: dict, defaults: dict) -> str:
             else:
                 return node
             mark = f"mark{len(marks)}_"
-            marks[mark] = text if getattr(node, "loose", False) or plain_enough(text) else (
-                f"({text})"
+            marks[mark] = (
+                text if getattr(node, "loose", False) or plain_enough(text) else (f"({text})")
             )
             return ast.Name(mark)
 

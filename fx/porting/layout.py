@@ -15,7 +15,9 @@ class Made:
 
     def flat(self) -> str:
         """The call on one line."""
-        inner = ", ".join(before + (a if isinstance(a, str) else a.flat()) for before, a in folded(self))
+        inner = ", ".join(
+            before + (a if isinstance(a, str) else a.flat()) for before, a in folded(self)
+        )
         return f"{self.head}{inner}{self.close}"
 
 
@@ -58,5 +60,8 @@ def lines(made: "Made | str", indent: int, used: int = 0) -> str:
     for place, (before, arg) in enumerate(parts):
         text = lines(arg, indent + 4, len(before))
         follows = parts[place + 1][1] if place + 1 < len(parts) else None
-        out.append(f"{pad}{before}{text}" + ("" if isinstance(arg, _For) or isinstance(follows, _For) else ","))
+        out.append(
+            f"{pad}{before}{text}"
+            + ("" if isinstance(arg, _For) or isinstance(follows, _For) else ",")
+        )
     return f"{made.head}\n" + "\n".join(out) + f"\n{' ' * indent}{made.close}"

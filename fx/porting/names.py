@@ -142,7 +142,11 @@ def translated(name: str) -> str | None:
         return f"F.{word}"
     if head == "torch" and word in ("inf", "pi", "nan"):
         return f"jnp.{word}"
-    return {"torch.Size": "tuple", "torch.FloatTensor": "jax.Array"}.get(name)
+    others = {
+        "torch.Size": "tuple", "torch.FloatTensor": "jax.Array", "torch.nn": "nn",
+        "torch.nn.functional": "F",
+    }  # fmt: skip
+    return others.get(name)
 
 
 def need(
@@ -171,9 +175,11 @@ def need(
             renamed = "" if name == real else f" as {name}"
             needs.imports[name] = f"from {origin} import {real}{renamed}"
             return name
-        return need(value, real, vars(sys.modules[origin]), origin, needs, node) if (
-            origin in sys.modules and origin != module
-        ) else name
+        return (
+            need(value, real, vars(sys.modules[origin]), origin, needs, node)
+            if (origin in sys.modules and origin != module)
+            else name
+        )
     if bound is not None:
         return needs.define(hash((module, name)), name, value, module)
     raise Obstacle(node, f"{name!r} is {value!r}, which has no definition that can be written")

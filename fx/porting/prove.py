@@ -76,8 +76,9 @@ class Port:
 
 
 def port(
-    model: Any, inputs: Any, *, layers: bool = True, tolerance: float = 1e-4, **kwargs: Any
-) -> Port:
+    model: Any, inputs: Any, *, layers: bool = True, training: bool = True,
+    tolerance: float = 1e-4, **kwargs: Any,
+) -> Port:  # fmt: skip
     """Writes a PyTorch model as fx source, loads its weights, and compares both layer by layer.
 
     The model is run, twice on the inputs, and so is the source that is written: both are code.
@@ -88,8 +89,9 @@ def port(
             tried, and simple ones that take the parts are written instead.
         inputs: An example, one array or tensor or a tuple of them. What the model does with it
             decides what a call such as `x.split(2)` means.
-        layers: Compare every layer (`fx.compare`), and then training; False compiles the whole and
-            compares the outputs in evaluation alone, which is quicker for a large model.
+        layers: Compare every layer (`fx.compare`); False compiles the whole and compares outputs,
+            which is quicker for a large model.
+        training: Compare outputs and new state in training, too.
         tolerance: Of outputs, relative to their largest magnitude.
         **kwargs: Given to the model's forward.
 
@@ -120,7 +122,7 @@ def port(
             f"{type(module).__name__}"
         )
     _run(module, inputs, kwargs, record)
-    example = _Example(module, inputs, kwargs, layers)
+    example = _Example(module, inputs, kwargs, layers, training)
     if live:
         return _proved(write(module, record), example, tolerance)
     kept = _proved(write(module, record, keep=True), example, tolerance)
@@ -142,6 +144,7 @@ class _Example:
     inputs: tuple
     kwargs: dict
     layers: bool
+    training: bool
 
 
 def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> None:
@@ -181,9 +184,10 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
                 tolerance=tolerance, **example.kwargs,
             )  # fmt: skip
             found.error = found.report.layers[-1].error
-            found.training = trial.training(found, module, example.inputs, example.kwargs)
         else:
             found.error = trial.evaluation_error(found, module, example.inputs, example.kwargs)
+        if example.training:
+            found.training = trial.training(found, module, example.inputs, example.kwargs)
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(_located(error, written))
     return found

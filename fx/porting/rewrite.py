@@ -43,13 +43,21 @@ class Rewriter:
         self.statement, self.draws = statement, draws
         self.scopes: list[set[str]] = []
         self.functions: list[Any] = []
+        self.trying = False  # what did not run is written as if it had, or given up
+        self.obstacles: list[Obstacle] = []
         self.drawn: dict[Any, int] = {}  # how many keys a function has drawn
 
     def text(self, node: Any) -> str:
         """The ported text of a node."""
         if isinstance(node, ast.stmt):
-            written = self.statement(self, node)
-            text = self.copy(node) if written is None else written
+            try:
+                written = self.statement(self, node)
+                text = self.copy(node) if written is None else written
+            except Obstacle as obstacle:
+                if self.trying or not self.functions:
+                    raise
+                self.obstacles.append(obstacle)
+                return DROP
             return text if text == DROP else f"{MARK}{node.lineno}{MARK}{text}"
         if isinstance(node, ast.expr):
             text = self._expression(node)
@@ -118,7 +126,7 @@ class Rewriter:
 
     def ran(self, node: Any) -> bool:
         """Whether a statement ran, its function included."""
-        return (self.place.file, node.lineno) in self.record.lines
+        return self.trying or (self.place.file, node.lineno) in self.record.lines
 
     def inside(self, function: Any) -> "Scope":
         """A context in which a function's names are local."""
@@ -176,6 +184,8 @@ class Rewriter:
         if f"torch.Tensor.{node.attr}.__get__" in seen and node.attr in READ:
             into = READ[node.attr]
             return into if into.isalpha() else self.text(node.value) + into
+        if node.attr == "type" and ast.unparse(node.value).endswith(".device"):
+            return '"cpu"'  # where the model ran; what other devices need is XLA's affair
         if node.attr == "device" and isinstance(node.value, ast.Name) and not self.ran_any(node):
             return "None"
         if node.attr in ("values", "indices") and isinstance(node.value, ast.Call):

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from typing import Any
 
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.names import DTYPES
@@ -28,18 +29,26 @@ def expand(call: Call) -> str:
     if len(sizes) == 1 and isinstance(sizes[0], ast.Tuple | ast.List):
         sizes = sizes[0].elts
     x = call.text(call.args[0])
-    texts, ranks = [], {len(shape) for shape in call.shapes()}
-    for place, size in enumerate(sizes):
-        text = call.text(size)
+    texts = [call.text(size) for size in sizes]
+    ranks = {len(shape) for shape in call.shapes()}
+    if "-1" in texts and not (simple(x) and len(ranks) == 1):
+        return _repeated(call, x, texts)
+    for place, text in enumerate(texts):
         if text == "-1":
-            if not simple(x) or len(ranks) != 1:
-                raise call.obstacle("-1 is not known here; write the size")
-            text = f"{x}.shape[{place - len(sizes) + ranks.pop() if len(ranks) == 1 else 0}]"
-            ranks = {len(shape) for shape in call.shapes()}
-        texts.append(text)
-    if len(texts) == 1:
-        return f"jnp.broadcast_to({x}, {texts[0]})"
-    return f"jnp.broadcast_to({x}, ({', '.join(texts)}))"
+            texts[place] = f"{x}.shape[{place - len(texts) + min(ranks)}]"
+    shape = texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+    return f"jnp.broadcast_to({x}, {shape})"
+
+
+def _repeated(call: Call, x: str, texts: list[str]) -> str:
+    """An expansion of what has no name: the axes of size 1 repeated."""
+    for axis, text in enumerate(texts):
+        sizes = {shape[axis] for shape in call.shapes() if len(shape) == len(texts)}
+        if text != "-1" and sizes != {1}:
+            raise call.obstacle("-1 is not known here; give the tensor a name first")
+        if text != "-1":
+            x = f"jnp.repeat({x}, {text}, axis={axis})"
+    return x
 
 
 def squeeze(call: Call) -> str:
@@ -89,29 +98,34 @@ def parts(call: Call) -> str:
         raise call.obstacle("it did not run, so that what it splits is not known")
     x = call.text(call.args[0])
     axis = call.text(dim) if dim is not None else "0"
-    fact = call.facts[0]
-    values = [*fact.args, *fact.kwargs.values()]
-    seen = values[1]
-    dimension = fact.kwargs.get("dim", fact.args[2] if len(fact.args) > 2 else 0)
-    length = fact.args[0].shape[dimension]
+    seen, lengths = _split_sizes(call)
     text = call.text(size)
     if isinstance(seen, list | tuple):
-        call.rewriter.uses("np", "import numpy as np")
         if isinstance(size, ast.List | ast.Tuple) and len(size.elts) == 2:
             cuts = f"[{call.text(size.elts[0])}]"
         else:
+            call.rewriter.uses("np", "import numpy as np")
             cuts = f"np.cumsum({text})[:-1].tolist()"
+    elif any(length % seen for length in lengths):
+        raise call.obstacle(f"{lengths[0]} is not divided by {seen}; write the places to cut")
     elif call.key.endswith("chunk"):
-        if length % seen:
-            raise call.obstacle(f"{length} is not divided by {seen}; write the places to cut")
         cuts = text
-    elif length % seen == 0 and simple(x):
+    elif len(set(lengths)) == 1:
+        cuts = str(lengths[0] // seen)
+    elif simple(x):
         cuts = f"{x}.shape[{axis}] // {wrapped(text)}"
-    elif length % seen == 0 and isinstance(size, ast.Constant):
-        cuts = str(length // seen)
     else:
-        raise call.obstacle(f"{length} is not divided by {seen}; write the places to cut")
+        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
     return f"jnp.split({x}, {cuts}, axis={axis})"
+
+
+def _split_sizes(call: Call) -> tuple[Any, list[int]]:
+    """The sizes that were asked for, and the lengths of what was split."""
+    lengths = []
+    for fact in call.facts:
+        axis = fact.kwargs.get("dim", fact.args[2] if len(fact.args) > 2 else 0)
+        lengths.append(fact.args[0].shape[axis])
+    return [*call.facts[0].args, *call.facts[0].kwargs.values()][1], lengths
 
 
 def to(call: Call) -> str:

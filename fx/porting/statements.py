@@ -1,6 +1,7 @@
 """Statements of PyTorch that have another form here."""
 
 import ast
+import re
 from typing import Any
 
 from fx.porting.calls import simple, wrapped
@@ -56,9 +57,11 @@ def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
         pieces_of += [(default, rw.text(default)) for default in defaults]
         if node.returns is not None:
             pieces_of.append((node.returns, annotation(rw, node.returns)))
-        body = block(rw, node.body)
+        body = _without_devices(node, block(rw, node.body))
         if rw.takes_key(node) and (parts or defaults):
-            last = max(pieces_of[: len(parts) + len(defaults)], key=lambda each: rw.source.span(each[0]))
+            last = max(
+                pieces_of[: len(parts) + len(defaults)], key=lambda each: rw.source.span(each[0])
+            )
             pieces_of[pieces_of.index(last)] = (last[0], f"{last[1]}, key=None")
         for child, text in sorted(pieces_of, key=lambda each: rw.source.span(each[0])):
             first, last = rw.source.span(child)
@@ -66,6 +69,16 @@ def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
             at = last
         first = rw.source.span(node.body[0])[0]
         return "".join([*pieces, rw.source.text[at:first].decode(), body])
+
+
+def _without_devices(node: ast.FunctionDef, body: str) -> str:
+    """The body without `device = x.device` where nothing reads it any more."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Assign) and getattr(part.value, "attr", "") == "device":
+            name = ast.unparse(part.targets[0])
+            if len(re.findall(rf"\b{re.escape(name)}\b", body)) == 1:
+                body = body.replace(f"{name} = None", DROP)
+    return body
 
 
 def block(rw: Rewriter, body: list[ast.stmt]) -> str:
@@ -88,31 +101,18 @@ def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
     kept_needs, kept_notes = rw.needs, list(rw.notes)
     rw.needs = rw.needs.trial()
     try:
-        with _Tried(rw):
-            text = "".join(_joined(rw, body))
+        rw.trying = True
+        text = "".join(_joined(rw, body))
         if rw.known is not None and set(rw.needs.definitions) <= rw.known:
             kept_needs.add(rw.needs)
             return text
     except Obstacle:
         pass
     finally:
-        rw.needs, rw.notes = kept_needs, kept_notes
+        rw.trying, rw.needs, rw.notes = False, kept_needs, kept_notes
     where = f"{rw.place.module.rpartition('.')[2]}.py:{body[0].lineno}"
     rw.notes.append(f"{where} did not run, and was left out")
     return f'raise NotImplementedError("{where} did not run when this was ported")'
-
-
-class _Tried:
-    """While it holds, statements that did not run are written like all others."""
-
-    def __init__(self, rw: Rewriter):
-        self.rw = rw
-
-    def __enter__(self) -> None:
-        self.rw.ran = lambda node: True  # type: ignore[method-assign]
-
-    def __exit__(self, *_: Any) -> None:
-        del self.rw.ran
 
 
 def _joined(rw: Rewriter, body: list[ast.stmt]) -> list[str]:
@@ -198,7 +198,7 @@ def _if(rw: Rewriter, node: ast.If) -> str | None:
         between = rw.source.text[last:first].decode()
         is_elif = len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
         inner = rw.text(node.orelse[0]) if is_elif else block(rw, node.orelse)
-        if is_elif and "elif" not in between and rw.source.text[first:first + 4] == b"elif":
+        if is_elif and "elif" not in between and rw.source.text[first : first + 4] == b"elif":
             bare = inner.partition("\x01")[2].partition("\x01")[2] if "\x01" in inner[:1] else inner
             if bare.startswith("if "):
                 pieces += [between, f"el{bare}"]

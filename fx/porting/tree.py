@@ -1,5 +1,6 @@
 """A live PyTorch model as the expression that makes its fx twin, part by part."""
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -186,6 +187,8 @@ class Tree:
             if isinstance(value, list):
                 return f"[{inner}]"
             return f"({inner},)" if len(value) == 1 else f"({inner})"
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._dataclass(value)
         if isinstance(value, dict):
             pairs = (f"{self.text(k)}: {self.text(v)}" for k, v in value.items())
             return f"{{{', '.join(pairs)}}}"
@@ -202,6 +205,17 @@ class Tree:
         if name is None and isinstance(value, type | types.FunctionType):
             return need(value, value.__name__, {}, value.__module__, self.needs, None)
         return self._unknown(value)
+
+    def _dataclass(self, value: Any) -> str:
+        """An instance of one of the user's dataclasses, defaults left out."""
+        kind = type(value)
+        name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
+        given = [
+            f"{f.name}={self.text(getattr(value, f.name))}"
+            for f in dataclasses.fields(value)
+            if f.init and not _same(getattr(value, f.name), f.default)
+        ]
+        return f"{name}({', '.join(given)})"
 
     def text(self, value: Any) -> str:
         """A value as source on one line."""
@@ -241,7 +255,11 @@ def inherited(base: str) -> set[str]:
     from fx import nn
 
     kind = getattr(nn, base[3:])
-    code = [k.__init__.__code__ for k in kind.__mro__ if isinstance(vars(k).get("__init__"), types.FunctionType)]
+    code = [
+        k.__init__.__code__
+        for k in kind.__mro__
+        if isinstance(vars(k).get("__init__"), types.FunctionType)
+    ]
     return {name for each in code for name in each.co_names}
 
 
@@ -269,8 +287,10 @@ def _attribute(module: Any, base: str, name: str, default: Any) -> Any:
     if name == "bias" and not isinstance(getattr(module, "bias", None), bool):
         if not hasattr(module, "bias"):
             return default
-        return module.bias is not None or not getattr(module, "affine", True) or not getattr(
-            module, "elementwise_affine", True
+        return (
+            module.bias is not None
+            or not getattr(module, "affine", True)
+            or not getattr(module, "elementwise_affine", True)
         )
     return getattr(module, name, default)
 
@@ -301,4 +321,7 @@ def _plain(module: Any) -> dict[str, Any]:
 def _torchs(name: str) -> bool:
     import torch
 
-    return name in vars(torch.nn.Module()) or name in ("_is_full_backward_hook", "_is_hf_initialized")
+    return name in vars(torch.nn.Module()) or name in (
+        "_is_full_backward_hook",
+        "_is_hf_initialized",
+    )

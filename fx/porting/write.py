@@ -72,7 +72,9 @@ class Writer:
             self.obstacles.append(f"{module}: the source of {name!r} was not found")
             return
         names = vars(sys.modules[place.module])
-        rewriter = Rewriter(place, names, self.record, self.known, statement, self.needs, self.draws)
+        rewriter = Rewriter(
+            place, names, self.record, self.known, statement, self.needs, self.draws
+        )
         try:
             if isinstance(place.node, ast.ClassDef):
                 text = self._class(rewriter, place, value, self.needs.names[key])
@@ -81,6 +83,8 @@ class Writer:
         except Obstacle as obstacle:
             self._obstacle(place, obstacle)
             text = DROP
+        for obstacle in rewriter.obstacles:
+            self._obstacle(place, obstacle)
         chunk = finished(text, place)
         self.needs.add(rewriter.needs)
         self.notes += [note for note in rewriter.notes if note not in self.notes]
@@ -142,7 +146,7 @@ class Writer:
         """A method that did not run: kept if it can be written and needs nothing further."""
         needs, notes = rw.needs, list(rw.notes)
         rw.needs = needs.trial()
-        rw.ran = lambda node: True  # type: ignore[method-assign]
+        rw.trying = True
         try:
             text = rw.text(part)
             if set(rw.needs.definitions) <= (self.known or set()):
@@ -151,8 +155,7 @@ class Writer:
         except Obstacle:
             pass
         finally:
-            del rw.ran
-            rw.needs, rw.notes = needs, notes
+            rw.trying, rw.needs, rw.notes = False, needs, notes
         if not part.name.startswith("_"):
             where = f"{place.module.rpartition('.')[2]}.py:{part.lineno}"
             rw.notes.append(f"{where}: {part.name} did not run, and was left out")
@@ -173,7 +176,9 @@ class Writer:
         if base == "nn.Module":
             head = Made("def __init__(", [("", "self"), ("", "*"), *(("", n) for n in names)], "):")
         elif base in CONTAINERS:
-            head = Made("def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in names)], "):")
+            head = Made(
+                "def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in names)], "):"
+            )
             body.insert(0, f"{base}.__init__(self, *parts)")
         else:
             given = [("", "self"), ("", "*args"), *(("", n) for n in names), ("", "**kwargs")]
@@ -247,17 +252,32 @@ def _assembled(writer: Writer, made: str, tree: Tree, module: Any) -> Written:
     origins: list[tuple[str, int] | None] = [None] * (head.count("\n") + 2)
     for chunk in chunks:
         origins += [*chunk.origins, None, None]
-    return Written(f"{head}\n\n{body}\n", origins, writer.obstacles, [*writer.notes, *tree.notes], tree.saved)
+    return Written(
+        f"{head}\n\n{body}\n", origins, writer.obstacles, [*writer.notes, *tree.notes], tree.saved
+    )
 
 
 def _sorted_imports(statements: set[str]) -> str:
     """Import statements in ruff's order: the standard library, others, fx."""
-    groups: list[list[str]] = [[], [], []]
+    groups: list[set[str]] = [set(), set(), set()]
+    members: dict[str, set[str]] = {}
     for text in statements:
+        start, _, names = text.partition(" import ")
         root = text.split()[1].split(".")[0]
-        groups[0 if root in sys.stdlib_module_names else 2 if root == "fx" else 1].append(text)
+        if names and root != "fx":
+            members.setdefault(start, set()).add(names)
+            text = f"{start} import {', '.join(sorted(members[start], key=_rank))}"
+            groups[root not in sys.stdlib_module_names] -= {
+                t for t in groups[root not in sys.stdlib_module_names] if t.startswith(f"{start} ")
+            }
+        groups[0 if root in sys.stdlib_module_names else 2 if root == "fx" else 1].add(text)
     ordered = (sorted(group, key=lambda t: (t.startswith("from"), t)) for group in groups)
     return "\n".join("\n".join(group) + "\n" for group in ordered if group)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Constants, classes, functions, as isort has them."""
+    return (0 if name.isupper() else 1 if name[:1].isupper() else 2), name
 
 
 def finished(text: str, place: Place) -> Chunk:
