@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fx", description="Use bundles of fx.export; check up; port from PyTorch.")
+    parser = argparse.ArgumentParser(
+        prog="fx", description="Use bundles of fx.export; check up; port from PyTorch."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="classify image files")

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    "functional", "nn", "optim", "interop", "models", "porting", "data", "checkpoint", "evaluate", "debug",
-    "train", "deploy", "serve", "doctor", "cli",
+    "functional", "nn", "optim", "interop", "models", "porting", "data", "checkpoint", "evaluate",
+    "debug", "train", "deploy", "serve", "doctor", "cli",
 ]  # fmt: skip
 FILES = sorted((ROOT / "fx").rglob("*.py"))
 

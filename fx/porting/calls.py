@@ -6,7 +6,7 @@ from typing import Any
 
 from fx.porting import rules
 from fx.porting.names import Obstacle
-from fx.porting.record import Fact
+from fx.porting.record import Fact, Shape
 
 # Where an array is, and how it is laid out, is XLA's affair; gradients are taken of functions.
 DROPPED = {"device", "pin_memory", "requires_grad", "layout", "non_blocking", "memory_format"}
@@ -42,7 +42,8 @@ class Call:
 
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of the first argument that were seen."""
-        return [shape for fact in self.facts if (shape := getattr(fact.args[0], "shape", None))]
+        firsts = (next(iter(fact.args), None) for fact in self.facts)
+        return [first.shape for first in firsts if isinstance(first, Shape)]
 
     def obstacle(self, message: str) -> Obstacle:
         """An error about this call."""

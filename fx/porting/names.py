@@ -71,7 +71,7 @@ def resolve(node: ast.expr, names: dict[str, Any], local: set[str]) -> tuple[boo
 
 
 def torch_name(value: Any) -> str | None:
-    """torch's own name for one of its objects: "torch.cat", "nn.Linear", "F.relu"; or None."""
+    """The name in torch for one of its objects: "torch.cat", "nn.Linear", "F.relu"; or None."""
     import torch
     from torch.overrides import resolve_name
 

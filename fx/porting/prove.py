@@ -208,8 +208,9 @@ def _located(error: Exception, written: Written) -> str:
     """An error of the written code as an obstacle: where its line came from."""
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith("<fx_ported") and frame.lineno <= len(written.origins):
-            origin = written.origins[frame.lineno - 1]
+        line = frame.lineno or 0
+        if frame.filename.startswith("<fx_ported") and line <= len(written.origins):
+            origin = written.origins[line - 1]
             place = f"{origin[0]}:{origin[1]}: " if origin else place
     return f"{place}{type(error).__name__}: {str(error)[:600]}"
 

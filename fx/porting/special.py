@@ -124,7 +124,7 @@ def _split_sizes(call: Call) -> tuple[Any, list[int]]:
     lengths = []
     for fact in call.facts:
         axis = fact.kwargs.get("dim", fact.args[2] if len(fact.args) > 2 else 0)
-        lengths.append(fact.args[0].shape[axis])
+        lengths.append(next(iter(fact.args)).shape[axis])
     return [*call.facts[0].args, *call.facts[0].kwargs.values()][1], lengths
 
 
@@ -209,6 +209,19 @@ def sort(call: Call) -> str:
     return f"(jnp.sort({x}{rest}), jnp.argsort({x}{rest}))"
 
 
+def bernoulli(call: Call) -> str:
+    """`x.new_empty(shape).bernoulli_(p)`: what is filled need not be made."""
+    made = call.args[0]
+    new = isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute)
+    if not new or made.func.attr not in ("new_empty", "new_zeros", "new_ones"):
+        return ported(call)
+    sizes = [call.text(size) for size in made.args]
+    shape = sizes[0] if len(sizes) == 1 else f"({', '.join(sizes)})"
+    p, key = call.text(call.args[1]), call.rewriter.key(call.node)
+    dtype = f"{wrapped(call.text(made.func.value))}.dtype"
+    return f"jax.random.bernoulli({key}, {p}, {shape}).astype({dtype})"
+
+
 def dropout(call: Call) -> str:
     """What is random in training draws a key there."""
     given = [call.text(arg) for arg in call.args]
@@ -275,7 +288,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
     "split": parts, "chunk": parts, "to": to, "type": to, "var": spread, "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
-    "unflatten": unflatten, "sort": sort,
+    "unflatten": unflatten, "sort": sort, "bernoulli_": bernoulli,
 }  # fmt: skip
 RANDOM = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",

@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 from fx.porting.calls import simple, wrapped
+from fx.porting.initial import docstring, initialises, left_out
 from fx.porting.names import Obstacle, torch_name
-from fx.porting.rewrite import DROP, Rewriter
+from fx.porting.rewrite import DROP, MARK, Rewriter
 
 FALSE = {
     "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
@@ -32,14 +33,12 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         return _assign(rw, node, node.targets[0])
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
         return _augment(rw, node, node.target)
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
-        return None
     if isinstance(node, ast.AnnAssign):
         return _annotated(rw, node)
     if isinstance(node, ast.With) and _is_context(rw, node):
         return _dedented(rw, node)
-    if isinstance(node, ast.For) and _initialises(rw, [node]):
-        return _left_out(rw, node)
+    if isinstance(node, ast.For) and initialises(rw, [node]):
+        return left_out(rw, node)
     return None
 
 
@@ -83,7 +82,7 @@ def _without_devices(node: ast.FunctionDef, body: str) -> str:
 
 def block(rw: Rewriter, body: list[ast.stmt]) -> str:
     """Statements one after another; one that did not run and cannot be ported raises instead."""
-    if not rw.ran(body[0]) and rw.functions and not _docstring(body[0]):
+    if not rw.ran(body[0]) and rw.functions and not docstring(body[0]):
         return _untried(rw, body)
     texts, at = [], None
     for node in body:
@@ -93,8 +92,8 @@ def block(rw: Rewriter, body: list[ast.stmt]) -> str:
         texts.append(rw.text(node))
         at = last
     whole = "".join(texts)
-    code = [t for t, n in zip(texts[::2], body) if t != DROP and not _docstring(n)]
-    return whole if code or any(_docstring(n) for n in body) else f"pass{whole}"
+    code = [t for t, n in zip(texts[::2], body) if t != DROP and not docstring(n)]
+    return whole if code or any(docstring(n) for n in body) else f"pass{whole}"
 
 
 def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
@@ -147,6 +146,8 @@ def annotation(rw: Rewriter, node: ast.expr) -> str:
             text = None
         elif text is not None:
             before.add(rw.needs)
+            if rw.needs.definitions and '"' not in text:
+                text = f'"{text}"'  # its definition may come later
     except Obstacle:
         text = None
     finally:
@@ -196,18 +197,21 @@ def _if(rw: Rewriter, node: ast.If) -> str | None:
         last = rw.source.span(node.body[-1])[1]
         first = rw.source.span(node.orelse[0])[0]
         between = rw.source.text[last:first].decode()
-        is_elif = len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
-        inner = rw.text(node.orelse[0]) if is_elif else block(rw, node.orelse)
-        if is_elif and "elif" not in between and rw.source.text[first : first + 4] == b"elif":
-            bare = inner.partition("\x01")[2].partition("\x01")[2] if "\x01" in inner[:1] else inner
-            if bare.startswith("if "):
-                pieces += [between, f"el{bare}"]
-            elif inner != DROP:
-                pad = " " * node.col_offset
-                pieces += [between, f"else:\n{pad}    ", _indented(inner)]
+        if rw.source.text[first : first + 4] == b"elif":
+            pieces += _elif(node, between, rw.text(node.orelse[0]))
         else:
-            pieces += [between, inner]
+            pieces += [between, block(rw, node.orelse)]
     return "".join(pieces)
+
+
+def _elif(node: ast.If, between: str, inner: str) -> list[str]:
+    """What follows an `if`, where its text may have become another statement, or none."""
+    bare = inner.split(MARK, 2)[-1]
+    if bare.startswith("if "):
+        return [between, f"el{bare}"]
+    if inner == DROP:
+        return []
+    return [between, f"else:\n{' ' * node.col_offset}    ", _indented(inner)]
 
 
 def _folded(rw: Rewriter, node: ast.expr) -> bool | str | None:
@@ -246,8 +250,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     known, value = rw.resolve(node.func)
     if known and getattr(value, "__name__", "") == "_log_api_usage_once":
         return DROP
-    if _initialises(rw, [ast.Expr(node)]):
-        return _left_out(rw, node)
+    if initialises(rw, [ast.Expr(node)]):
+        return left_out(rw, node)
     if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
         assert isinstance(node.func, ast.Attribute)
         target = node.func.value
@@ -304,7 +308,7 @@ def _batch_norm(rw: Rewriter, call: ast.Call, target: str) -> str:
     text = rw.text(call).removesuffix("[0]")
     if not (rw.functions and rw.functions[0].args.args[0].arg == "self"):
         return f"{target} = {text}[0]"
-    pad = " " * call.lineno if False else " " * rw.parent(call).col_offset
+    pad = " " * rw.parent(call).col_offset
     return (
         f"{target}, (running_mean, running_var) = {text}\n"
         f"{pad}if self.training and self.track_running_stats:\n"
@@ -361,56 +365,3 @@ def _shifted(rw: Rewriter, node: Any, body: list[ast.stmt]) -> str:
 
 def _indented(text: str) -> str:
     return text.replace("\n", "\n    ")
-
-
-def _docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _left_out(rw: Rewriter, node: Any) -> str:
-    rw.notes.append(
-        f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}: initial values are left out; "
-        "write them as nn.init.by_type"
-    )
-    return DROP
-
-
-def _initialises(rw: Rewriter, body: list[ast.stmt]) -> bool:
-    """Whether statements do nothing but give weights their first values."""
-    return bool(body) and all(_initialising(rw, node) for node in body)
-
-
-def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
-    if isinstance(node, ast.Pass):
-        return True
-    if isinstance(node, ast.For | ast.With):
-        looped = isinstance(node, ast.With) or "self" in ast.unparse(node.iter)
-        return looped and _initialises(rw, node.body)
-    if isinstance(node, ast.If):
-        return _initialises(rw, node.body) and (not node.orelse or _initialises(rw, node.orelse))
-    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
-        return isinstance(node, ast.Assign) and ".data" in ast.unparse(node.targets[0])
-    call = node.value
-    text = ast.unparse(call.func)
-    known, value = rw.resolve(call.func)
-    if known and (getattr(value, "__module__", "") or "").startswith("torch.nn.init"):
-        return True
-    if known and getattr(value, "__name__", "") in ("trunc_normal_", "named_apply"):
-        return True
-    if text == "self.apply" or ".data." in text:
-        return True
-    last = text.rpartition(".")[2]
-    if last.endswith("_") and (".weight." in text or ".bias." in text):
-        return True
-    if text.startswith("self.") and text.count(".") == 1:
-        method = _method(rw, last)
-        return method is not None and _initialises(
-            rw, [n for n in method.body if not _docstring(n)]
-        )
-    return False
-
-
-def _method(rw: Rewriter, name: str) -> Any:
-    owner = rw.parent(rw.functions[0]) if rw.functions else None
-    found = [n for n in getattr(owner, "body", ()) if getattr(n, "name", None) == name]
-    return found[0] if found and isinstance(found[0], ast.FunctionDef) else None

@@ -76,7 +76,7 @@ class Writer:
             place, names, self.record, self.known, statement, self.needs, self.draws
         )
         try:
-            if isinstance(place.node, ast.ClassDef):
+            if isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 text = self._class(rewriter, place, value, self.needs.names[key])
             else:
                 text = rewriter.text(place.node)
@@ -181,8 +181,9 @@ class Writer:
             )
             body.insert(0, f"{base}.__init__(self, *parts)")
         else:
-            given = [("", "self"), ("", "*args"), *(("", n) for n in names), ("", "**kwargs")]
-            head = Made("def __init__(", given, "):")
+            head = Made(
+                "def __init__(", [("", n) for n in ("self", "*args", *names, "**kwargs")], "):"
+            )
             body.insert(0, f"{base}.__init__(self, *args, **kwargs)")
         if base == "nn.Module" and not names:
             head = Made("def __init__(", [("", "self")], "):")

@@ -1,0 +1,55 @@
+import argparse
+
+import torch
+from torch import nn
+
+from benchmarks import ports
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        if x.shape[-1] < 96:
+            raise ValueError("too small")
+        return self.fc(self.conv(x).mean((2, 3)))
+
+
+def given(**changed):
+    return argparse.Namespace(library="torchvision", parameters=1.0, limit_s=60, **changed)
+
+
+def test_an_architecture_is_tried_on_its_smallest_input(monkeypatch):
+    monkeypatch.setattr(ports, "maker", lambda library, name: Small)
+    found = ports.tried("small", given())
+    assert found["result"] == "equal" and found["constructors"] == "ported"
+    assert found["input"] == [1, 3, 96, 96] and found["error"] < 1e-5
+
+
+def test_large_ones_are_passed_over_and_failures_are_named(monkeypatch):
+    monkeypatch.setattr(ports, "maker", lambda library, name: lambda: nn.Linear(2000, 1000))
+    assert ports.tried("large", given())["result"] == "too large"
+    monkeypatch.setattr(ports, "maker", lambda library, name: lambda: nn.Linear(3, 3)[0])
+    found = ports.tried("broken", given())
+    assert found["result"] == "obstacle" and found["reason"].startswith("TypeError: ")
+
+
+def test_the_share_is_of_those_that_were_tried():
+    results = {
+        "a": {"result": "equal"},
+        "b": {"result": "obstacle", "reason": "file.py:3: no counterpart"},
+        "c": {"result": "too large", "reason": "99 million parameters"},
+    }
+    first, second = ports.summary(results).splitlines()
+    assert first.startswith("1 of 2 tried are equal (50%)")
+    assert second.split() == ["1", "no", "counterpart", "b"]
+
+
+def test_shaking_leaves_nothing_without_effect():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    ports.shake(model)
+    assert model[1].weight.std() > 0 and model[1].running_var.std() > 0
+    assert torch.isfinite(model[0].weight).all()

@@ -1,0 +1,58 @@
+"""Models with something that does not port; the tests name the lines by what stands on them."""
+
+import torch
+from torch import nn
+
+
+class Bessel(nn.Module):
+    def forward(self, x):
+        x = torch.special.bessel_j0(x)
+        return x.unfold(1, 2, 1)
+
+
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def forward(self, x):
+        self.count = self.count + 1
+        return x
+
+
+class Uneven(nn.Module):
+    def forward(self, x):
+        return x.split(2, dim=1)[0]
+
+
+class Quantised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.quant = torch.ao.quantization.QuantStub()
+
+    def forward(self, x):
+        return self.quant(x)
+
+
+class Replaced(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.part = nn.Identity()
+        self.part.forward = lambda x: x + 1
+
+    def forward(self, x):
+        return self.part(x)
+
+
+class Branches(nn.Module):
+    """One branch does not run, and cannot be ported."""
+
+    def forward(self, x, bessel=False):
+        if bessel:
+            x = torch.special.bessel_j0(x)
+        else:
+            x = x * 2
+        return x
+
+    def unused(self, x):
+        return torch.special.bessel_j0(x)

@@ -1,0 +1,85 @@
+"""What stands in the way is named with its file and line; nothing is guessed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fx
+from tests.porting import stopped
+
+FILE = Path(stopped.__file__)
+
+
+def line(text: str) -> int:
+    """The line of the file on which a text stands first."""
+    return next(n for n, each in enumerate(FILE.read_text().splitlines(), 1) if text in each)
+
+
+def port(model, x=None):
+    return fx.port(model, torch.ones(2, 3) if x is None else x, layers=False, training=False)
+
+
+def test_functions_without_a_counterpart_are_all_named():
+    first, second = line("bessel_j0(x)"), line("x.unfold")
+    found = port(stopped.Bessel())
+    assert not found.equal and found.model is None
+    assert found.obstacles == [
+        f"{FILE}:{first}: torch.special.bessel_j0(x): torch.special.bessel_j0 has no counterpart "
+        "here",
+        f"{FILE}:{second}: x.unfold(1, 2, 1): Tensor.unfold has no counterpart here",
+    ]
+    assert str(found).startswith(f"obstacle: {FILE}:{first}: ")
+
+
+def test_what_fx_refuses_is_named_by_the_line_it_came_from():
+    (found,) = port(stopped.Counts()).obstacles
+    place = f"{FILE}:{line('self.count = self.count + 1')}: AttributeError: Counts: 'count' is "
+    assert found.startswith(place + "assigned in forward, where only a Buffer may change")
+
+
+def test_a_split_that_does_not_come_out_even():
+    (found,) = port(stopped.Uneven()).obstacles
+    assert found == (
+        f"{FILE}:{line('split(2')}: x.split(2, dim=1): 3 is not divided by 2; write the places to "
+        "cut"
+    )
+
+
+def test_a_layer_that_fx_does_not_have():
+    (found,) = port(stopped.Quantised()).obstacles
+    assert 'QuantStub ("quant") has no counterpart here' in found
+
+
+def test_a_forward_replaced_on_the_object():
+    (found,) = port(stopped.Replaced()).obstacles
+    assert found == '"part": its forward was replaced on the object'
+
+
+def test_what_did_not_run_is_left_out_and_said():
+    found = port(stopped.Branches())
+    assert found.equal, str(found)
+    where = f"stopped.py:{line('if bessel') + 1} did not run"
+    assert f'raise NotImplementedError("{where} when this was ported")' in found.source
+    method = line("def unused")
+    assert found.notes == [
+        f"{where}, and was left out",
+        f"stopped.py:{method}: unused did not run, and was left out",
+    ]
+    with pytest.raises(NotImplementedError, match="did not run when this was ported"):
+        found.model.apply(found.params, found.state, np.ones((2, 3), np.float32), True)
+
+
+def test_an_unequal_port_says_so(monkeypatch):
+    """Weights that differ: the comparison is real."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh())
+    given = model.state_dict
+
+    def other():
+        return {name: value + 1 for name, value in given().items()}
+
+    monkeypatch.setattr(model, "state_dict", other)
+    found = port(model)
+    assert found.obstacles == [] and not found.equal
+    assert str(found).startswith("different: error ")
