@@ -36,7 +36,8 @@ def main() -> None:
     path = arguments.out or RESULTS / f"ports-{arguments.library}.json"
     found = json.loads(path.read_text()) if path.exists() else {"results": {}}
     found["versions"] = versions(arguments.library)
-    found["command"] = f"python -m benchmarks.ports {arguments.library} --every {arguments.every}"
+    every = f" --every {arguments.every}" * (arguments.every > 1)
+    found["command"] = f"python -m benchmarks.ports {arguments.library}{every}"
     names = arguments.names or all_names(arguments.library)[:: arguments.every]
     found["names"] = {"all": len(all_names(arguments.library)), "every": arguments.every}
     for name in names:

@@ -11,8 +11,10 @@ from torch import nn
 class _DenseLayer(nn.Module):
     def __init__(self, num_input_features, growth_rate, drop_rate, memory_efficient=True):
         super(_DenseLayer, self).__init__()
-        self.add_module("norm", nn.BatchNorm2d(num_input_features)),
-        self.add_module("conv", nn.Conv2d(num_input_features, growth_rate, 3, padding=1, bias=False))
+        (self.add_module("norm", nn.BatchNorm2d(num_input_features)),)
+        self.add_module(
+            "conv", nn.Conv2d(num_input_features, growth_rate, 3, padding=1, bias=False)
+        )
         self.drop_rate = float(drop_rate)
         self.memory_efficient = memory_efficient
 
@@ -54,10 +56,14 @@ class _DenseBlock(nn.ModuleDict):
 class DenseNet(nn.Module):
     def __init__(self, growth_rate=4, num_layers=3, drop_rate=0.2):
         super().__init__()
-        self.features = nn.Sequential(OrderedDict([
-            ("conv0", nn.Conv2d(3, 8, 3, padding=1, bias=False)),
-            ("norm0", nn.BatchNorm2d(8)),
-        ]))
+        self.features = nn.Sequential(
+            OrderedDict(
+                [
+                    ("conv0", nn.Conv2d(3, 8, 3, padding=1, bias=False)),
+                    ("norm0", nn.BatchNorm2d(8)),
+                ]
+            )
+        )
         self.features.add_module("block", _DenseBlock(num_layers, 8, growth_rate, drop_rate))
         self.classifier = nn.Linear(8 + num_layers * growth_rate, 5)
 

@@ -11,8 +11,9 @@ class Seq2Seq(nn.Module):
         self.hidden_size = hidden_size
         self.steps = steps
         self.embedding = nn.Embedding(vocab_size, hidden_size, padding_idx=0)
-        self.encoder = nn.LSTM(hidden_size, hidden_size, num_layers=2, batch_first=True,
-                               bidirectional=True)
+        self.encoder = nn.LSTM(
+            hidden_size, hidden_size, num_layers=2, batch_first=True, bidirectional=True
+        )
         self.reduce = nn.Linear(2 * hidden_size, hidden_size)
         self.cell = nn.GRUCell(hidden_size, hidden_size)
         self.out = nn.Linear(2 * hidden_size, vocab_size)
