@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -7,6 +8,31 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+FEW, EVERY = 4, 4  # a test of more cases than FEW is sampled: each fourth
+CHEAP = {"test_house.py", "test_names.py", "test_coverage.py"}  # always whole
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what `make test` leaves out of a test with many cases; `make test-all` runs them all."""
+    many = [
+        item
+        for item in items
+        if hasattr(item, "callspec")
+        and item.path.name not in CHEAP
+        and not any(item.iter_markers("full"))
+    ]
+    sizes, seen = Counter(map(_function, many)), Counter()
+    for item in many:
+        name = _function(item)
+        if sizes[name] > FEW and seen[name] % EVERY:
+            item.add_marker("full")
+        seen[name] += 1
+
+
+def _function(item):
+    return item.nodeid.partition("[")[0]
 
 
 @pytest.fixture

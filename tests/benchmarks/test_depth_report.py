@@ -1,8 +1,11 @@
 import json
 
+import pytest
+
 from benchmarks import depth
 
 
+@pytest.mark.slow
 def test_a_small_run_writes_its_report(tmp_path, capsys):
     out = tmp_path / "report.json"
     given = ["--depths", "1", "3", "--dim", "8", "--rounds", "1", "--out", str(out)]

@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.docs.snippets import blocks
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "debugging.md"
 
 
+@pytest.mark.slow
 def test_the_snippets_run_in_order_as_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # Named so that the X-ray can read its source: a file like the user's.

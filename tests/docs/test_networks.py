@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers, which may look there for updates
 
 import numpy as np
@@ -38,6 +40,7 @@ def make_files(folder):
     transformers.BertForPreTraining(bert).save_pretrained(folder / "bert-base-uncased")
 
 
+@pytest.mark.slow
 def test_the_snippets_run_in_order_as_written(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)

@@ -40,6 +40,7 @@ def test_it_learns_and_writes(tmp_path, capsys):
     assert nats == pytest.approx(min(row["val_loss"] for row in history), abs=6e-4)
 
 
+@pytest.mark.slow
 def test_resume_gives_the_same_weights(tmp_path, monkeypatch, capsys):
     """Stopped in the middle of an epoch as Ctrl-C stops it, and started again."""
     run(tmp_path / "whole", "--epochs", "2")

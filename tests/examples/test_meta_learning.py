@@ -5,11 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from examples import meta_learning
 from fx import functional as F
 
 
+@pytest.mark.slow
 def test_it_learns_to_learn(capsys):
     found = meta_learning.main(["--epochs", "1", "--steps", "200"])
     learned, pooled = found["meta-learned"], found["trained on all tasks"]

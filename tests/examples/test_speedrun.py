@@ -70,6 +70,7 @@ def test_muon_keeps_the_norm_and_steps_by_an_orthogonal_matrix():
     assert (values > 0.4).all() and (values < 1.6).all()  # what the iteration promises
 
 
+@pytest.mark.full
 def test_views_are_the_image_its_shifts_and_mirror_images():
     model = speedrun.Net((4, 4, 4))
     params, state = model.init(jax.random.key(0))
@@ -87,6 +88,7 @@ def test_views_are_the_image_its_shifts_and_mirror_images():
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_trains_and_leaves_alone_what_is_frozen(monkeypatch, capsys):
     labels = np.arange(96) % 2
     images = RNG.integers(0, 100, (96, 32, 32, 3), dtype=np.uint8)

@@ -67,6 +67,7 @@ def test_derivatives_are_those_of_the_formula(which):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.full
 def test_second_derivatives():
     with jax.enable_x64(True):
         x = jnp.asarray(normal(6, 2, seed=3), jnp.float64)

@@ -43,6 +43,7 @@ def test_narrow_floats_are_summed_in_float32():
     assert gradient.dtype == sum_rows(x).dtype == jnp.bfloat16
 
 
+@pytest.mark.full
 def test_all_derivatives_and_batching():
     with jax.enable_x64(True):
         v = jnp.asarray(normal(3), jnp.float64)

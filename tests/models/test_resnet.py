@@ -52,6 +52,7 @@ def test_logits_are_the_twins(form, x64):
 @pytest.mark.parametrize(
     "form", ["basic, small images", pytest.param("bottleneck, usual stem", marks=pytest.mark.full)]
 )
+@pytest.mark.full
 def test_gradients_are_the_twins(form, x64):
     model, twin, (params, state) = pair(*FORMS[form])
     x = np.random.default_rng(0).normal(size=(4, 3, 16, 16) if FORMS[form][2] else (2, 3, 64, 64))

@@ -361,6 +361,7 @@ def test_replace_and_transform_make_changed_copies():
     assert nn.transform(model, lambda part: part) == model
 
 
+@pytest.mark.full
 def test_linearize_and_second_derivatives_go_through_a_whole_model():
     model = fx.models.ConvNet()
     params, state = model.init(KEY)

@@ -179,7 +179,8 @@ def test_arguments_go_to_each_layer():
     y = model.apply(params, state, X, jnp.arange(4.0), double=True)[0]
     alone = fx.load_state_dict(single, fx.state_dict(model, params, state))
     expected = single.apply(*alone, X, jnp.arange(4.0), double=True)[0]
-    np.testing.assert_allclose(y, expected, rtol=1e-6)
+    # Numbers of up to 10 cancel in those next to 0, and a loop rounds otherwise than single calls.
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_stack_under_transformations():

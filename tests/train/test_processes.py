@@ -82,6 +82,7 @@ def alone(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_one_of_two_is_killed_and_the_run_goes_on(tmp_path, alone):
     out = tmp_path / "run"
     (status, _, errors, after_s), victim = ends(*pair(out, (), ["die=8"]))
