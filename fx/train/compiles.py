@@ -1,6 +1,8 @@
 """How often a step was compiled, and which argument made it compile again."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,12 +18,14 @@ class Compilations:
     Attributes:
         limit: How many are allowed; None is any number.
         reasons: For each compilation after the first, in words, what was different.
-        size: Entries in jax's cache of programs.
+        traces: How often the function was traced, which comes before a compilation.
+        seen: `traces` and the entries in jax's cache of programs at the last call.
     """
 
     limit: int | None = None
     reasons: list[str] = dataclasses.field(default_factory=list)
-    size: int = 0
+    traces: int = 0
+    seen: tuple[int, int] = (0, 0)
     _seen: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
     @property
@@ -29,17 +33,35 @@ class Compilations:
         """How many programs were compiled."""
         return len(self._seen)
 
-    def note(self, size: int, arguments: tuple[Any, Any]) -> None:
-        """Take down that jax's cache of programs has grown.
+    def watch(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Count how often a function is traced."""
+
+        @functools.wraps(function)
+        def watched(*args: Any) -> Any:
+            self.traces += 1
+            return function(*args)
+
+        return watched
+
+    def look(self, size: int, arguments: tuple[Any, Any]) -> None:
+        """After a call, take down whether it compiled.
+
+        Neither sign is enough: another placement of the arguments compiles without a trace, and
+        jax's cache, which all functions share, may be full and not grow.
 
         Args:
-            size: Its entries by now.
+            size: The entries in jax's cache of programs.
             arguments: The state and the batch of the call; donated arrays will do.
 
         Raises:
             RuntimeError: More were compiled than the limit allows.
         """
-        self.size, kinds = size, _kinds(arguments)
+        if (self.traces, size) == self.seen:
+            return
+        self.seen = self.traces, size
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments)):
+            return  # it became part of another program
+        kinds = _kinds(arguments)
         if kinds in self._seen:  # where a typed key is on a mesh, it grows without a compilation
             return
         if self._seen:

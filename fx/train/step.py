@@ -65,9 +65,7 @@ class Step:
             if "deleted" in str(error) and gone:
                 raise ValueError(_DONATED.format(f"ts{gone[0]}")) from error
             raise
-        size = self.compiled._cache_size()
-        if size != self.compilations.size:
-            self.compilations.note(size, (ts, batch))
+        self.compilations.look(self.compiled._cache_size(), (ts, batch))
         return result
 
 
@@ -214,8 +212,9 @@ def make_step(
             result = one_step(ts, batch) if single else jax.lax.scan(one_step, ts, batch)
         return result if sharding is None else sharding.keep(*result)
 
-    compiled = jax.jit(function, donate_argnums=0 if donate else ())
-    return Step(function, compiled, optimizer, steps_per_call, Compilations(max_compiles))
+    compilations = Compilations(max_compiles)
+    compiled = jax.jit(compilations.watch(function), donate_argnums=0 if donate else ())
+    return Step(function, compiled, optimizer, steps_per_call, compilations)
 
 
 def _at_least_one(name: str, value: Any) -> int:

@@ -1,5 +1,6 @@
 """The options of make_step, each against what one would write by hand."""
 
+import dataclasses
 import math
 
 import chex
@@ -318,6 +319,27 @@ def test_a_second_compilation_is_explained():
     x, y = batch(4)
     step(ts, (x, y.astype(np.int8)))
     assert "batch[1] was int32[4] and is int8[4]" in step.compilations.reasons[2]
+
+
+def test_compilations_are_counted_where_jaxs_cache_is_full_and_not_in_other_programs():
+    step, ts = make(max_compiles=1)
+
+    class Full:
+        def __call__(self, *arguments):
+            return compiled(*arguments)
+
+        def _cache_size(self):
+            return 0
+
+    compiled, full = step.compiled, dataclasses.replace(step, compiled=Full())
+    jax.eval_shape(full, ts, batch(2))
+    assert full.compilations.count == 0
+    ts, _ = full(ts, batch())
+    assert full.compilations.count == 1
+    with pytest.raises(
+        RuntimeError, match="expected at most 1 compilation, this call was number 2"
+    ):
+        full(ts, batch(4))
 
 
 def test_weak_types_are_named():

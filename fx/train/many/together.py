@@ -204,9 +204,9 @@ def many_steps(step: Step, shared: bool, stops: bool) -> ManyStep:
         means = _means(metrics, active)
         return ManyState(ts.step + steps, runs, best), (means, metrics)
 
-    compiled = jax.jit(function, donate_argnums=0)
-    limit = Compilations(step.compilations.limit)
-    return ManyStep(function, compiled, step.optimizer, step.steps_per_call, limit)
+    compilations = Compilations(step.compilations.limit)
+    compiled = jax.jit(compilations.watch(function), donate_argnums=0)
+    return ManyStep(function, compiled, step.optimizer, step.steps_per_call, compilations)
 
 
 def _means(metrics: dict[str, jax.Array], active: jax.Array) -> dict[str, jax.Array]:
