@@ -31,6 +31,7 @@ def configure(
         keep_memory: let the C library (glibc; others have no such setting) keep up to 1 GiB of
             what was freed. XLA takes its memory for each call anew, and with it the system clears
             every page: about 7 % of a training step of the reference network on a CPU.
+            It need not take effect: one process of several was seen to fault as without it.
         cache_dir: a folder in which compiled programs are kept from one run to the next; None
             leaves JAX's setting as it is. Use only a folder that nobody else can write to.
         deterministic: choose GPU kernels whose results are the same to the bit in every run.
