@@ -57,7 +57,7 @@ def contenders(options: argparse.Namespace) -> dict[str, Job]:
         jobs[AUTOTUNE] = torch(channels_last=images, compiled="max-autotune")
     jobs[FX] = jax()
     if options.network == "convnet":
-        jobs |= {HAND: jax(peer="hand"), LINEN: jax(peer="linen"), NNX: jax(peer="nnx")}
+        jobs[HAND] = jax(peer="hand")
     if options.network == "gpt2" and options.device_kind == "gpu" and options.precision == "bf16":
         jobs[CUDNN] = jax(attention="cudnn")
     if options.device_kind == "cpu":
@@ -68,6 +68,8 @@ def contenders(options: argparse.Namespace) -> dict[str, Job]:
         jobs[f"fx, {options.steps_per_call} steps a call"] = jax(
             steps_per_call=options.steps_per_call
         )
+    if options.network == "convnet":  # last: what a run cut short can do without
+        jobs |= {LINEN: jax(peer="linen"), NNX: jax(peer="nnx")}
     return report.chosen(jobs, options.only)
 
 
