@@ -39,7 +39,9 @@ def test_flips_alternate_and_shifts_are_windows():
     key = jax.random.key(3)
     rows = {}
     for epoch in range(2):
-        batches, order = speedrun.augment(images, labels, key, jnp.int32(epoch), batch_size=8)
+        batches, order = speedrun.augment(
+            images, labels, key, jnp.int32(epoch), batch_size=8, shift=2
+        )
         assert batches.shape == (3, 8, 3, 32, 32)
         assert sorted(order.ravel().tolist()) == list(range(24))
         for image, row in zip(batches.reshape(-1, 3, 32, 32), order.ravel().tolist()):
@@ -70,6 +72,41 @@ def test_muon_keeps_the_norm_and_steps_by_an_orthogonal_matrix():
     assert (values > 0.4).all() and (values < 1.6).all()  # what the iteration promises
 
 
+def test_the_recipe_for_96_cuts_out_squares_and_ends_at_its_slow_weights():
+    images = speedrun.prepare(IMAGES)
+    batches, order = speedrun.augment(
+        images, jnp.arange(24), jax.random.key(0), jnp.int32(1), batch_size=24, shift=0, cutout=12
+    )
+    gone = np.asarray(batches[0] == 0).all(1)  # [24, 32, 32]; noise is never 0
+    assert (gone.sum((1, 2)) == 144).all()
+    assert (gone.any(1).sum(1) == 12).all() and (gone.any(2).sum(1) == 12).all()
+
+    model = speedrun.Net((4, 4, 4), deep=True)
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), shapes)
+    assert sorted(params["layers"]["2"]) == ["conv1", "conv2", "conv3", "norm1", "norm2", "norm3"]
+    optimizer = speedrun.deep_optimizer(8, steps=7, whiten_steps=2)
+    grads = jax.tree.map(np.ones_like, params)
+
+    @jax.jit
+    def step(params, state):
+        updates, state = optimizer.update(grads, state, params)
+        return jax.tree.map(jnp.add, params, updates), state
+
+    start, state, seen = params, jax.jit(optimizer.init)(params), []
+    for _ in range(7):
+        params, state = step(params, state)
+        seen.append(params["head"]["weight"])
+    frozen = ("whiten", "weight"), ("layers", "1", "norm1", "weight")
+    for path in frozen:
+        before, after = start, params
+        for name in path:
+            before, after = before[name], after[name]
+        np.testing.assert_allclose(after, before, rtol=1e-6)
+    np.testing.assert_allclose(seen[6], seen[4], rtol=1e-6)  # the slow weights' last update
+    assert np.abs(seen[5] - seen[4]).max() > 0
+
+
 @pytest.mark.full
 def test_views_are_the_image_its_shifts_and_mirror_images():
     model = speedrun.Net((4, 4, 4))
@@ -95,7 +132,8 @@ def test_it_trains_and_leaves_alone_what_is_frozen(monkeypatch, capsys):
     images[labels == 1, 8:24, 8:24] += 120
     monkeypatch.setattr(speedrun, "load", lambda split, limit: (images, labels))
     small = speedrun.Net((4, 8, 8))
-    monkeypatch.setattr(speedrun, "Net", lambda: small)
+    recipe = speedrun.RECIPES[94]._replace(net=small)
+    monkeypatch.setitem(speedrun.RECIPES, 94, recipe)
     kept = []
     real = speedrun.accuracy
     monkeypatch.setattr(speedrun, "accuracy", lambda *a: kept.append(a[1]) or real(*a))
