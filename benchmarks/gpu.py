@@ -3,6 +3,7 @@
     python -m benchmarks.gpu --list
     python -m benchmarks.gpu                    # every stage that has no result yet
     python -m benchmarks.gpu --stage train_step-convnet-512-bf16
+    FX_DATA_DIR=... python -m benchmarks.gpu --stage speedrun-94 --reference cifar10-airbench
 
 It needs `pip install '.[bench,cuda13]'` (or cuda12), PyTorch's build for CUDA, and
 onnxruntime-gpu in place of onnxruntime; who runs on the CPU there is left out, and says so.
@@ -12,6 +13,7 @@ is run again only with `--redo`. Afterwards `python -m benchmarks.publish` write
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -41,9 +43,11 @@ def _steps() -> list[Stage]:
 STAGES = [
     Stage("peaks", ("peaks",), LIMIT_S),
     *_steps()[:1],
+    Stage("speedrun-94", ("speedrun", "--target", "94", "--runs", "50"), LIMIT_S),
     Stage("pipeline-bf16", ("pipeline", "--precision", "bf16"), LIMIT_S),
     Stage("seeds-mlp", ("seeds", "--models", "mlp"), LIMIT_S),
     Stage("seeds-convnet", ("seeds", "--models", "convnet", "--rounds", "3"), LIMIT_S),
+    Stage("speedrun-96", ("speedrun", "--target", "96", "--runs", "5"), LIMIT_S),
     Stage("inference", ("inference",), LIMIT_S),
     Stage("cold_start", ("cold_start",), LIMIT_S),
     Stage("loader", ("loader",), LIMIT_S),
@@ -74,17 +78,29 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--redo", action="store_true", help="also what has a result")
     parser.add_argument("--tiny", action="store_true", help="on any device; leaves no results")
+    parser.add_argument("--reference", help="a checkout of cifar10-airbench, for the speedrun")
     options = parser.parse_args(given)
     unknown = set(options.stage or ()) - {stage.name for stage in STAGES}
     if unknown:
         sys.exit(f"--stage: expected some of {[s.name for s in STAGES]}, got {sorted(unknown)}")
-    stages = [s for s in STAGES if not options.stage or s.name in options.stage]
+    stages = [
+        with_reference(s, options.reference)
+        for s in STAGES
+        if not options.stage or s.name in options.stage
+    ]
     if options.list:
         print("\n".join(f"{'done' if done(s) else '    '} {s.show()}" for s in stages))
         return 0
     if not options.tiny and not has_gpu():
         sys.exit("benchmarks.gpu: expected a GPU, found no nvidia-smi; --tiny runs on any device")
     return run_stages(stages, options)
+
+
+def with_reference(stage: Stage, checkout: str | None) -> Stage:
+    """The stages of the speedrun run the reference, too, where there is one."""
+    if checkout is None or stage.claim != "speedrun":
+        return stage
+    return dataclasses.replace(stage, arguments=(*stage.arguments, "--reference", checkout))
 
 
 def run_stages(stages: list[Stage], options: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ CPU_RESULTS = (
     "train_step-cpu-convnet-512-float32", "train_step-cpu-resnet18-16-float32", "growth-cpu",
     "seeds-cpu-convnet", "checkpoint-cpu", "depth-cpu",
 )  # fmt: skip
-CLAIMS |= {"Inference": "inference", "How it grows": "growth"}
+CLAIMS |= {"Inference": "inference", "How it grows": "growth", "The speedrun": "speedrun"}
 
 
 def page(results: Results, pictures: dict[tuple[str, str], str]) -> str:

@@ -115,11 +115,20 @@ def growing(results: Results) -> Figure:
     return figure
 
 
+def records(results: Results) -> Figure:
+    figure, axes = _figure(len(results), len(results), 1.9)
+    for axis, entry in zip(axes, results.values()):
+        heading = f"CIFAR-10 to {entry['settings']['target']} %"
+        bars(axis, entry["contenders"], heading, "seconds a run")
+    return figure
+
+
 PICTURES: dict[str, Draw] = {
     "train_step": training,
     "pipeline": pipeline,
     "inference": inference,
     "growth": growing,
+    "speedrun": records,
 }
 
 

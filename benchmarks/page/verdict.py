@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks import inference, pipeline, train_step
+from benchmarks import inference, pipeline, speedrun, train_step
 from benchmarks.networks.tasks import TASKS
 from benchmarks.page.results import DEVICES, Results, held, number, of, table
 
@@ -36,6 +36,7 @@ def losses(results: Results) -> list[str]:
             where = f"{device}: whole pipeline, {entry['settings']['precision']}"
             found += _lost(where, entry["contenders"], pipeline.FX, peers)
         found += _late(results, kind, device) + _seeds(results, kind, device)
+        found += _slow_record(results, kind, device)
     return found
 
 
@@ -82,6 +83,16 @@ def _seeds(results: Results, kind: str, device: str) -> list[str]:
         for entry in of(results, "seeds", kind).values()
         for model, found in entry["models"].items()
         if found["speed_up"] < EVEN
+    ]
+
+
+def _slow_record(results: Results, kind: str, device: str) -> list[str]:
+    return [
+        f"- {device}: speedrun to {entry['settings']['target']} %: fx takes {ratio:.2f} times the "
+        f"time of the {peer}."
+        for entry in of(results, "speedrun", kind).values()
+        for peer, ratio in entry["contenders"].get(speedrun.FX, {}).get("ratios", {}).items()
+        if ratio > 1 / EVEN
     ]
 
 
@@ -157,9 +168,29 @@ def _gpu_bars(results: Results) -> list[Bar]:
         ("GPU: whole pipeline beside the usual PyTorch program", "at least", 10,
          _ratio(whole, pipeline.FX, pipeline.USUAL)),
     ]  # fmt: skip
+    for target in speedrun.PROGRAMS:
+        rows += _record_bars(
+            results.get(f"speedrun-gpu-{target}", {}).get("contenders", {}), target
+        )
     for model, bar in (("mlp", 8), ("convnet", 2)):
         entry = results.get(f"seeds-gpu-{model}", {}).get("models", {}).get(model, {})
         rows.append(
             (f"GPU: 32 seeds in one program, {model}", "at least", bar, entry.get("speed_up"))
         )
     return rows
+
+
+def _record_bars(contenders: dict[str, Any], target: int) -> list[Bar]:
+    """Accuracy, and times beside the quickest of the reference's variants."""
+    ours = contenders.get(speedrun.FX, {})
+    peers = [contenders[p] for p in speedrun.PEERS if "median" in contenders.get(p, {})]
+    share: dict[str, float | None] = dict.fromkeys(("median", "cold_s"))
+    if peers and "median" in ours:
+        share = {key: ours[key] / min(peer[key] for peer in peers) for key in share}
+    percent = 100 * ours["accuracy"] if "accuracy" in ours else None
+    what = f"GPU: speedrun to {target} %"
+    return [
+        (f"{what}, mean accuracy in %", "at least", target, percent),
+        (f"{what}, times the reference's time", "at most", 1, share["median"]),
+        (f"{what}, times the reference's cold start", "at most", 0.5, share["cold_s"]),
+    ]

@@ -116,7 +116,7 @@ def test_the_driver_names_what_failed(monkeypatch, capsys):
 
 WRITERS = {claim: section for claim, section in zip(
     ("peaks", "train_step", "pipeline", "loader", "cold_start", "seeds", "inference", "loop",
-     "growth", "checkpoint"),
+     "growth", "speedrun", "checkpoint"),
     [section for _, _, section in sections.SECTIONS],
 )} | {"depth": sections.growing}  # fmt: skip
 
