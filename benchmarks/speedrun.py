@@ -40,7 +40,6 @@ FX, COMPILED, EAGER = "fx", "reference, torch.compile", "reference, not compiled
 PEERS = (COMPILED, EAGER)
 ROOT = Path(__file__).parent.parent
 OURS = re.compile(r"run \d+: test accuracy (\S+) in (\S+) s")
-CACHES = ("JAX_COMPILATION_CACHE_DIR", "JAX_CACHE_DIR")
 
 
 class Program(NamedTuple):
@@ -132,7 +131,7 @@ def start(
     name: str, number: int, folder: Path, options: argparse.Namespace, left_s: float
 ) -> dict[str, Any]:
     """One process of a contender: its cold start and its runs."""
-    env = {key: value for key, value in os.environ.items() if key not in CACHES}
+    env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     paths = [str(ROOT if name == FX else folder), env.get("PYTHONPATH", "")]
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     if options.device == "cpu":
@@ -238,11 +237,12 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=50, help="of fx in a round")
     parser.add_argument("--reference", type=Path, help="a checkout of cifar10-airbench")
     parser.add_argument("--reference-runs", type=int, help="as many as fx's unless told")
+    parser.set_defaults(timeout_s=1000)  # for all runs of a process
     options = parser.parse_args(given)
     options.fx = [str(ROOT / "examples" / "speedrun.py")]
     options.device_kind = report.device_kind(options.device)
     if options.tiny:
-        options.runs = 2
+        options.runs = options.reference_runs = 2
         options.fx += "--epochs 1 --limit 64 --test-limit 64 --batch-size 32".split()
     options.reference_runs = options.reference_runs or options.runs
     options.reference = options.reference and options.reference.resolve()
