@@ -126,7 +126,11 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
             f'gelu: expected approximate "none" or "tanh", got {approximate!r}; '
             '"none" is the exact function'
         )
-    return jax.nn.gelu(input, approximate=approximate == "tanh")
+    if approximate == "none":
+        return jax.nn.gelu(input, approximate=False)
+    # (1 + tanh(u)) / 2 is sigmoid(2 u), whose derivative does not cancel as 1 - tanh^2 does.
+    inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input**3)
+    return input * jax.nn.sigmoid(2 * inner)
 
 
 @pointwise
@@ -149,8 +153,8 @@ def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
 
 @pointwise
 def sigmoid(input: jax.Array) -> jax.Array:
-    """Logistic function: 1 / (1 + exp(-x))."""
-    return jax.nn.sigmoid(input)
+    """Logistic function: 1 / (1 + exp(-x)); of integers in float32."""
+    return jax.nn.sigmoid(_floating(input))
 
 
 @pointwise
@@ -191,14 +195,15 @@ def logsigmoid(input: jax.Array) -> jax.Array:
 
 @pointwise
 def softsign(input: jax.Array) -> jax.Array:
-    """Returns x / (1 + |x|)."""
-    return jax.nn.soft_sign(input)
+    """Returns x / (1 + |x|); of integers in float32."""
+    return jax.nn.soft_sign(_floating(input))
 
 
 @pointwise
 def tanhshrink(input: jax.Array) -> jax.Array:
-    """Returns x - tanh(x)."""
-    return input - jnp.tanh(input)
+    """Returns x - tanh(x); of integers in float32."""
+    x = _floating(input)
+    return x - jnp.tanh(x)
 
 
 @pointwise
@@ -278,6 +283,11 @@ def log_softmax(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.
 def softmin(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Array:
     """Softmax of -x; arguments and errors as `softmax`."""
     return _over_axis(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, dtype, "softmin")
+
+
+def _floating(input):
+    input = jnp.asarray(input)
+    return input if jnp.issubdtype(input.dtype, jnp.inexact) else input.astype(jnp.float32)
 
 
 def _over_axis(function, input, dim, dtype, where):

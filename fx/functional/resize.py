@@ -89,13 +89,16 @@ def interpolate(
     corners = bool(align_corners)
     axes = [taps.Axis(n, out, f, corners, dtype) for n, out, f in zip(x.shape[2:], sizes, factors)]
     if mode in ANY:
+        # A pixel that is read often has the sum of its readers' gradients: not one of bfloat16.
+        floating = jnp.issubdtype(x.dtype, jnp.floating)
+        wide = accumulate(x, "interpolate") if floating else x
 
         def read(x):
             for i, axis in enumerate(axes, start=1):
                 x = _gather(x, i, taps.nearest(axis, mode == "nearest-exact")[:, None], None)
             return x
 
-        return channels_last(read, x, dims, "interpolate")
+        return channels_last(read, wide, dims, "interpolate").astype(x.dtype)
     if antialias:
         matrices = [taps.antialiased(axis, *ANTIALIASED[mode]) for axis in axes]
         passes = [functools.partial(_multiply, matrix=matrix) for matrix in matrices]

@@ -3,9 +3,12 @@
 The bound: the largest error of fx in float32 against torch in float64 is at most twice torch's own
 in float32, and 1e-6 of the array's largest element. It holds for outputs, gradients to parameters
 and floating inputs, and new state. Where torch raises, fx raises.
+
+In bfloat16 all three have the same rounded inputs and weights, and what is allowed besides is one
+rounding of the result, `ROUNDING` of the largest element.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -19,6 +22,9 @@ from fx import functional as F
 from fx import nn
 
 RAISED = (ValueError, TypeError, NotImplementedError)
+# Rounding to the 8 significant bits of bfloat16 departs by half of the last one: at most 2^-8.
+ROUNDING = 2.0**-8
+JAX = {torch.float32: jnp.float32, torch.bfloat16: jnp.bfloat16}
 
 
 @dataclass
@@ -57,6 +63,20 @@ class Part:
     kwargs: dict[str, Any]
 
 
+def rounded(draw: Draw) -> Draw:
+    """The draw with the nearest numbers of bfloat16, still kept as float32."""
+
+    def near(value):
+        if isinstance(value, tuple):
+            return tuple(map(near, value))
+        if isinstance(value, np.ndarray) and value.dtype == np.float32:
+            return np.asarray(value.astype(jnp.bfloat16), np.float32)
+        return value
+
+    kwargs, call = ({k: near(v) for k, v in d.items()} for d in (draw.kwargs, draw.call))
+    return replace(draw, kwargs=kwargs, on=near(draw.on), call=call)
+
+
 def _brief(value):
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{list(value.shape)}"
@@ -85,8 +105,11 @@ def built(value):
     return value
 
 
-def theirs(draw: Draw, dtype=torch.float32, seed=0):
-    """torch's outputs, gradients and state by name, in float64, and the weights it had."""
+def theirs(draw: Draw, dtype=torch.float32, given=torch.float32):
+    """torch's outputs, gradients and state by name, in float64, and the weights it had.
+
+    Computed in `dtype`, with weights and cotangents that were rounded to `given`.
+    """
     inputs = [tensor(a, dtype) for a in draw.on]
     call = {k: tensor(v, dtype) for k, v in draw.call.items()}
     points = {}
@@ -97,7 +120,7 @@ def theirs(draw: Draw, dtype=torch.float32, seed=0):
     if draw.is_function:
         run = getattr(torch.nn.functional, draw.name)
     else:
-        layer, weights = _torch_layer(draw, dtype, seed)
+        layer, weights = _torch_layer(draw, dtype, given)
         points |= dict(layer.named_parameters())
         run = layer
     if draw.lengths:
@@ -106,16 +129,16 @@ def theirs(draw: Draw, dtype=torch.float32, seed=0):
     # Copies, because inplace=True does change them in torch.
     inputs = [x.clone() if isinstance(x, torch.Tensor) else x for x in inputs]
     outputs = leaves(run(*inputs, **call))
-    gradients = _torch_gradients(outputs, points, dtype)
+    gradients = _torch_gradients(outputs, points, given)
     state = {} if layer is None else dict(layer.named_buffers())
     return _wide(outputs), gradients, {k: _wide([v])[0] for k, v in state.items()}, weights
 
 
-def _torch_layer(draw, dtype, seed):
+def _torch_layer(draw, dtype, given):
     args = [tensor(a, dtype) for a in draw.args]
     kwargs = {k: tensor(v, dtype) for k, v in draw.kwargs.items()}
     layer = getattr(torch.nn, draw.name)(*args, **kwargs)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     with torch.no_grad():
         for p in layer.parameters():
             # As large as keeps a deep layer's signals: what grows also grows its rounding.
@@ -124,12 +147,11 @@ def _torch_layer(draw, dtype, seed):
         for name, b in layer.named_buffers():
             if "running" in name:
                 b.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, b.shape).astype(np.float32)))
-    layer = layer.to(dtype).train(draw.train)
-    if dtype == torch.bfloat16:
-        weights = {k: v.float().numpy().copy() for k, v in layer.state_dict().items()}
-    else:
-        weights = {k: v.numpy().copy() for k, v in layer.state_dict().items()}
-    return layer, weights
+    layer = layer.to(given).to(dtype).train(draw.train)
+    weights = {k: v.detach().clone() for k, v in layer.state_dict().items()}
+    return layer, {
+        k: (v.float() if v.dtype == torch.bfloat16 else v).numpy() for k, v in weights.items()
+    }
 
 
 def leaves(outputs):
@@ -146,11 +168,11 @@ def cotangent(i, shape):
     return np.random.default_rng([7, i]).normal(size=tuple(shape)).astype(np.float32)
 
 
-def _torch_gradients(outputs, points, dtype):
+def _torch_gradients(outputs, points, given):
     moving = [(i, o) for i, o in enumerate(outputs) if o.is_floating_point() and o.requires_grad]
     if not moving or not points:
         return {name: np.zeros(tuple(p.shape)) for name, p in points.items()}
-    along = [torch.from_numpy(cotangent(i, o.shape)).to(o.dtype) for i, o in moving]
+    along = [torch.from_numpy(cotangent(i, o.shape)).to(given).to(o.dtype) for i, o in moving]
     found = torch.autograd.grad(
         [o for _, o in moving], [*points.values()], along, allow_unused=True
     )
@@ -223,30 +245,31 @@ def ours(draw: Draw, weights: dict, dtype=jnp.float32):
     return outputs, gradients, named
 
 
-def departures(draw: Draw, share: float = 1e-6) -> list[str]:
+def departures(draw: Draw, share: float = 1e-6, dtype: torch.dtype = torch.float32) -> list[str]:
     """Where fx is not within the bound; empty where all is well.
 
     Args:
         draw: what to run.
         share: of an array's largest element, that is allowed besides twice torch's own error.
+        dtype: of inputs and parameters; torch.float32 or torch.bfloat16.
     """
     try:
-        low = theirs(draw)
+        low = theirs(draw, dtype, dtype)
     except Exception as error:
         return _must_raise(draw, error)
-    wide = theirs(draw, torch.float64)
-    outputs, gradients, state = ours(draw, low[3])
+    wide = theirs(draw, torch.float64, dtype)
+    outputs, gradients, state = ours(draw, low[3], JAX[dtype])
     found = []
     if len(outputs) != len(low[0]):
         return [f"{len(outputs)} outputs against torch's {len(low[0])}"]
     for i, (a, b, c) in enumerate(zip(outputs, low[0], wide[0])):
-        found += _compare(f"output {i}", a, b, c, share)
+        found += beyond(f"output {i}", a, b, c, share)
     for name, exact in wide[1].items():
         given = (gradients[name], low[1][name], exact)
-        found += _compare(f"gradient to {name}", *given, share, least=0.1)
+        found += beyond(f"gradient to {name}", *given, share, least=0.1)
     for name, exact in wide[2].items():
         if name in state:
-            found += _compare(f"state {name}", state[name], low[2][name], exact, share)
+            found += beyond(f"state {name}", state[name], low[2][name], exact, share)
     return found
 
 
@@ -260,7 +283,7 @@ def _must_raise(draw, error):
     weights = {}
     if not draw.is_function:
         try:
-            weights = _torch_layer(draw, torch.float32, 0)[1]
+            weights = _torch_layer(draw, torch.float32, torch.float32)[1]
         except Exception:
             weights = None
     try:
@@ -279,8 +302,8 @@ def _must_raise(draw, error):
     return [f"torch raises {type(error).__name__}: {error!s:.200}; fx does not"]
 
 
-def _compare(what, ours, low, exact, share, least=0.0):
-    """What is wrong with an array.
+def beyond(what, ours, low, exact, share=1e-6, least=0.0) -> list[str]:
+    """What is wrong with an array; empty where it is within the bound.
 
     The scale of a gradient is 0.1 at least: cotangents are about 1, so that a smaller one is what
     is left of terms that cancelled, to the rounding of which it cannot be better.
