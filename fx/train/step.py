@@ -112,8 +112,10 @@ def make_step(
             counts them, and leaves them out of the means.
         accumulate: k > 1 splits each batch into k parts, one after the other, and averages their
             gradients: less memory, the same update to rounding where `loss_fn` is a mean over
-            examples of equal weight. Metrics are averaged as well. BatchNorm sees the parts, as
-            it does in torch, and dropout draws for each.
+            examples of equal weight. It is not where the parts' means have different weights, as
+            those of `cross_entropy` with ignore_index or class weights; there let `loss_fn` sum
+            and divide by a number that all parts share. Metrics are averaged as well. BatchNorm
+            sees the parts, as it does in torch, and dropout draws for each.
         remat: Compute again in the backward pass what is cheap, instead of keeping it: only the
             results of products and convolutions are kept. Or a policy of
             `jax.checkpoint_policies`.

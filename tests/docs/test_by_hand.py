@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import pytest
 
 import fx
 from tests.docs.snippets import Block, parse
@@ -11,6 +12,7 @@ from tests.train.tiny_run import assert_same_bits
 PAGE = Path(__file__).parent.parent.parent / "docs" / "by-hand.md"
 
 
+@pytest.mark.emitters  # else the two programs round differently
 def test_both_ways_end_with_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     setup, by_hand, with_fit, checkpoint = (

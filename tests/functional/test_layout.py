@@ -69,6 +69,7 @@ def every_family(x, w):
     return F.log_softmax(F.normalize(x), dim=1)
 
 
+@pytest.mark.emitters  # else XLA gives -inf for a softmax of equal values
 def test_the_batch_may_be_symbolic():
     x, w = normal(3, 3, 8, 8), jnp.asarray(normal(8, 3, 3, 3))
     (n,) = export.symbolic_shape("n")
