@@ -38,9 +38,9 @@ train: $(VENV)/.train  ## train, evaluate, checkpoint and export on scikit-learn
 LEAN := --xla_cpu_use_fusion_emitters=false
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: $(VENV)/.dev  ## the tests, with a sample of the large tables
-	lean=$$(XLA_FLAGS=$(LEAN) $(BIN)/python -c 'import jax; jax.devices()' 2>/dev/null \
-		&& echo $(LEAN)); \
-	XLA_FLAGS="$$XLA_FLAGS $$lean" \
+	lean=$$(JAX_PLATFORMS=cpu XLA_FLAGS=$(LEAN) $(BIN)/python -c 'import jax; jax.devices()' \
+		2>/dev/null && echo $(LEAN)); \
+	XLA_FLAGS="$${XLA_FLAGS:+$$XLA_FLAGS }$$lean" \
 		$(BIN)/python -m pytest -n 2 -m "not slow and not full and not emitters"
 	$(BIN)/python -m pytest -m "emitters and not full"
 
