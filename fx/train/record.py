@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,33 +60,28 @@ class Record:
             )
         return cls(**saved)
 
-    def add(self, metrics: dict[str, list[float]], steps: int, examples: int) -> None:
-        """Add the metrics of one call, in the order of its steps.
+    def add(self, metrics: dict[str, np.ndarray], examples: np.ndarray) -> None:
+        """Add the metrics of some steps, one after the other.
 
         A step that was skipped, since fp16's gradients overflowed, is counted, and has no part in
         the means: what it reports is of an update that was not made.
 
         Args:
-            metrics: From `as_lists`.
-            steps: Steps of the call.
-            examples: Examples of each step.
+            metrics: From `as_arrays`.
+            examples: Examples of each step, [steps].
         """
         for name, values in metrics.items():
-            total = self.sums.get(name, 0.0)
             if name == "learning_rate":
-                self.learning_rate = values[-1]
+                self.learning_rate = float(values[-1])
                 continue
-            if _stem(name) == "skipped":
-                self.sums[name] = total + sum(values)
-                continue
-            for value, skipped in zip(values, _skipped(name, metrics, steps)):
-                if skipped:
-                    self.left_out[name] = self.left_out.get(name, 0) + examples
-                else:
-                    total += value * examples
-            self.sums[name] = total
-        self.steps += steps
-        self.examples += steps * examples
+            if _stem(name) != "skipped":
+                skipped, values = _skipped(name, metrics), values * examples
+                if skipped is not None and skipped.any():
+                    left_out = self.left_out.get(name, 0) + int(examples[skipped].sum())
+                    self.left_out[name], values = left_out, values[~skipped]
+            self.sums[name] = _added(self.sums.get(name, 0.0), values)
+        self.steps += len(examples)
+        self.examples += int(examples.sum())
 
     def means(self) -> dict[str, float]:
         """Means over the examples of the epoch so far; of "skipped", the number of steps."""
@@ -146,25 +142,32 @@ class Record:
         return False
 
 
-def as_lists(metrics: dict[str, Any], steps: int) -> dict[str, list[float]]:
-    """Turn the metrics of one call into numbers, a list of one for each step.
+def as_arrays(calls: Sequence[tuple[dict[str, Any], int]]) -> dict[str, np.ndarray]:
+    """Turn the metrics of calls of a step into float64 arrays [steps of all calls].
 
     Args:
-        metrics: Scalars, or arrays [steps] from a call of several steps.
-        steps: Steps of the call.
+        calls: Metrics of the same names, scalars or arrays [steps], and the steps of each call.
 
     Raises:
         ValueError: A metric of another number of values.
     """
-    lists = {}
-    for name, values in _loss_first(metrics):
-        lists[name] = np.asarray(values).astype(np.float64).reshape(-1).tolist()
-        if len(lists[name]) != steps:
-            raise ValueError(
-                f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
-                f"got shape {list(np.shape(values))}"
-            )
-    return lists
+    arrays = {}
+    for name, _ in _loss_first(calls[0][0]):
+        values = [np.asarray(metrics[name]) for metrics, _ in calls]
+        for value, (_, steps) in zip(values, calls):
+            if value.size != steps:
+                raise ValueError(
+                    f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
+                    f"got shape {list(value.shape)}"
+                )
+        arrays[name] = np.concatenate([value.reshape(-1) for value in values]).astype(np.float64)
+    return arrays
+
+
+def _added(total: float, values: np.ndarray) -> float:
+    """The total with each value added in turn: the same bits however the values are grouped."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.cumsum(np.concatenate(([total], values)))[-1])
 
 
 def _stem(name: str) -> str:
@@ -172,13 +175,13 @@ def _stem(name: str) -> str:
     return name.partition("[")[0]
 
 
-def _skipped(name: str, metrics: dict[str, list[float]], steps: int) -> list[bool]:
-    """Which steps have no part in the mean of a metric."""
+def _skipped(name: str, metrics: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Which steps have no part in the mean of a metric; None where there is no telling."""
     stem = _stem(name)
     flags = metrics.get("skipped" + name[len(stem) :])
     if flags is None or stem == "loss_scale" or stem.partition("/")[0] == "finite":
-        return [False] * steps
-    return [flag >= 1 for flag in flags]  # of several runs together it is the share that skipped
+        return None
+    return flags >= 1  # of several runs together it is the share that skipped
 
 
 def _loss_first(values: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -334,8 +334,10 @@ def test_callbacks_get_events_and_are_not_waited_for():
 
 def test_metrics_are_fetched_at_log_points_only(monkeypatch):
     fetches = []
-    real = fx.train.run._to_host
-    monkeypatch.setattr(fx.train.run, "_to_host", lambda tree: fetches.append(tree) or real(tree))
+    real = fx.train.run.as_arrays
+    monkeypatch.setattr(
+        fx.train.run, "as_arrays", lambda calls: fetches.append(calls) or real(calls)
+    )
     fit(validate=None, epochs=1, log_every=100)
     assert [len(fetched) for fetched in fetches] == [6]
 

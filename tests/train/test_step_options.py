@@ -13,7 +13,7 @@ import torch
 
 import fx
 from fx.train.guard import GROWTH_INTERVAL, INIT_SCALE, guarded
-from fx.train.record import Record, as_lists
+from fx.train.record import Record, as_arrays
 from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, jitter, loss_fn
 
 OPTIMIZER = fx.optim.sgd(0.1, momentum=0.9)
@@ -250,9 +250,9 @@ def test_skipped_steps_are_counted_and_enter_no_mean(steps_per_call):
 
 def test_where_every_step_was_skipped_there_is_no_mean():
     record = Record({})
-    record.add(as_lists({"loss": 2.0, "grad_norm": np.inf, "skipped": True}, 1), 1, 8)
+    record.add(as_arrays([({"loss": 2.0, "grad_norm": np.inf, "skipped": True}, 1)]), np.array([8]))
     assert math.isnan(record.means()["grad_norm"]) and record.means()["skipped"] == 1
-    record.add(as_lists({"loss": 4.0, "grad_norm": 3.0, "skipped": False}, 1), 1, 8)
+    record.add(as_arrays([({"loss": 4.0, "grad_norm": 3.0, "skipped": False}, 1)]), np.array([8]))
     assert record.means() == {"loss": 4.0, "grad_norm": 3.0, "skipped": 1}
 
 
