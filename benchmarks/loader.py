@@ -18,12 +18,13 @@ from benchmarks.shared import race, report
 from benchmarks.shared.race import Job, Race, Runner
 
 TORCH, TORCH_FLOAT = "torch DataLoader, 2 workers", "torch DataLoader, 2 workers, to float"
+HOST_TWO = "fx host, 2 workers"
 # Contender: a function of benchmarks.sides.loaders, its options, and the peer in torch that
 # delivers the same.
 CONTENDERS: dict[str, tuple[str, dict[str, Any], str]] = {
     TORCH: ("torch_loader", {"to_float": False}, TORCH),
     "fx host": ("fx_host", {"workers": 1}, TORCH),
-    "fx host, 2 workers": ("fx_host", {"workers": 2}, TORCH),
+    HOST_TWO: ("fx_host", {"workers": 2}, TORCH),
     "grain, by image": ("grain_images", {}, TORCH),
     "grain, by batch, 2 workers": ("grain_batches", {}, TORCH),
     TORCH_FLOAT: ("torch_loader", {"to_float": True}, TORCH_FLOAT),
