@@ -1,7 +1,8 @@
-"""Parity with torchvision's tensor path, written here in torch from its definitions."""
+"""Parity with torchvision's tensor path: pinned values of its own, and its definitions in torch."""
 
 import colorsys
 import itertools
+import json
 import math
 
 import jax
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from fx.data import images as I
+from fx.data import transforms as T
+from tests.data import torchvision_values as pinned
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
@@ -24,7 +27,7 @@ def batch(n=5, channels=3, height=9, width=12):
     return images
 
 
-def torch_rotate(image, angle, interpolation, center=None, fill=0.0):
+def torch_rotate(image, angle, interpolation, center=None, fill=None):
     """`F.rotate` of one image [C, H, W]: an affine grid, a mask for the fill."""
     _, height, width = image.shape
     cx, cy = (0.0, 0.0) if center is None else (center[0] - width / 2, center[1] - height / 2)
@@ -44,7 +47,9 @@ def torch_rotate(image, angle, interpolation, center=None, fill=0.0):
     )[0]
     out, mask = out[:-1], out[-1:]
     if interpolation == "nearest":
-        return torch.where(mask < 0.5, fill, out)
+        return torch.where(mask < 0.5, fill or 0.0, out)
+    if fill is None:
+        return out
     return out * mask + (1 - mask) * fill
 
 
@@ -66,6 +71,24 @@ def torch_hue(image, shift):
     hsv = [colorsys.rgb_to_hsv(*pixel) for pixel in pixels]
     rgb = [colorsys.hsv_to_rgb((h + shift) % 1.0, s, v) for h, s, v in hsv]
     return torch.tensor(rgb).T.reshape(image.shape)
+
+
+def from_torchvision(name):
+    return np.array(json.loads(pinned.PATH.read_text())[name], np.float32)
+
+
+@pytest.mark.parametrize("call", pinned.CALLS, ids=lambda call: pinned.written(*call))
+def test_values_of_torchvision_itself(call):
+    name, args, kwargs = call
+    kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}
+    ours = getattr(I, name)(T.ToTensor()(pinned.image()[None]), *args, **kwargs)
+    np.testing.assert_allclose(ours.flatten(), from_torchvision(pinned.written(*call)), **TOLERANCE)
+
+
+def test_jitter_is_torchvisions_own():
+    images = T.ToTensor()(pinned.image()[None])
+    ours = I.jitter_color(images, jnp.array([pinned.FACTORS]), jnp.array([pinned.ORDER]))
+    np.testing.assert_allclose(ours.flatten(), from_torchvision(pinned.JITTER), **TOLERANCE)
 
 
 TORCH = (
@@ -123,7 +146,7 @@ def test_jitter_applies_the_four_in_each_images_order():
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @pytest.mark.parametrize(
-    ("center", "fill"), [(None, 0.0), (None, 0.3), ((2.0, 3.5), 0.0), ((12.0, 0.0), 1.0)]
+    ("center", "fill"), [(None, None), (None, 0.3), ((2.0, 3.5), 0.0), ((12.0, 0.0), 1.0)]
 )
 @pytest.mark.parametrize("size", [(32, 32), (9, 12)])
 def test_rotation_is_torchvisions(interpolation, center, fill, size):
