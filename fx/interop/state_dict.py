@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.interop.torch_arrays import is_tensor, tensor_array
+from fx.interop.torch_arrays import is_tensor, items, tensor_array
 from fx.nn import describe
 from fx.nn.initial import initial_value
 from fx.nn.module import Module
@@ -71,7 +71,7 @@ def load_state_dict(
             shape, and every dtype that cannot be converted without loss: another kind
             (integers for floats), or float64 for float32 unless `dtype` asks for it. Of tied
             weights one name is enough; where several are there, they must be equal.
-        TypeError: `state_dict` is not a dict of arrays.
+        TypeError: `state_dict` is not a flat dict: a path, None, a checkpoint with more in it.
 
     Example:
         >>> import fx, numpy as np
@@ -83,12 +83,12 @@ def load_state_dict(
     Source: torch.nn.Module.load_state_dict, which converts dtypes without a word. As there, files
     of before PyTorch 0.4.1 lack a BatchNorm's `num_batches_tracked`, which then is 0.
     """
-    if not isinstance(state_dict, Mapping) or any(
-        isinstance(v, Mapping) for v in state_dict.values()
-    ):
+    nested = [k for k, v in items("load_state_dict", state_dict) if isinstance(v, Mapping)]
+    if nested:
         raise TypeError(
-            "load_state_dict: expected (model, state_dict) with a flat dict of arrays, got "
-            f"{type(state_dict).__name__}; params as init returns them need no loading"
+            f"load_state_dict: expected a flat dict of arrays by name, got dicts in it, under "
+            f"{nested}; of a checkpoint give that which has the weights; "
+            "params as init returns them need no loading"
         )
     trees: tuple[dict, dict] = {}, {}
     wrong: list[str] = []

@@ -1,5 +1,6 @@
 """Live tensors of PyTorch as NumPy arrays and back; torch is imported by who calls `to_torch`."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def from_torch(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """
     found: dict[tuple, np.ndarray] = {}
     arrays = {}
-    for name, tensor in _items("from_torch", state_dict):
+    for name, tensor in items("from_torch", state_dict):
         if not is_tensor(tensor):
             raise TypeError(
                 f'from_torch "{name}": expected a tensor of PyTorch, got {type(tensor).__name__}'
@@ -72,7 +73,7 @@ def to_torch(weights: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[tuple, Any] = {}
     tensors = {}
-    for name, array in _items("to_torch", weights):
+    for name, array in items("to_torch", weights):
         if not hasattr(array, "dtype") or is_tensor(array):
             raise TypeError(
                 f'to_torch "{name}": expected an array of JAX or NumPy, got {type(array).__name__}'
@@ -137,10 +138,15 @@ def memory(value: Any) -> tuple | None:
     return (id(value),)
 
 
-def _items(where: str, given: Any) -> Any:
-    if not isinstance(given, Mapping):
-        raise TypeError(
-            f"{where}: expected a flat dict of arrays by name, got {type(given).__name__}; "
-            "from a model: fx.state_dict(model, params, state), module.state_dict()"
-        )
-    return dict(given).items()  # all at once, so that no two of them can have had one address
+def items(where: str, given: Any) -> Any:
+    """Names and values of a flat dict; what is none raises and says how to get one."""
+    if isinstance(given, Mapping):
+        return dict(given).items()  # all at once, so that no two of them can have had one address
+    advice = (
+        "of a file: fx.read_weights(path); of a module of PyTorch: module.state_dict(); "
+        "of a model: fx.state_dict(model, params, state)"
+    )
+    if isinstance(given, str | os.PathLike):
+        advice = f"read the file first: fx.read_weights({os.fspath(given)!r})"
+    kind_of = type(given).__name__
+    raise TypeError(f"{where}: expected a flat dict of arrays by name, got {kind_of}; {advice}")

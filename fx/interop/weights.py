@@ -9,7 +9,7 @@ import numpy as np
 
 from fx.interop import safetensors_file, shards, torch_file
 from fx.interop.safetensors_file import DTYPES, kind
-from fx.interop.torch_arrays import is_tensor, memory, tensor_array
+from fx.interop.torch_arrays import is_tensor, items, memory, tensor_array
 
 # What Hugging Face's programs look for in a folder, in their order.
 _IN_FOLDERS = (
@@ -122,8 +122,8 @@ def write_weights(
             large unless one array is larger, and `model.safetensors.index.json`.
 
     Raises:
-        TypeError: a name is not a string, a value is not an array, or its dtype is not in the
-            format (a PRNG key, an object, complex128).
+        TypeError: `weights` is not a dict, a name is not a string, a value is not an array, or its
+            dtype is not in the format (a PRNG key, an object, complex128).
         ValueError: a name is `__metadata__`, which the format keeps for itself; `max_shard_size`
             is not a size.
 
@@ -134,7 +134,7 @@ def write_weights(
     Source: https://huggingface.co/docs/safetensors, huggingface_hub.save_torch_state_dict
     """
     path, limit = Path(path), shards.parse_size(max_shard_size)
-    arrays = {name: _storable(name, value) for name, value in weights.items()}
+    arrays = {name: _storable(name, value) for name, value in items("write_weights", weights)}
     aliases = _aliases(dict(weights))  # a tensor on a GPU has been copied by now
     kept = {name: array for name, array in arrays.items() if name not in aliases}
     shards.write(path, kept, aliases, limit)

@@ -1,3 +1,6 @@
+from functools import partial
+from pathlib import Path
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -141,5 +144,20 @@ def test_one_name_of_a_tied_weight_is_enough(name, strict):
 
 def test_swapped_or_nested_arguments():
     params, _ = Tied().init(KEY)
-    with pytest.raises(TypeError, match="expected \\(model, state_dict\\) with a flat dict"):
+    with pytest.raises(TypeError, match=r"got dicts in it, under \['embed', 'head'\].* no loading"):
         fx.load_state_dict(Tied(), params)
+    checkpoint = {"epoch": 3, "optimizer": {}, "model": {"w": np.zeros(1)}}
+    with pytest.raises(TypeError, match=r"\['optimizer', 'model'\]; of a checkpoint give that"):
+        fx.load_state_dict(Tied(), checkpoint)
+
+
+@pytest.mark.parametrize("function", [partial(fx.load_state_dict, nn.Linear(1, 1)), fx.from_torch])
+def test_what_holds_the_weights_is_not_the_weights(function):
+    for path in ("run/model.pth", Path("run/model.pth")):
+        with pytest.raises(
+            TypeError, match=r"read the file first: fx.read_weights\('run/model.pth'"
+        ):
+            function(path)
+    for given in (None, torch.nn.Linear(1, 1), ({}, {})):
+        with pytest.raises(TypeError, match=rf"got {type(given).__name__}; of a file: fx.read_wei"):
+            function(given)

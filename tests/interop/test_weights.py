@@ -122,6 +122,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "kind", "text"),
     [
+        ("w.pth", TypeError, r"write_weights: expected a flat dict.*fx.read_weights\('w.pth'\)"),
         ({1: np.ones(2)}, TypeError, "names that are strings, got 1"),
         ({"__metadata__": np.ones(2)}, ValueError, "keeps the name '__metadata__'"),
         ({"fc": {"weight": np.ones(2)}}, TypeError, '"fc": expected an array, got a dict; flatten'),
