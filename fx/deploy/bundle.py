@@ -15,6 +15,7 @@ import numpy as np
 from jax import export as jax_export
 
 from fx.deploy import golden, manifest, stablehlo
+from fx.interop.naming import naming
 from fx.interop.weights import write_weights
 
 
@@ -64,6 +65,7 @@ def export(
         TypeError: outputs are not arrays by name; `metadata` is not for JSON; a weight is a key.
         ValueError: `spec`, `classes`, `platforms` or `example` do not fit; outputs are not logits
             [N, K], lose the batch axis or are NaN; the code depends on the batch size.
+        OSError: `path` cannot be written to.
 
     Example:
         >>> import tempfile, jax.numpy as jnp
@@ -220,23 +222,24 @@ def _write(
     overwrite: bool,
 ) -> None:
     """Writes all files beside `path`, then renames: a bundle is there whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    folder.mkdir()
+    head = {
+        "format": manifest.FORMAT,
+        "format_version": manifest.FORMAT_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     try:
-        (folder / manifest.PROGRAM).write_bytes(blob)
-        write_weights(folder / manifest.WEIGHTS, weights)
-        write_weights(folder / manifest.GOLDEN, golden_rows)
-        names = (manifest.PROGRAM, manifest.WEIGHTS, manifest.GOLDEN)
-        head = {
-            "format": manifest.FORMAT,
-            "format_version": manifest.FORMAT_VERSION,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        files = {"files": manifest.describe_files(folder, names)}
-        manifest.write(folder, {**head, **contents, **files})
-        _check_target(path, overwrite)
-        _move(folder, path)
+        with naming("export", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            (folder / manifest.PROGRAM).write_bytes(blob)
+            write_weights(folder / manifest.WEIGHTS, weights)
+            write_weights(folder / manifest.GOLDEN, golden_rows)
+            names = (manifest.PROGRAM, manifest.WEIGHTS, manifest.GOLDEN)
+            files = {"files": manifest.describe_files(folder, names)}
+            manifest.write(folder, {**head, **contents, **files})
+            _check_target(path, overwrite)
+            _move(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """Weights in files: a flat dict of names and arrays, and no code."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fx.interop import safetensors_file, shards, torch_file
+from fx.interop.naming import naming
 from fx.interop.safetensors_file import DTYPES, kind
 from fx.interop.torch_arrays import is_tensor, items, memory, tensor_array
 
@@ -126,6 +128,8 @@ def write_weights(
             dtype is not in the format (a PRNG key, an object, complex128).
         ValueError: a name is `__metadata__`, which the format keeps for itself; `max_shard_size`
             is not a size.
+        OSError: `path` cannot be written to: its folder is not there or read-only, it is a folder
+            itself, the disk is full. Nothing is left behind.
 
     Example:
         >>> import tempfile
@@ -137,7 +141,10 @@ def write_weights(
     arrays = {name: _storable(name, value) for name, value in items("write_weights", weights)}
     aliases = _aliases(dict(weights))  # a tensor on a GPU has been copied by now
     kept = {name: array for name, array in arrays.items() if name not in aliases}
-    shards.write(path, kept, aliases, limit)
+    with naming("write_weights", path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "")
+        shards.write(path, kept, aliases, limit)
 
 
 def _aliases(arrays: Mapping[str, Any]) -> dict[str, str]:

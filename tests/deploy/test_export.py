@@ -197,6 +197,16 @@ def test_an_existing_path_is_kept_unless_overwrite(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    given = tmp_path / "file" / "bundle"
+    with pytest.raises(
+        OSError, match=rf"export: expected .*, but {given} cannot .*choose a folder"
+    ):
+        export(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_overwrite_replaces_nothing_but_bundles(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "thesis.tex").write_text("years of work")

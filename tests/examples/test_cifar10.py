@@ -70,6 +70,27 @@ def test_a_diverged_run_says_so(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_make_train_gets_above_97_percent(tmp_path):
+    """The arguments that the Makefile gives, but for the folder."""
+    line = re.search(
+        r"^\t\S*python examples/cifar10.py (.*)$", (ROOT / "Makefile").read_text(), re.M
+    )
+    assert line is not None
+    arguments = line.group(1).split()
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "digits")
+    done = subprocess.run(
+        [sys.executable, "examples/cifar10.py", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=880,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    found = re.fullmatch(r"test accuracy: (0\.9\d{3})  bundle: (.+)", last)
+    assert found is not None and float(found.group(1)) > 0.97, last
+    assert (Path(found.group(2)) / "manifest.json").is_file()
+
+
+@pytest.mark.slow
 def test_ctrl_c_and_resume_give_the_same_weights(tmp_path):
     """SIGINT in the middle of an epoch, the same command with --resume: equal to the bit."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import tracemalloc
 
 import jax
@@ -117,6 +119,35 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         write_weights(path, {"a": np.zeros(2, np.float32), "b": Lost()})
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("shards", [None, 4])
+@pytest.mark.parametrize(
+    ("name", "kind", "text"),
+    [
+        ("missing/w.safetensors", FileNotFoundError, "; make the folder {}/missing first"),
+        ("file/w.safetensors", NotADirectoryError, "; {}/file is a file; choose a folder"),
+        ("folder", IsADirectoryError, "; it is a folder: give a file in it, as {}/folder/model.s"),
+    ],
+)
+def test_a_path_that_cannot_be_written_to_is_named(tmp_path, name, kind, text, shards):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    text = rf"write_weights: expected .* written to, but {tmp_path}/{name} cannot \(.*\){text}"
+    with pytest.raises(kind, match=text.format(tmp_path)):
+        write_weights(tmp_path / name, {"a": np.ones(1), "b": np.ones(1)}, max_shard_size=shards)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_a_full_disk_names_the_path_too(tmp_path, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", source)
+
+    monkeypatch.setattr(os, "replace", full)
+    text = f"but {tmp_path}/w.safetensors cannot .No space left on device.; choose another folder"
+    with pytest.raises(OSError, match=text):
+        write_weights(tmp_path / "w.safetensors", {"a": np.ones(1)})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
