@@ -16,7 +16,7 @@ from fx.train.failure import Diverged, explain_failure
 from fx.train.interrupt import catch_signals
 from fx.train.record import Record, describe_data, mode_of, name_changes
 from fx.train.run import Run
-from fx.train.state import is_donated
+from fx.train.state import TrainState, is_donated
 from fx.train.watch.callbacks import JsonLog, TensorBoard
 from fx.train.watch.event import Event
 from fx.train.watch.progress import make_progress
@@ -90,6 +90,7 @@ def fit(
     """Train for a number of epochs, with validation, early stopping, checkpoints and logs.
 
     It does nothing that a `for` loop around `step` could not do; docs/by-hand.md has that loop.
+    It trains one run: `fx.train.fit_many` trains several, of many seeds, learning rates or folds.
     With `out`, the run's folder gets `checkpoints/` (the last `keep` and the best, one at the end
     of each epoch, written while training goes on), and to read, `history.json` and `log.jsonl`
     (strict JSON: nan and infinity are null). A checkpoint that cannot be written ends the run with
@@ -143,8 +144,8 @@ def fit(
         OSError: `out` cannot be written to, or its disk is full; see `fx.checkpoint.save`.
         FloatingPointError: A step made with check_finite was not finite; the text is that of
             `fx.debug.xray`, and `out/crash` has state and batch.
-        TypeError: A loader without `epoch` or length; a validate that cannot be called; a number
-            that is not an integer.
+        TypeError: Several states; a loader without `epoch` or length; a validate that cannot be
+            called; a number that is not an integer.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
             validate does not give, or one without mode whose name does not tell it; a ts that was
             donated to an earlier step; a checkpoint of another model, optimizer, data set or order
@@ -170,7 +171,7 @@ def fit(
         >>> result.stopped, [row["train_loss"] for row in result.history]
         ('finished', [0.625, 0.0390625, 0.00244140625])
     """
-    _check_kinds(loader, validate)
+    _check_kinds(ts, loader, validate)
     _check_arguments(
         epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
     )
@@ -240,7 +241,12 @@ def _check_present(ts: Any) -> None:
         )
 
 
-def _check_kinds(loader: Any, validate: Any) -> None:
+def _check_kinds(ts: Any, loader: Any, validate: Any) -> None:
+    if isinstance(ts, list | tuple) and ts and all(isinstance(one, TrainState) for one in ts):
+        raise TypeError(
+            f"fit: expected one state, got {len(ts)}; fx.train.fit_many(step, states, ...) trains "
+            "several seeds, learning rates or folds"
+        )
     if not callable(getattr(loader, "epoch", None)) or not hasattr(loader, "__len__"):
         raise TypeError(
             f"fit: expected a loader with epoch() and len(), got {type(loader).__name__}; wrap a "

@@ -435,6 +435,12 @@ def test_wrong_kinds(text, options):
         fit(**options)
 
 
+def test_several_states_are_for_fit_many():
+    states = [fx.train.TrainState(0, {}, {}, (), None)] * 2
+    with pytest.raises(TypeError, match=r"fit: expected one state, got 2; fx.train.fit_many\(step"):
+        fx.fit(lambda ts, batch: (ts, {}), states, Batches(), epochs=1)
+
+
 def test_a_donated_state_is_refused():
     step, ts, _ = make()
     step(ts, next(iter(Batches().epoch(0))))
