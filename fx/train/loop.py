@@ -208,22 +208,35 @@ def fit(
         )
         diverged = None
         try:
-            while (stopped := _verdict(record, epochs, patience)) is None:
-                ts = run.train_epoch(ts)
-                if run.interrupt.requested:
-                    run.save(ts)
-                else:
-                    ts = run.end_epoch(ts, validate, monitor, mode)
-                if run.interrupt.requested and _verdict(record, epochs, patience) is None:
-                    stopped = "interrupted"
-                    run.say_interrupted()
-                    break
+            ts, stopped = _until_stopped(run, ts, epochs, patience, validate, monitor, mode)
         except Diverged as found:
             if on_divergence == "raise":
                 raise explain_failure(step, found, loader, folder) from None
             ts, stopped, diverged = found.ts, "diverged", found.number
             show.say(f"stopped at step {diverged}, whose loss or gradients are not finite")
     return Result(ts, record.history, record.timing, record.best, stopped, diverged)
+
+
+def _until_stopped(
+    run: Run,
+    ts: Any,
+    epochs: int,
+    patience: int | None,
+    validate: Callable | None,
+    monitor: str | None,
+    mode: str | None,
+) -> tuple[Any, str]:
+    """Run epoch after epoch; return the last state and why it is the last."""
+    while (stopped := _verdict(run.record, epochs, patience)) is None:
+        ts = run.train_epoch(ts)
+        if run.interrupt.requested:
+            run.save(ts)
+        else:
+            ts = run.end_epoch(ts, validate, monitor, mode)
+        if run.interrupt.requested and _verdict(run.record, epochs, patience) is None:
+            run.say_interrupted()
+            return ts, "interrupted"
+    return ts, stopped
 
 
 def _close_at_the_end(listener: Any, stack: contextlib.ExitStack) -> None:
