@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,10 +66,10 @@ class Record:
         the means: what it reports is of an update that was not made.
 
         Args:
-            metrics: From `as_arrays`.
+            metrics: For each name the values, float64 [steps].
             examples: Examples of each step, [steps].
         """
-        for name, values in metrics.items():
+        for name, values in _loss_first(metrics):
             if name == "learning_rate":
                 self.learning_rate = float(values[-1])
                 continue
@@ -140,28 +139,6 @@ class Record:
             return True
         self.waited += 1
         return False
-
-
-def as_arrays(calls: Sequence[tuple[dict[str, Any], int]]) -> dict[str, np.ndarray]:
-    """Turn the metrics of calls of a step into float64 arrays [steps of all calls].
-
-    Args:
-        calls: Metrics of the same names, scalars or arrays [steps], and the steps of each call.
-
-    Raises:
-        ValueError: A metric of another number of values.
-    """
-    arrays = {}
-    for name, _ in _loss_first(calls[0][0]):
-        values = [np.asarray(metrics[name]) for metrics, _ in calls]
-        for value, (_, steps) in zip(values, calls):
-            if value.size != steps:
-                raise ValueError(
-                    f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
-                    f"got shape {list(value.shape)}"
-                )
-        arrays[name] = np.concatenate([value.reshape(-1) for value in values]).astype(np.float64)
-    return arrays
 
 
 def _added(total: float, values: np.ndarray) -> float:

@@ -17,9 +17,10 @@ from fx import checkpoint, optim
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
 from fx.train.failure import Diverged
+from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
-from fx.train.record import Record, as_arrays
+from fx.train.record import Record
 from fx.train.watch.callbacks import write_whole
 from fx.train.watch.event import Event, Stop
 from fx.train.watch.progress import Clock
@@ -235,7 +236,6 @@ class Run:
 
     def _add_pending(self, recent: Record, ts: Any) -> None:
         """Add what is pending to the epoch's totals, and to those since the last report."""
-        _start_copies([metrics for metrics, _, _ in self.pending])
         number = self.number - sum(steps for _, steps, _ in self.pending)
         # Steps nearly always report the same names: one group.
         for _, group in itertools.groupby(self.pending, lambda call: call[0].keys()):
@@ -282,15 +282,6 @@ def _observe(ts: Any, value: float | None) -> Any:
     if value is None or not optim.has_plateau(before):
         return ts
     return dataclasses.replace(ts, opt_state=optim.observe(before, value))
-
-
-def _start_copies(metrics: list[dict[str, Any]]) -> None:
-    """Have every copy to the host under way before the first is waited for."""
-    arrays = [value for each in metrics for value in each.values() if isinstance(value, jax.Array)]
-    # On a CPU there is nothing to copy, and to ask for it costs more than all else in a call.
-    if arrays and next(iter(arrays[0].devices())).platform != "cpu":
-        for array in arrays:
-            array.copy_to_host_async()
 
 
 def _crosses(before: int, after: int, every: int | None) -> bool:

@@ -40,7 +40,16 @@ def test_it_learns_and_writes(tmp_path, capsys):
     assert nats == pytest.approx(min(row["val_loss"] for row in history), abs=6e-4)
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as a terminal has it; what is started in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_resume_gives_the_same_weights(tmp_path, monkeypatch, capsys):
     """Stopped in the middle of an epoch as Ctrl-C stops it, and started again."""
     run(tmp_path / "whole", "--epochs", "2")

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import fx
+from fx.train.fetch import as_arrays
 from fx.train.guard import GROWTH_INTERVAL, INIT_SCALE, guarded
-from fx.train.record import Record, as_arrays
+from fx.train.record import Record
 from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, jitter, loss_fn
 
 OPTIMIZER = fx.optim.sgd(0.1, momentum=0.9)

@@ -166,10 +166,6 @@ class Entry:
     def __init__(self, values: jax.Array, run: int) -> None:
         self.values, self.run = values, run
 
-    def copy_to_host_async(self) -> None:
-        """Start the transfer."""
-        self.values.copy_to_host_async()
-
     def block_until_ready(self) -> "Entry":
         """Wait until the metric is computed."""
         self.values.block_until_ready()

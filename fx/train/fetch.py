@@ -1,0 +1,60 @@
+"""What steps report, from the device to the host: many calls' metrics as a few arrays."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Values that are joined on the device: a transfer, and on a CPU the making of an array, costs more
+# than all else that is done for a value. More of them would not be waited for in short epochs.
+CHUNK = 16
+
+
+def as_arrays(calls: Sequence[tuple[dict[str, Any], int]]) -> dict[str, np.ndarray]:
+    """Turn the metrics of calls of a step into float64 arrays [steps of all calls].
+
+    Args:
+        calls: Metrics of the same names, scalars or arrays [steps], and the steps of each call.
+
+    Raises:
+        ValueError: A metric of another number of values.
+    """
+    for metrics, steps in calls:
+        for name, value in metrics.items():
+            if np.size(value) != steps:
+                raise ValueError(
+                    f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
+                    f"got shape {list(np.shape(value))}"
+                )
+    parts = {name: _joined([metrics[name] for metrics, _ in calls]) for name in calls[0][0]}
+    _start_copies(itertools.chain.from_iterable(parts.values()))
+    return {
+        name: np.concatenate([np.asarray(part).reshape(-1) for part in values]).astype(np.float64)
+        for name, values in parts.items()
+    }
+
+
+def _joined(values: list[Any]) -> list[Any]:
+    """The same values in order, whole chunks of them in one array each."""
+    whole = len(values) // CHUNK * CHUNK
+    if not all(isinstance(value, jax.Array) for value in values[:whole]):
+        return values
+    chunks = [_join(values[at : at + CHUNK]) for at in range(0, whole, CHUNK)]
+    return [*chunks, *values[whole:]]
+
+
+@jax.jit
+def _join(values: list[jax.Array]) -> jax.Array:
+    return jnp.concatenate([value.reshape(-1) for value in values])
+
+
+def _start_copies(values: Iterable[Any]) -> None:
+    """Have every copy to the host under way before the first is waited for."""
+    arrays = [value for value in values if isinstance(value, jax.Array)]
+    # On a CPU there is nothing to copy, and to ask for it costs more than all else in a call.
+    if arrays and next(iter(arrays[0].devices())).platform != "cpu":
+        for array in arrays:
+            array.copy_to_host_async()
