@@ -11,6 +11,7 @@ import numpy as np
 from fx.data.batch import as_arguments, split_batch, targets_of
 from fx.debug.diagnostics import gradient_norms
 from fx.debug.report import floats
+from fx.evaluate.mean import Mean, divided
 from fx.nn import describe
 from fx.nn.module import Module, bind
 from fx.nn.scope import Call
@@ -88,7 +89,7 @@ class Inspection:
 
 def inspect_step(
     model: Module,
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[[Any, Any], jax.Array | Mean],
     ts: Any,
     batch: Any,
     *,
@@ -136,14 +137,14 @@ def inspect_step(
 
     def objective(params: Any) -> jax.Array:
         outputs, _ = model.apply(params, ts.state, *arguments, train=True, key=key)
-        return loss_fn(outputs, targets)
+        return divided(loss_fn(outputs, targets))
 
     with jax.disable_jit():
         inputs = jax.tree.map(jnp.asarray, inputs)
         inputs = inputs if transform is None else transform(inputs, augment_key)
         arguments, targets = as_arguments(inputs), targets_of(inputs, targets)
         call = Call(True, key, (), describe.match(model, ts.params, ts.state), note)
-        loss = loss_fn(bind(model, call, ())(*arguments), targets)
+        loss = divided(loss_fn(bind(model, call, ())(*arguments), targets))
         grads = jax.grad(objective)(ts.params)
     norms = {name: float(norm) for name, norm in gradient_norms(grads).items()}
     return Inspection(tuple(layers), float(loss), norms)

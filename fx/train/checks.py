@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.evaluate.mean import Mean
 from fx.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -32,6 +33,13 @@ def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, ta
             raise ValueError(f"metrics: {name!r} is reported already; use another name")
     check_scalars("metrics", values)
     return values
+
+
+def read_loss(loss_fn: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
+    """Compute the loss, and check that it is a scalar or a `Mean` of two."""
+    loss = loss_fn(outputs, targets)
+    check_scalars("loss_fn", loss._asdict() if isinstance(loss, Mean) else {"loss": loss})
+    return loss
 
 
 def check_scalars(where: str, values: Metrics) -> None:

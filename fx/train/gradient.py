@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from fx.data.batch import as_arguments
 from fx.debug.finite import layer_flags
-from fx.train.checks import Metrics, check_same, check_scalars, read_metrics
+from fx.evaluate.mean import Mean, divided, sum_and_weight
+from fx.train.checks import Metrics, check_same, read_loss, read_metrics
 from fx.train.precision import to_compute, to_output
 from fx.train.sharding import Sharding
 
@@ -17,7 +18,7 @@ Policy = Callable[..., Any]
 
 def make_gradient(
     model: Any,
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[[Any, Any], jax.Array | Mean],
     metrics: Callable[[Any, Any], Metrics] | None,
     *,
     precision: str,
@@ -40,10 +41,10 @@ def make_gradient(
         compute = to_compute(params, precision)
         outputs, new_state = model.apply(compute, state, *arguments, train=True, key=key)
         outputs = to_output(outputs, precision)
-        loss = loss_fn(outputs, targets)
-        check_scalars("loss_fn", {"loss": loss})
+        found = read_loss(loss_fn, outputs, targets)
+        loss, weight = (divided(found), None) if accumulate == 1 else sum_and_weight(found)
         scaled = loss if scale is None else loss * scale.astype(loss.dtype)
-        return scaled, (loss, outputs, new_state)
+        return scaled, (loss, weight, outputs, new_state)
 
     if flags:
         objective = layer_flags(objective)
@@ -52,32 +53,37 @@ def make_gradient(
         policy = remat if callable(remat) else _keep_products
         objective = jax.checkpoint(objective, policy=policy)
 
-    def whole(params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any = None):
+    def part(params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any = None):
         gradient = jax.value_and_grad(objective, has_aux=True)
         (_, aux), grads = gradient(params, state, inputs, targets, key, scale)
-        (loss, outputs, new_state), finite = aux if flags else (aux, {})
+        (loss, weight, outputs, new_state), finite = aux if flags else (aux, {})
         check_same("the model's state", state, new_state)
         if scale is not None:
             grads = jax.tree.map(lambda g: g * (1 / scale).astype(g.dtype), grads)
         report = {"loss": loss, **read_metrics(metrics, outputs, targets)}
-        return grads, new_state, report | {f"finite/{name}": flag for name, flag in finite.items()}
+        report |= {f"finite/{name}": flag for name, flag in finite.items()}
+        return grads, new_state, report, weight
 
-    return whole if accumulate == 1 else _in_parts(whole, accumulate, sharding)
+    if accumulate > 1:
+        return _in_parts(part, accumulate, sharding)
+    return lambda *arguments: part(*arguments)[:3]
 
 
 def _in_parts(
-    whole: Callable[..., tuple[Any, Any, Metrics]], parts: int, sharding: Sharding | None
+    part_of: Callable[..., tuple[Any, Any, Metrics, Any]],
+    parts: int,
+    sharding: Sharding | None,
 ):
-    """Split a batch, and average gradients and report over the parts."""
+    """Split a batch, divide the sums of losses and gradients by the weight, average the rest."""
 
     def accumulated(
         params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any = None
     ):
-        def one(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], Metrics]:
+        def one(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], Any]:
             (state, total), (index, inputs, targets) = carry, part
             own_key = jax.random.fold_in(key, index)
-            grads, state, report = whole(params, state, inputs, targets, own_key, scale)
-            return (state, jax.tree.map(jnp.add, total, grads)), report
+            grads, state, *rest = part_of(params, state, inputs, targets, own_key, scale)
+            return (state, jax.tree.map(jnp.add, total, grads)), rest
 
         inputs, targets = _split(inputs, parts), _split(targets, parts)
         if sharding is not None:  # each part over all devices, instead of each device a part
@@ -88,9 +94,12 @@ def _in_parts(
         unroll = parts if jax.default_backend() == "cpu" else 1
         indices = jnp.arange(parts, dtype=jnp.int32)
         xs = (indices, inputs, targets)
-        (state, total), report = jax.lax.scan(one, (state, zeros), xs, unroll=unroll)
-        grads = jax.tree.map(lambda g: g / parts, total)
-        return grads, state, {name: _over_parts(name, each) for name, each in report.items()}
+        (state, total), (report, weights) = jax.lax.scan(one, (state, zeros), xs, unroll=unroll)
+        weight = jnp.sum(weights)
+        grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), total)
+        loss = jnp.sum(report.pop("loss")) / weight
+        means = {name: _over_parts(name, each) for name, each in report.items()}
+        return grads, state, {"loss": loss, **means}
 
     return accumulated
 

@@ -13,6 +13,7 @@ import optax
 
 from fx.data.loader import as_integer
 from fx.evaluate.lr_plot import lr_range
+from fx.evaluate.mean import Mean
 from fx.train.state import TrainState
 from fx.train.step import make_step
 
@@ -49,7 +50,7 @@ class LRRange:
 
 def find_lr(
     model: Any,
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[[Any, Any], jax.Array | Mean],
     make_optimizer: Callable[[Any], optax.GradientTransformation],
     ts: TrainState,
     loader: Any,

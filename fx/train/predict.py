@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.data.batch import as_arguments, split_batch, targets_of
-from fx.train.checks import Metrics, check_scalars, read_metrics
+from fx.evaluate.mean import Mean, sum_and_weight
+from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
 from fx.train.state import TrainState
 
+Sums = tuple[Metrics, Any, Any]
 RUN_AHEAD = 8
 """Calls that may be on their way to the device at once."""
 
@@ -30,22 +32,21 @@ class Evaluation:
     """What `make_eval` makes: `validate(ts) -> {"loss": float, ...}`.
 
     Attributes:
-        sums: `(params, state, batch, mask) -> (totals, counts)`, compiled: sums over a batch's
-            examples, and how many there are, are finite, and have no loss; [3].
+        sums: `(params, state, batch, mask) -> (totals, weight, counts)`, compiled: sums over a
+            batch's examples; what divides that of the loss; how many examples there are, are
+            finite, and have no loss, [3].
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
     """
 
-    sums: Callable[[Any, Any, Any, jax.Array], tuple[Metrics, jax.Array]] = dataclasses.field(
-        repr=False
-    )
+    sums: Callable[[Any, Any, Any, jax.Array], Sums] = dataclasses.field(repr=False)
     loader: Padded
 
     def __call__(self, ts: TrainState) -> dict[str, float]:
         """Evaluate a training state."""
         return self.average(self.collect(self.sums, ts.params, ts.state))
 
-    def collect(self, sums: Callable, params: Any, state: Any) -> list[tuple[Any, np.ndarray]]:
-        """Run `sums`, or a transformed one, over all batches; totals and counts on the host."""
+    def collect(self, sums: Callable, params: Any, state: Any) -> list[Sums]:
+        """Run `sums`, or a transformed one, over all batches; what it gives, on the host."""
         found = []
         for batch, mask in self.loader.padded():
             found.append(sums(params, state, batch, mask))
@@ -53,24 +54,26 @@ class Evaluation:
                 jax.block_until_ready(found[-RUN_AHEAD])
         return jax.device_get(found)
 
-    def average(self, found: list[tuple[Any, np.ndarray]]) -> dict[str, float]:
+    def average(self, found: list[Sums]) -> dict[str, float]:
         """Turn the totals of all batches into means over examples, in float64."""
-        rows = [totals for totals, _ in found]
-        count, finite, empty = sum((counts for _, counts in found), np.zeros(3, int)).tolist()
+        rows = [totals for totals, _, _ in found]
+        count, finite, empty = sum((counts for *_, counts in found), np.zeros(3, int)).tolist()
         if not count:
             raise ValueError("make_eval: the loader yielded no example to evaluate")
-        if empty and finite == count:
+        weight = sum(float(weight) for _, weight, _ in found)
+        if (empty or weight == 0) and finite == count:
             raise ValueError(
-                f"make_eval: the loss of {empty} of {count} examples is nan, although all outputs "
-                "are finite; loss_fn gets one example at a time, and a mean over targets that are "
-                "all ignored is 0 / 0; leave such examples out, or return 0 for them in loss_fn"
+                f"make_eval: the loss of {empty or count} of {count} examples is nan, although all "
+                "outputs are finite; loss_fn gets one example at a time, and a mean over targets "
+                "that are all ignored is 0 / 0; return train.Mean(sum, number of targets) instead"
             )
-        return {name: sum(float(row[name]) for row in rows) / count for name in rows[0]}
+        means = {name: sum(float(row[name]) for row in rows) / count for name in rows[0]}
+        return means | {"loss": sum(float(row["loss"]) for row in rows) / weight}
 
 
 def make_eval(
     model: Any,
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[[Any, Any], jax.Array | Mean],
     loader: Padded,
     *,
     metrics: Callable[[Any, Any], Metrics] | None = None,
@@ -81,16 +84,17 @@ def make_eval(
 
     Loss and metrics are computed for each example by itself, `loss_fn(outputs[i:i+1],
     targets[i:i+1])`, and averaged over examples, in float64. So what is computed from a batch as a
-    whole is not the batch's: a cross entropy with class weights averages with equal weight over
-    examples, and a metric such as ROC-AUC belongs in `fx.evaluate`. An example all of whose targets
-    are cross entropy's `ignore_index` has no mean, 0 / 0; that is an error. A model that has
-    diverged is none: its outputs are not finite, and the loss that comes back is nan.
+    whole is not the batch's: a metric such as ROC-AUC belongs in `fx.evaluate`, and a loss whose
+    examples weigh differently, a cross entropy with class weights or ignore_index, is to return a
+    `train.Mean`. Without, an example all of whose targets are ignored has no mean, 0 / 0; that is
+    an error. A model that has diverged is none: its outputs are not finite, and the loss that comes
+    back is nan.
 
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
             outputs have the batch as their first axis.
-        loss_fn: `(outputs, targets) -> loss`, a scalar. Where targets are None it gets the inputs,
-            as in `make_step`.
+        loss_fn: `(outputs, targets) -> loss`, a scalar or a `Mean`. Where targets are None it gets
+            the inputs, as in `make_step`.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
         metrics: `(outputs, targets) -> {name: scalar}`.
         transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random.
@@ -121,25 +125,26 @@ def make_eval(
     prepare, forward = _prepare(transform), _forward(model, precision)
 
     @jax.jit
-    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> tuple[Metrics, jax.Array]:
+    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> Sums:
         inputs, targets = split_batch(batch)
         with matmul_precision(precision):
             inputs = prepare(inputs)
             outputs = forward(params, state, inputs)
         targets = targets_of(inputs, targets)
 
-        def of_one(output: Any, target: Any) -> Metrics:
+        def of_one(output: Any, target: Any) -> tuple[Metrics, jax.Array]:
             output, target = jax.tree.map(lambda leaf: leaf[None], (output, target))
-            loss = loss_fn(output, target)
-            check_scalars("loss_fn", {"loss": loss})
-            return {"loss": loss, **read_metrics(metrics, output, target)}
+            loss, weight = sum_and_weight(read_loss(loss_fn, output, target))
+            return {"loss": loss, **read_metrics(metrics, output, target)}, weight
 
         _check_rows(outputs, mask.shape[0])
-        values = jax.vmap(of_one)(outputs, targets)
+        values, weights = jax.vmap(of_one)(outputs, targets)
         # where, not a product: padding may give nan.
-        totals = {name: jnp.sum(jnp.where(mask, _float(v), 0)) for name, v in values.items()}
+        totals, weight = jax.tree.map(
+            lambda rows: jnp.sum(jnp.where(mask, _float(rows), 0)), (values, weights)
+        )
         empty, finite = mask & jnp.isnan(values["loss"]), _finite_rows(outputs, mask)
-        return totals, jnp.stack([jnp.sum(mask), jnp.sum(finite), jnp.sum(empty)])
+        return totals, weight, jnp.stack([jnp.sum(mask), jnp.sum(finite), jnp.sum(empty)])
 
     return Evaluation(sums, loader)
 

@@ -10,6 +10,7 @@ import optax
 from fx import optim
 from fx.data.loader import as_integer
 from fx.debug.memory import is_out_of_memory, out_of_memory
+from fx.evaluate.mean import Mean
 from fx.train.checks import Metrics, check_optimizer, check_stacked, named_leaves
 from fx.train.compiles import Compilations
 from fx.train.gradient import Policy, make_gradient
@@ -71,7 +72,7 @@ class Step:
 
 def make_step(
     model: Any,
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[[Any, Any], jax.Array | Mean],
     optimizer: optax.GradientTransformation,
     *,
     metrics: Callable[[Any, Any], Metrics] | None = None,
@@ -100,7 +101,7 @@ def make_step(
 
     Args:
         model: Any object with `apply(params, state, *inputs, train, key) -> (outputs, state)`.
-        loss_fn: `(outputs, targets) -> loss`, a scalar.
+        loss_fn: `(outputs, targets) -> loss`, a scalar, or a `train.Mean` of two.
         optimizer: An optax transformation, those of `fx.optim` included.
         metrics: `(outputs, targets) -> {name: scalar}`, to report beside the loss.
         transform: `(inputs, key) -> inputs`, compiled into the step: augmentation, normalisation.
@@ -112,10 +113,10 @@ def make_step(
             counts them, and leaves them out of the means.
         accumulate: k > 1 splits each batch into k parts, one after the other, and averages their
             gradients: less memory, the same update to rounding where `loss_fn` is a mean over
-            examples of equal weight. It is not where the parts' means have different weights, as
-            those of `cross_entropy` with ignore_index or class weights; there let `loss_fn` sum
-            and divide by a number that all parts share. Metrics are averaged as well. BatchNorm
-            sees the parts, as it does in torch, and dropout draws for each.
+            examples of equal weight. Where it is not, as `cross_entropy` with ignore_index or class
+            weights, let `loss_fn` return a `train.Mean`, whose parts are weighted. Metrics are
+            averaged in any case. BatchNorm sees the parts, as it does in torch, and dropout draws
+            for each.
         remat: Compute again in the backward pass what is cheap, instead of keeping it: only the
             results of products and convolutions are kept. Or a policy of
             `jax.checkpoint_policies`.

@@ -45,6 +45,16 @@ def seen(run):
     return inspect_step(model, loss_fn, ts, batch, transform=scale)
 
 
+def test_a_loss_may_be_a_sum_and_a_weight(run, seen):
+    model, _, ts, batch = run
+
+    def both(outputs, targets):
+        return fx.train.Mean(jnp.sum((outputs - targets) ** 2), outputs.size)
+
+    found = inspect_step(model, both, ts, batch, transform=scale)
+    np.testing.assert_allclose(found.loss, seen.loss, rtol=1e-6)
+
+
 def test_layers_in_the_order_of_their_calls(seen):
     assert [layer.name for layer in seen.layers] == ["conv", "relu", "drop", "fc", ""]
     assert [layer.kind for layer in seen.layers][-1] == "Net"

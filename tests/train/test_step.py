@@ -354,12 +354,40 @@ def evaluate_given(given):
 def test_an_example_that_is_wholly_ignored_is_an_error_and_divergence_is_nan():
     outputs = [[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]]
     assert np.isfinite(evaluate_given(Given(outputs, [0, 1, -1])))  # ignored padding
-    text = "the loss of 1 of 2 examples is nan, although all outputs are finite; .* return 0"
+    text = (
+        "the loss of 1 of 2 examples is nan, although all outputs are finite; .* return train.Mean"
+    )
     with pytest.raises(ValueError, match=text):
         evaluate_given(Given(outputs, [0, -1, 0]))
     outputs[0][0] = np.nan
     assert np.isnan(evaluate_given(Given(outputs, [0, 1, 0])))
     assert np.isnan(evaluate_given(Given(outputs, [0, -1, 0])))
+
+
+def test_a_mean_weighs_examples_as_one_large_batch_does():
+    def loss_fn(outputs, targets):
+        total = fx.functional.cross_entropy(outputs, targets, ignore_index=-1, reduction="sum")
+        return fx.train.Mean(total, jnp.sum(targets != -1))
+
+    outputs = np.random.default_rng(0).normal(size=(3, 5, 4))  # classes, then places
+    targets = [[0, 1, 2, 3], [-1, -1, -1, 4], [0, 0, 0, 0]]  # the third example is padding
+    given = Given(outputs, targets)
+    expected = fx.functional.cross_entropy(*(x[:2] for x in given.batch), ignore_index=-1)
+    found = fx.train.make_eval(given, loss_fn, given)(fresh())
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    given = Given(outputs, np.full((3, 4), -1))
+    with pytest.raises(ValueError, match="the loss of 2 of 2 examples is nan"):
+        fx.train.make_eval(given, loss_fn, given)(fresh())
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda y, t: (y.sum(), y.mean()), lambda y, t: fx.train.Mean(y, 1)]
+)
+def test_a_loss_of_another_kind_is_refused(loss):
+    given = Given([[1.0, 2.0]] * 3, [0] * 3)
+    text = "loss_fn: expected '(loss|total)' to be a scalar, got (a tuple of 2|shape)"
+    with pytest.raises((TypeError, ValueError), match=text):
+        fx.train.make_eval(given, loss, given)(fresh())
 
 
 def test_a_donated_state_is_refused_by_the_step():

@@ -57,6 +57,33 @@ def test_accumulation_is_the_large_batch(parts):
     assert float(many.state["mean"][0]) == parts  # the state went through every part
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
+@pytest.mark.parametrize("options", [{"ignore_index": 1}, {"weight": (0.1, 3.0, 1.0)}], ids=str)
+def test_parts_of_unequal_weight_are_the_large_batch(options, parts):
+    def mean(outputs, targets, **reduction):
+        weight = options.get("weight")
+        given = {"weight": jnp.array(weight)} if weight else options
+        return fx.functional.cross_entropy(outputs, targets, **given, **reduction)
+
+    def weights(targets):
+        return jnp.array(options["weight"])[targets] if "weight" in options else targets != 1
+
+    def both(outputs, targets):
+        total = mean(outputs, targets, reduction="sum")
+        return fx.train.Mean(total, jnp.sum(weights(targets)))
+
+    inputs, targets = batch()
+    targets = np.where(np.arange(8) < 2, 1, targets)  # the first of 4 parts has nothing that counts
+    whole, ts = make(loss=mean)
+    split, _ = make(loss=both, accumulate=parts)
+    (one, report), (many, reports) = (step(ts, (inputs, targets)) for step in (whole, split))
+    chex.assert_trees_all_close(one.params, many.params, rtol=1e-5, atol=1e-7)
+    chex.assert_trees_all_close(report, reports, rtol=1e-5)
+    if parts > 1:
+        equal = make(loss=lambda y, t: jnp.nan_to_num(mean(y, t)), accumulate=parts)[0]
+        assert abs(equal(ts, (inputs, targets))[1]["loss"] - report["loss"]) > 0.01
+
+
 def test_parts_of_a_batch_draw_their_own_numbers():
     class Noise(Plain):
         def apply(self, params, state, x, *, train=False, key=None):
