@@ -21,6 +21,7 @@ from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
 from fx.train.record import Record
+from fx.train.step import Step
 from fx.train.watch.callbacks import write_whole
 from fx.train.watch.event import Event, Stop
 from fx.train.watch.progress import Clock
@@ -183,8 +184,17 @@ class Run:
             self.unmeasured = sum(count * size for _, count, size in self.pending)
             self.mark = time.perf_counter()
             if len(self.kinds) == 1:
+                self._miss_rate(metrics)
                 self.clock.begin(self.clock.done)
         return ts, steps
+
+    def _miss_rate(self, metrics: dict[str, Any]) -> None:
+        """Say what to do where a step of ours does not know its learning rate."""
+        if "learning_rate" not in metrics and isinstance(self.step, Step):
+            self.listeners[0].say(
+                "the learning rate is not in the metrics, because the optimizer's state does not "
+                "keep it; make_step(lr=...), with the number or schedule it was made from, has it"
+            )
 
     def _meet(self, kind: tuple) -> None:
         """Take down a new shape of batch; where the step does not tell, say that it compiles."""

@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import fx
@@ -109,6 +110,24 @@ def test_finite_is_not_in_the_history():
     assert set(result.history[0]) == {
         "epoch", "step", "train_loss", "train_accuracy", "learning_rate"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "times"),
+    [
+        (optax.sgd(0.1), {}, 1),
+        (optax.sgd(0.1), {"lr": 0.1}, 0),
+        (optax.inject_hyperparams(optax.sgd)(0.1), {}, 0),
+        (optax.chain(optax.clip(1.0), fx.optim.sgd(0.1)), {}, 0),
+    ],
+    ids=["unknown", "given", "injected", "ours"],
+)
+def test_an_unknown_learning_rate_is_said_once(optimizer, options, times, capsys):
+    step = fx.train.make_step(Net(), loss_fn, optimizer, **options)
+    ts = fx.train.create(Net(), optimizer, jax.random.key(0))
+    row = fx.fit(step, ts, Batches(), epochs=2, progress=False).history[-1]
+    assert capsys.readouterr().out.count("the learning rate is not in the metrics") == times
+    assert times == 1 or row["learning_rate"] == pytest.approx(0.1)
 
 
 def test_a_plateau_is_told_of_every_epoch(tmp_path):
