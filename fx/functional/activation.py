@@ -40,7 +40,13 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
 def hardtanh(
     input: jax.Array, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> jax.Array:
-    """Clips to [min_val, max_val]; the gradient is 0 at both ends."""
+    """Clips to [min_val, max_val]; the gradient is 0 at both ends.
+
+    Raises:
+        ValueError: min_val is greater than max_val.
+    """
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: expected min_val <= max_val, got {min_val} and {max_val}")
     input = jnp.asarray(input)
     low, high = jnp.asarray(min_val, input.dtype), jnp.asarray(max_val, input.dtype)
     return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
@@ -92,7 +98,13 @@ def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arra
 
 @pointwise
 def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
-    """Returns x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere."""
+    """Returns x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere.
+
+    Raises:
+        ValueError: alpha is 0.
+    """
+    if alpha == 0:
+        raise ValueError("celu: expected alpha other than 0, got 0; relu is what it tends to")
     return jax.nn.celu(input, alpha)
 
 
@@ -240,7 +252,7 @@ def glu(input: jax.Array, dim: int = -1) -> jax.Array:
     Raises:
         ValueError: the axis has an odd length, or there is none.
     """
-    if not input.ndim or input.shape[dim] % 2:
+    if not -input.ndim <= dim < input.ndim or input.shape[dim] % 2:
         raise ValueError(
             f"glu: expected an even length along dim {dim}, got {list(input.shape)}; "
             "the layer before it should give twice the wanted width"

@@ -8,9 +8,15 @@ import numpy as np
 
 from fx.functional.dtypes import accumulate
 from fx.functional.layout import channels_last
-from fx.functional.pool import Pooled, first_maximum, first_maximum_and_place, flat_places
+from fx.functional.pool import (
+    Pooled,
+    check_filled,
+    first_maximum,
+    first_maximum_and_place,
+    flat_places,
+)
 
-Size = int | None | Sequence[int | None]
+Size = int | Sequence[int | None]
 
 
 def adaptive_avg_pool1d(input: jax.Array, output_size: int | Sequence[int]) -> jax.Array:
@@ -87,6 +93,7 @@ def _adaptive(reduce_parts, input, output_size, dims, where):
     sizes = _sizes(output_size, dims, where)
 
     def pool(x):  # [N, *spatial, C]
+        check_filled(x, where)
         dtype = x.dtype
         for axis in reversed(range(1, dims + 1)):
             parts = sizes[axis - 1]
@@ -104,6 +111,7 @@ def _adaptive_max(input, output_size, return_indices, dims):
     sizes = _sizes(output_size, dims, where)
 
     def pool(x):  # [N, *spatial, C]
+        check_filled(x, where)
         places = flat_places(x)
         for axis in reversed(range(1, dims + 1)):
             parts = sizes[axis - 1]
@@ -117,8 +125,13 @@ def _adaptive_max(input, output_size, return_indices, dims):
 
 def _sizes(output_size, dims, where):
     sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * dims
-    if not all(s is None or hasattr(s, "__index__") for s in sizes):
-        raise TypeError(f"{where}: expected output_size of ints or None, got {output_size!r}")
+    # torch takes None for one of several axes, and not for all of them at once.
+    none_is_fine = dims > 1 and output_size is not None
+    if not all(hasattr(s, "__index__") or (s is None and none_is_fine) for s in sizes):
+        kinds = "ints or None" if dims > 1 else "one int"
+        raise TypeError(
+            f"{where}: expected output_size of {kinds}, got {output_size!r}; give one for each axis"
+        )
     if len(sizes) == 1:
         sizes *= dims
     if len(sizes) != dims or any(s is not None and s < 1 for s in sizes):

@@ -59,7 +59,7 @@ def _widths(shape, pad, mode):
         raise ValueError(
             f"pad: expected two numbers for each of at most {len(shape)} axes, got {tuple(pad)}"
         )
-    if mode != "constant" and not (axes <= 3 and axes + 1 <= len(shape) <= axes + 2):
+    if mode != "constant" and not (1 <= axes <= 3 and axes + 1 <= len(shape) <= axes + 2):
         raise ValueError(
             f"pad: expected numbers for all of the spatial axes with mode {mode!r}: 2 for "
             f"[N, C, L], 4 for [N, C, H, W], 6 for [N, C, D, H, W] (N may be absent), got "

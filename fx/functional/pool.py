@@ -155,6 +155,20 @@ def avg_pool3d(
     )
 
 
+def check_filled(x: jax.Array, where: str) -> None:
+    """Refuse an input [N, *spatial, C] with nothing in it but for a batch of none, as torch does.
+
+    Raises:
+        ValueError: an axis other than the batch's has length 0.
+    """
+    if any(isinstance(n, int) and n == 0 for n in x.shape[1:]):
+        *spatial, channels = x.shape[1:]
+        raise ValueError(
+            f"{where}: expected every axis but the batch's of 1 or more, got {channels} channels "
+            f"of {spatial}"
+        )
+
+
 def _max_pool(input, window, return_indices, dims):
     kernel_size, stride, padding, dilation, ceil_mode = window
     where = f"max_pool{dims}d"
@@ -166,6 +180,7 @@ def _max_pool(input, window, return_indices, dims):
     passes = [range(dims)] if at_once else [[axis] for axis in reversed(range(dims))]
 
     def pool(x):  # [N, *spatial, C]
+        check_filled(x, where)
         places = flat_places(x) if return_indices else None
         for axes in passes:
             counts = {}
@@ -227,6 +242,9 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
     windows = _windows(kernel_size, stride, padding, 1, dims, where)
 
     def pool(x):  # [N, *spatial, C]
+        check_filled(x, where)
+        if dims == 3:  # where torch lets no padding help
+            _check_room(x.shape[1:-1], [window[0] for window in windows], where)
         dtype, whole = x.dtype, x.dtype in (jnp.int32, jnp.int64)
         x, total = x if whole else accumulate(x, where), divisor or 1
         for axis, (kernel, step, pad, _) in enumerate(windows, start=1):
@@ -245,6 +263,13 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
         return (x if divisor is None else x / divisor).astype(dtype)
 
     return channels_last(pool, input, dims, where)
+
+
+def _check_room(spatial, kernel, where):
+    if any(isinstance(n, int) and n < k for n, k in zip(spatial, kernel)):
+        raise ValueError(
+            f"{where}: expected kernel_size of at most the input's {list(spatial)}, got {kernel}"
+        )
 
 
 def _windows(kernel_size, stride, padding, dilation, dims, where):

@@ -38,13 +38,25 @@ def positive(module: Module, least: int = 1, **sizes: Any) -> None:
             )
 
 
-def per_axis(module: Module, dims: int, name: str, value: Any) -> tuple[int, ...]:
+def per_axis(
+    module: Module, dims: int, name: str, value: Any, one_for_all: bool = False
+) -> tuple[int, ...]:
     """A number for every spatial axis, as torch keeps them: 3 becomes (3, 3).
+
+    Args:
+        module: for the error.
+        dims: how many spatial axes.
+        name: of the argument, for the error.
+        value: a number, or a sequence of them.
+        one_for_all: whether a sequence of one counts as a number: torch's convolutions take it so,
+            but for kernel_size.
 
     Raises:
         ValueError: neither a number nor one number per axis.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dims
+    if one_for_all and len(values) == 1:
+        values *= dims
     if len(values) != dims or not all(hasattr(v, "__index__") for v in values):
         raise ValueError(
             f"{type(module).__name__}: expected {name} an int or {dims} ints, got {value!r}"

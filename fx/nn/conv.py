@@ -41,10 +41,11 @@ class _Conv(Module):
         positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = per_axis(self, self._dims, "kernel_size", kernel_size)
-        self.stride = per_axis(self, self._dims, "stride", stride)
-        named = isinstance(padding, str)
-        self.padding = padding if named else per_axis(self, self._dims, "padding", padding)
-        self.dilation = per_axis(self, self._dims, "dilation", dilation)
+        self.stride = per_axis(self, self._dims, "stride", stride, True)
+        if not isinstance(padding, str):
+            padding = per_axis(self, self._dims, "padding", padding, padding_mode == "zeros")
+        self.padding = padding
+        self.dilation = per_axis(self, self._dims, "dilation", dilation, True)
         self.groups, self.padding_mode = groups, padding_mode
         self._check_settings()
         shape = (out_channels, in_channels // groups, *self.kernel_size)

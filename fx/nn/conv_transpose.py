@@ -40,10 +40,10 @@ class _ConvTranspose(Module):
         positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = per_axis(self, self._dims, "kernel_size", kernel_size)
-        self.stride = per_axis(self, self._dims, "stride", stride)
-        self.padding = per_axis(self, self._dims, "padding", padding)
-        self.dilation = per_axis(self, self._dims, "dilation", dilation)
-        self.output_padding = per_axis(self, self._dims, "output_padding", output_padding)
+        self.stride = per_axis(self, self._dims, "stride", stride, True)
+        self.padding = per_axis(self, self._dims, "padding", padding, True)
+        self.dilation = per_axis(self, self._dims, "dilation", dilation, True)
+        self.output_padding = per_axis(self, self._dims, "output_padding", output_padding, True)
         self.groups, self.padding_mode = groups, padding_mode
         self._check_settings()
         shape = (in_channels, out_channels // groups, *self.kernel_size)

@@ -9,7 +9,7 @@ from fx import functional as F
 from fx.nn.module import Module
 
 Size = int | Sequence[int]
-OutputSize = int | None | Sequence[int | None]
+OutputSize = int | Sequence[int | None]
 
 
 class _MaxPool(Module):

@@ -68,6 +68,14 @@ def test_error_in_bfloat16_is_at_most_twice_torchs(family, at):
     assert departures(draw, share, torch.bfloat16) == [], str(draw)
 
 
+@pytest.mark.parametrize("name, args", [
+    ("Conv3d", (1, 2, 2, (2,), (1,), [2])), ("ConvTranspose2d", (1, 2, 3, [2], (1,), (1,))),
+])  # fmt: skip
+def test_a_sequence_of_one_is_for_every_axis(name, args):
+    on = np.random.default_rng(0).normal(size=(2, 1, *(5,) * int(name[-2]))).astype(np.float32)
+    assert departures(Draw(name, args, {}, (on,))) == []
+
+
 def test_the_bound_finds_a_difference(monkeypatch):
     on = (np.linspace(-1, 1, 5, dtype=np.float32),)
     assert departures(Draw("ELU", (1.0,), {}, on)) == []
