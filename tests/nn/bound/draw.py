@@ -273,6 +273,23 @@ def departures(draw: Draw, share: float = 1e-6, dtype: torch.dtype = torch.float
     return found
 
 
+def errors(draw: Draw, dtype: torch.dtype) -> tuple[list[float], list[float]]:
+    """The largest error of every output and gradient by torch in float64: fx's, and torch's own."""
+    low, wide = theirs(draw, dtype, dtype), theirs(draw, torch.float64, dtype)
+    outputs, gradients, _ = ours(draw, low[3], JAX[dtype])
+    mine = [*outputs, *(gradients[name] for name in wide[1])]
+    exact, own = ([*each[0], *each[1].values()] for each in (wide, low))
+
+    def of(found):
+        return [
+            float(np.abs(np.asarray(a, np.float64) - b).max())
+            for a, b in zip(found, exact)
+            if b.size
+        ]
+
+    return of(mine), of(own)
+
+
 # What torch finds by looking at values, which a compiled function cannot raise for.
 BY_VALUE = ("invalid max index",)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tests.nn.bound.draw as harness
-from tests.nn.bound.draw import ROUNDING, Draw, departures, rounded, theirs
+from tests.nn.bound.draw import ROUNDING, Draw, departures, errors, rounded, theirs
 from tests.nn.bound.families import FAMILIES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, of what is drawn
@@ -55,8 +55,10 @@ def test_error_is_at_most_twice_torchs(family, at):
     assert departures(draw, SHARE.get(family, 1e-6)) == [], str(draw)
 
 
-# Not a whole Transformer: 3 of 12 draws departed by up to 3 times what 4 roundings allow, in
-# gradients; why is open. Its encoder and decoder are held.
+# Not a whole Transformer, whose draws are held together below. Its gradients go through up to 15
+# normalisations and softmaxes, each of which rounds, and which library is luckier differs from
+# array to array: of 935 arrays of 24 draws fx was beyond twice torch's error and 4 roundings in 40,
+# and torch beyond the same of fx's in 38.
 @every([family for family in FAMILIES if family != "transformer"], [("linear", 0)])
 def test_error_in_bfloat16_is_at_most_twice_torchs(family, at):
     draw = rounded(drawn(family, at))
@@ -66,6 +68,18 @@ def test_error_in_bfloat16_is_at_most_twice_torchs(family, at):
         pytest.skip(f"torch takes no such bfloat16: {error!s:.80}")
     share = ROUNDING * LOW_SHARE.get(family, 1)
     assert departures(draw, share, torch.bfloat16) == [], str(draw)
+
+
+@pytest.mark.full
+def test_errors_of_a_transformer_in_bfloat16_are_torchs_on_average():
+    ratios = []
+    for at in (1, 2, 3, 4, 5):
+        draw = rounded(drawn("transformer", at))
+        ours, low = errors(draw, torch.bfloat16)
+        ratios += [a / b for a, b in zip(ours, low) if a and b]
+    assert len(ratios) > 100
+    average = np.exp(np.mean(np.log(ratios)))
+    assert average < 1.2
 
 
 @pytest.mark.parametrize("name, args", [
