@@ -46,8 +46,8 @@ def batch_norm(
 
     Raises:
         TypeError: the input is not floating.
-        ValueError: there is one value per channel when training; there are no running statistics
-            when not training; an argument is not [C].
+        ValueError: there is one value per channel, or eps is not positive, when training; there are
+            no running statistics when not training; an argument is not [C].
 
     Example:
         >>> import jax.numpy as jnp
@@ -71,6 +71,8 @@ def batch_norm(
     if training:
         count = math.prod(x.shape[:-1])
         _check_several(count, input, "batch_norm")
+        if eps <= 0:
+            raise ValueError(f"batch_norm: expected eps above 0 when training, got {eps}; try 1e-5")
         scale = jnp.ones(channels, x.dtype) if weight is None else weight.astype(x.dtype)
         shift = jnp.zeros(channels, x.dtype) if bias is None else bias.astype(x.dtype)
         y, mean, var = normalize_batch(x, scale, shift, eps)

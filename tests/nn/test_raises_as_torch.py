@@ -28,6 +28,7 @@ CHANNELS = [
     ("ConvTranspose1d", (3, 4, 3), {"groups": 2}, []),
     ("ConvTranspose1d", (3, 4, 3), {}, [(1, 2, 4)]),
     ("BatchNorm1d", (3,), {}, [(2, 3, 4, 5)]),
+    ("BatchNorm1d", (3, 0.0), {"track_running_stats": False}, [(2, 3)]),
     ("BatchNorm2d", (3,), {}, [(2, 3, 4)]),
     ("BatchNorm2d", (3,), {}, [(2, 4, 4, 4)]),
     ("BatchNorm3d", (3,), {}, [(2, 3, 4, 4)]),
