@@ -79,27 +79,38 @@ class Run:
         started, spent, taken = time.perf_counter(), record.seconds, record.steps
         self.mark, self.measured = started, (0, 0.0)
         self.batches = self._batches()
-        with _closing(self.batches):
-            for batch in self.batches:
-                ts, steps = self._call(ts, batch)
-                before, taken = taken, taken + steps
-                if _crosses(before, taken, self.log_every):
-                    self._fetch(ts)
-                    self.interrupt.agree()
-                if taken < length and _crosses(before, taken, self.checkpoint_every):
-                    self._fetch(ts)
-                    record.seconds = spent + time.perf_counter() - started
-                    self.save(ts)
-                    self.mark = time.perf_counter()
-                if self.interrupt.requested or taken > length:
-                    break
-        self._fetch(ts)
+        with self._enough_memory(ts):
+            with _closing(self.batches):
+                for batch in self.batches:
+                    ts, steps = self._call(ts, batch)
+                    before, taken = taken, taken + steps
+                    if _crosses(before, taken, self.log_every):
+                        self._fetch(ts)
+                        self.interrupt.agree()
+                    if taken < length and _crosses(before, taken, self.checkpoint_every):
+                        self._fetch(ts)
+                        record.seconds = spent + time.perf_counter() - started
+                        self.save(ts)
+                        self.mark = time.perf_counter()
+                    if self.interrupt.requested or taken > length:
+                        break
+            self._fetch(ts)
         self.interrupt.agree()
         record.seconds = spent + time.perf_counter() - started
         if taken > length or (taken < length and not self.interrupt.requested):
             came = "more" if taken > length else f"{taken}"
             raise ValueError(f"fit: expected {length} steps an epoch, len(loader), but got {came}")
         return ts
+
+    @contextlib.contextmanager
+    def _enough_memory(self, ts: Any) -> Iterator[None]:
+        """Devices run behind, and so do their errors: here they come out of what waits for them."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if self.example is not None and is_out_of_memory(error):
+                raise out_of_memory(self.step, ts, self.example, error) from error
+            raise
 
     def end_epoch(
         self, ts: Any, validate: Callable | None, monitor: str | None, mode: str | None
@@ -223,12 +234,7 @@ class Run:
         if not self.pending:
             return
         recent = Record({})
-        try:
-            self._add_pending(recent, ts)
-        except jax.errors.JaxRuntimeError as error:  # GPUs run behind, and so do their errors
-            if is_out_of_memory(error):
-                raise out_of_memory(self.step, ts, self.example, error) from error
-            raise
+        self._add_pending(recent, ts)
         now = time.perf_counter()
         seconds, self.mark = now - self.mark, now
         count = recent.examples

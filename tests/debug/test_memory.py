@@ -67,6 +67,35 @@ def test_the_error_says_both():
     assert "what the step needs on the device" in text and "what to try" in text
 
 
+def test_a_step_that_really_does_not_fit():
+    """The array to sort has 2**48 bytes, which is more than there are addresses."""
+
+    class Wide(fx.nn.Module):
+        def __init__(self):
+            self.weight = fx.nn.Parameter((1,), fx.nn.init.ones)
+
+        def forward(self, x):
+            x = x * jnp.arange(2**23, dtype=jnp.float32)
+            return jnp.sum(self.weight * jnp.sort(x[:, None] - x))
+
+    class Once:
+        def __len__(self):
+            return 1
+
+        def epoch(self, number):
+            yield jnp.ones(1), None
+
+    step = fx.train.make_step(Wide(), lambda y, t: y, optax.sgd(0.1))
+    ts = fx.train.create(Wide(), step.optimizer, jax.random.key(0))
+    # The step returns before it has run, so that it is the loop that meets the error.
+    with pytest.raises(MemoryError, match="train step: the device is out of memory") as caught:
+        fx.fit(step, ts, Once(), epochs=1, progress=False)
+    assert isinstance(caught.value.__cause__, jax.errors.JaxRuntimeError)
+    needs = re.search(r"temporaries +([\d.]+) TiB \(activations", str(caught.value))
+    assert needs is not None and float(needs[1]) >= 256
+    assert "what to try:\n  - a smaller batch" in str(caught.value)
+
+
 def test_compiling_that_fails_too_is_said():
     class Fails:
         def lower(self, *_):
