@@ -57,7 +57,8 @@ def scaled_dot_product_attention(
             the program runs on an NVIDIA GPU, XLA's elsewhere. It takes float16 and bfloat16
             without dropout, Ev = E being a multiple of 8; it has no forward-mode derivatives and
             cannot be exported. In a module, ask for it in training only:
-            ``implementation="cudnn" if self.training else None``.
+            ``implementation="cudnn" if self.training else None``. Under ``jax.vmap``, jax 0.11
+            takes no mask that heads share: broadcast it to [..., H, L, S].
 
     Returns:
         [..., H, L, Ev], the query's dtype.

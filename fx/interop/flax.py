@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jax.interpreters import partial_eval
 
 from fx.interop.nnx import NNXModel, wrap_instance, wrap_maker
 
@@ -87,18 +88,19 @@ class LinenModel:
 
     def init(self, key: jax.Array) -> tuple[dict, dict]:
         """Make params and state; see `fx.nn.Module.init`."""
-        from flax.errors import LazyInitError
-
-        inputs = jax.tree.unflatten(self.structure, self.examples)
         mode = mode_arguments(type(self.module).__call__, False)
-        try:
-            variables = dict(self.module.lazy_init({"params": key}, *inputs, **mode))
-        except LazyInitError as error:
+
+        def start(*inputs: Any) -> Any:
+            return self.module.init({"params": key}, *inputs, **mode)
+
+        if _depends_on_numbers(start, self.examples, self.structure):
             raise ValueError(
                 f"{type(self.module).__name__}: a variable of it starts with what depends on the "
-                f"numbers of an input, of which only the shape is known here ({error}); initialise "
-                "it with Flax, and pass params and state on"
-            ) from error
+                "numbers of an input, of which only the shape is known here; initialise it with "
+                "Flax, and pass params and state on"
+            )
+        inputs = jax.tree.unflatten(self.structure, self.examples)
+        variables = dict(self.module.lazy_init({"params": key}, *inputs, **mode))
         return variables.pop("params", {}), variables
 
     def apply(
@@ -128,6 +130,21 @@ class LinenModel:
                 '"intermediates", which no state has'
             )
         return outputs, new
+
+
+def _depends_on_numbers(start: Callable[..., Any], examples: tuple[Any, ...], tree: Any) -> bool:
+    """Whether variables need the numbers of inputs; some versions of Flax would take zeros then."""
+    known = [not isinstance(leaf, jax.ShapeDtypeStruct) for leaf in examples]
+
+    def variables(shaped: list[jax.Array]) -> Any:
+        left = iter(shaped)
+        leaves = [leaf if here else next(left) for leaf, here in zip(examples, known)]
+        return start(*jax.tree.unflatten(tree, leaves))
+
+    shaped = [leaf for leaf, here in zip(examples, known) if not here]
+    program = jax.make_jaxpr(variables)(shaped).jaxpr
+    _, used = partial_eval.dce_jaxpr(program, [True] * len(program.outvars))
+    return any(used)
 
 
 def _wrap_linen(module: Any, example_inputs: tuple[Any, ...]) -> LinenModel:
