@@ -25,7 +25,6 @@ STAGES = [  # the most wanted first
     Stage("loop", ("loop", *CPU, "--rounds", "4"), 90),
     Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "3"), 180),
     Stage("seeds-mlp", ("seeds", *CPU, "--models", "mlp"), 90),
-    Stage("cold_start", ("cold_start", *CPU, "--rounds", "2"), 270),
     Stage(
         "train_step-512",
         ("train_step", *CPU, "--batch", "512", "--rounds", "3", "--steps", "1",
@@ -38,7 +37,6 @@ STAGES = [  # the most wanted first
          "--steps", "1", "--only", CHANNELS_LAST, "fx"),
         180,
     ),
-    Stage("growth", ("growth", *CPU, "--rounds", "2"), 240),
     Stage(
         "seeds-convnet",
         ("seeds", *CPU, "--models", "convnet", "--batch", "8", "--steps", "1", "--rounds", "2"),
@@ -46,6 +44,8 @@ STAGES = [  # the most wanted first
     ),
     Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "2"), 120),
     Stage("depth", ("depth", *CPU, "--rounds", "2"), 150),
+    Stage("cold_start", ("cold_start", *CPU, "--rounds", "1"), 330),
+    Stage("growth", ("growth", *CPU, "--rounds", "2"), 240),
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from benchmarks.shared import race, report
 from benchmarks.shared.race import Job, Race, Runner
 
 TORCH, TORCH_FLOAT = "torch DataLoader, 2 workers", "torch DataLoader, 2 workers, to float"
-HOST_TWO = "fx host, 2 workers"
+HOST_TWO, COMPILED = "fx host, 2 workers", "fx compiled, data on the host"
 # Contender: a function of benchmarks.sides.loaders, its options, and the peer in torch that
 # delivers the same.
 CONTENDERS: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -28,7 +28,7 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "grain, by image": ("grain_images", {}, TORCH),
     "grain, by batch, 2 workers": ("grain_batches", {}, TORCH),
     TORCH_FLOAT: ("torch_loader", {"to_float": True}, TORCH_FLOAT),
-    "fx compiled, data on the host": ("fx_compiled", {"on_device": False}, TORCH_FLOAT),
+    COMPILED: ("fx_compiled", {"on_device": False}, TORCH_FLOAT),
     "fx compiled, data on the device": ("fx_compiled", {"on_device": True}, TORCH_FLOAT),
 }
 

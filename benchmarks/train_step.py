@@ -34,6 +34,9 @@ CUDNN = "fx, cuDNN's attention"
 PEERS = (EAGER, CHANNELS_LAST, COMPILE, AUTOTUNE, HAND)
 STEPS = 10  # of the check that losses agree
 # Relative, at the tenth loss: rounding, which Adam's division passes on from step to step.
+# Of the small network; deep ones amplify rounding: after 10 steps of ResNet-18 PyTorch's own two
+# layouts are 1.5e-3 apart.
+DEEP = 5
 TOLERANCES = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}
 
 
@@ -96,7 +99,8 @@ def first(name: str, runner: Runner, options: Any, weights: Path, losses: list) 
         own, _ = runner.ask("losses", str(weights), options.agreement_batch, STEPS)
         apart = [abs(a - b) / abs(b) for a, b in zip(own, losses, strict=True)]
         found = {"losses": own, "losses_apart": max(apart)}
-        if not max(apart) < TOLERANCES[options.precision]:
+        deep = 1 if options.network == "convnet" else DEEP
+        if not max(apart) < deep * TOLERANCES[options.precision]:
             raise Skipped(f"not the same mathematics: losses {own}, expected {losses}")
     _, found["first_s"] = runner.ask("run", 1)
     if name != UNJITTED:
@@ -140,7 +144,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     options.steps_per_call = options.steps_per_call or (50 if gpu else 1)
     if options.tiny:
         options.batch, options.steps, options.steps_per_call = 4, 1, min(2, options.steps_per_call)
-    options.agreement_batch = options.batch if gpu else min(options.batch, 32)
+    options.agreement_batch = options.batch if gpu or options.tiny else 32
     name = f"{options.network}-{options.batch}-{options.precision}"
     options.out = options.out or report.RESULTS / f"train_step-{options.device_kind}-{name}.json"
     return options

@@ -145,10 +145,13 @@ def _cpu_bars(results: Results) -> list[Bar]:
     for batch, contenders in answers.items() or {"1": None}.items():
         time = _time(contenders, inference.FX, peer)
         rows.append((f"CPU: inference at batch {batch}, times PyTorch's", "at most", 1.05, time))
-    # Two workers each.
-    host = results.get("loader-cpu", {}).get("contenders", {}).get(loader.HOST_TWO, {})
-    name = "CPU: loader beside DataLoader, 2 workers each"
-    rows.append((name, "at least", 5, host.get("ratio_to_peer")))
+    loaders = results.get("loader-cpu", {}).get("contenders", {})
+    for name, what in {
+        loader.HOST_TWO: "crop and flip on the host, 2 workers each",
+        loader.COMPILED: "crop and flip compiled, to floats",
+    }.items():
+        ratio = loaders.get(name, {}).get("ratio_to_peer")
+        rows.append((f"CPU: loader beside DataLoader, {what}", "at least", 5, ratio))
     loop = results.get("loop-cpu", {}).get("processor_time")
     most = loop and max(entry["median_overhead_us"] for entry in loop.values()) / 1000
     rows.append(("CPU: loop overhead, share of a step of 1 ms", "at most", 0.05, most))
