@@ -5,6 +5,7 @@ declaration holds and `Module.init` calls with a key.
 """
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,7 +104,15 @@ def constant(val: Any) -> Initialiser:
         >>> init.constant(0.5)(None, (2,)).tolist()
         [0.5, 0.5]
     """
+    if isinstance(val, str) or val is None:
+        raise TypeError(f"init.constant: expected a number or an array, got {val!r}")
     return Initialiser(_constant, value=_Frozen(val) if hasattr(val, "__array__") else val)
+
+
+def _check_numbers(where: str, **given: Any) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"init.{where}: expected {name} to be a number, got {value!r}")
 
 
 def _uniform(key: Any, shape: tuple, dtype: Any, a: float, b: float) -> jax.Array:
@@ -111,7 +120,10 @@ def _uniform(key: Any, shape: tuple, dtype: Any, a: float, b: float) -> jax.Arra
 
 
 def uniform(a: float = 0.0, b: float = 1.0) -> Initialiser:
-    """Uniform on [a, b)."""
+    """Uniform on [a, b). Raises ValueError where a is above b."""
+    _check_numbers("uniform", a=a, b=b)
+    if a > b:
+        raise ValueError(f"init.uniform: expected a <= b, got [{a}, {b})")
     return Initialiser(_uniform, a=a, b=b)
 
 
@@ -120,7 +132,14 @@ def _normal(key: Any, shape: tuple, dtype: Any, mean: float = 0.0, std: float = 
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initialiser:
-    """Normal with a mean and a standard deviation."""
+    """Normal with a mean and a standard deviation.
+
+    Raises:
+        ValueError: std below 0.
+    """
+    _check_numbers("normal", mean=mean, std=std)
+    if std < 0:
+        raise ValueError(f"init.normal: expected std of 0 or more, got {std}")
     given = {"mean": mean, "std": std}
     return Initialiser(_normal, **{k: v for k, v in given.items() if v != {"mean": 0, "std": 1}[k]})
 
@@ -135,7 +154,14 @@ def _trunc_normal(
 def trunc_normal(
     mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Initialiser:
-    """Normal, cut off to [a, b] (values, not standard deviations, as in torch)."""
+    """Normal, cut off to [a, b] (values, not standard deviations, as in torch).
+
+    Raises:
+        ValueError: std not above 0, or a above b.
+    """
+    _check_numbers("trunc_normal", mean=mean, std=std, a=a, b=b)
+    if std <= 0 or a > b:
+        raise ValueError(f"init.trunc_normal: expected std > 0 and a <= b, got {std}, [{a}, {b}]")
     return Initialiser(_trunc_normal, mean=mean, std=std, a=a, b=b)
 
 
@@ -156,13 +182,16 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         1.4142
     """
     if nonlinearity == "leaky_relu":
+        if param is not None:
+            _check_numbers("calculate_gain", param=param)
         return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
-    linear = dict.fromkeys(
-        ["linear", "sigmoid"]
-        + [f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)],
-        1.0,
-    )  # fmt: skip
-    gains = {**linear, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
+    products = [f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)]
+    gains = {
+        **dict.fromkeys(["linear", "sigmoid", *products], 1.0),
+        "tanh": 5.0 / 3,
+        "relu": math.sqrt(2.0),
+        "selu": 0.75,
+    }
     if nonlinearity not in gains:
         known = ", ".join([*gains, "leaky_relu"])
         raise ValueError(f"calculate_gain: expected one of {known}; got {nonlinearity!r}")
@@ -238,25 +267,29 @@ def _xavier(key: Any, shape: tuple, dtype: Any, gain: float, draw: str) -> jax.A
 
 def xavier_uniform(gain: float = 1.0) -> Initialiser:
     """Glorot initialisation, uniform. Source: Glorot and Bengio 2010, equation 16."""
+    _check_numbers("xavier_uniform", gain=gain)
     return Initialiser(_xavier, gain=gain, draw="uniform")
 
 
 def xavier_normal(gain: float = 1.0) -> Initialiser:
     """Glorot initialisation, normal. Source: Glorot and Bengio 2010, equation 12."""
+    _check_numbers("xavier_normal", gain=gain)
     return Initialiser(_xavier, gain=gain, draw="normal")
 
 
 def _orthogonal(key: Any, shape: tuple, dtype: Any, gain: float) -> jax.Array:
     fans(shape)  # raises where a matrix is not what was asked for
     rows, columns = shape[0], math.prod(shape[1:])
-    flat = jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype)
+    wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype  # no QR in half precision
+    flat = jax.random.normal(key, (max(rows, columns), min(rows, columns)), wide)
     q, r = jnp.linalg.qr(flat)
     q = q * jnp.sign(jnp.diagonal(r))  # makes the distribution uniform (Mezzadri 2006)
-    return gain * (q if rows >= columns else q.T).reshape(shape)
+    return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
 
 
 def orthogonal(gain: float = 1.0) -> Initialiser:
     """A (semi-)orthogonal matrix, dimensions after the first flattened (Saxe et al. 2013)."""
+    _check_numbers("orthogonal", gain=gain)
     return Initialiser(_orthogonal, gain=gain)
 
 

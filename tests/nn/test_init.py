@@ -113,11 +113,42 @@ def test_init_is_pure_and_follows_dtype():
         (lambda: init.eye(KEY, (3,)), "eye: expected a shape of two dimensions"),
         (lambda: init.dirac()(KEY, (3, 3)), "dirac: expected a convolution weight"),
         (lambda: init.dirac(2)(KEY, (3, 3, 1)), "dirac: expected 3 output channels in 2"),
+        (lambda: init.uniform(2, 1), r"uniform: expected a <= b, got \[2, 1\)"),
+        (lambda: init.normal(std=-1), "normal: expected std of 0 or more, got -1"),
+        (lambda: init.trunc_normal(a=2, b=-2), r"a <= b, got 1.0, \[2, -2\]"),
+        (lambda: init.trunc_normal(std=0), "expected std > 0 and a <= b, got 0"),
     ],
 )
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: init.normal("a"), "init.normal: expected mean to be a number, got 'a'"),
+        (lambda: init.uniform(b=None), "init.uniform: expected b to be a number, got None"),
+        (lambda: init.constant("a"), "init.constant: expected a number or an array, got 'a'"),
+        (lambda: init.xavier_normal("relu"), "xavier_normal: expected gain to be a number"),
+        (lambda: init.orthogonal("relu"), "orthogonal: expected gain to be a number"),
+        (
+            lambda: init.calculate_gain("leaky_relu", "x"),
+            "calculate_gain: expected param to be a number, got 'x'",
+        ),
+    ],
+)
+def test_what_is_no_number(call, text):
+    with pytest.raises(TypeError, match=text):
+        call()
+
+
+def test_orthogonal_in_half_precision():
+    weight = init.orthogonal()(KEY, (3, 5), jnp.bfloat16)
+    assert weight.dtype == jnp.bfloat16
+    weight = np.asarray(weight, np.float32)
+    product = weight @ weight.T
+    np.testing.assert_allclose(product, np.eye(3), atol=2e-2)
 
 
 def test_declarations_check_themselves():
