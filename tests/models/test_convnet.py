@@ -152,3 +152,22 @@ def test_in_float64_it_is_the_same_training(x64):
     np.testing.assert_allclose(losses, exact_losses, rtol=1e-9)
     assert max(map(distance, grads, exact_grads)) < 1e-6
     assert distance(buffers, exact_buffers) < 1e-9
+
+
+def test_a_step_of_train_is_the_same_training(x64):
+    start, exact_losses, _, exact_buffers = follow_torch(torch.float64)
+    model = quiet(fx.models.ConvNet())
+    params, state = fx.load_state_dict(model, start, dtype=np.float64)
+    optimizer = optim.adam(1e-3, weight_decay=1e-4)
+    step = fx.train.make_step(model, F.cross_entropy, optimizer)
+    ts = fx.train.create(model, optimizer, jax.random.key(0))
+    ts = ts.replace(params=params, state=state, opt_state=optimizer.init(params))
+    losses = []
+    for x, y in batches(np.random.default_rng(1)):
+        ts, metrics = step(ts, (x, y.astype(np.int32)))
+        losses.append(float(metrics["loss"]))
+    np.testing.assert_allclose(losses, exact_losses, rtol=1e-9)
+    final = fx.state_dict(model, ts.params, ts.state)
+    assert (
+        distance({n: np.asarray(final[n], np.float64) for n in exact_buffers}, exact_buffers) < 1e-9
+    )
