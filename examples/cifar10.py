@@ -33,19 +33,26 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", choices=("cifar10", "digits"), default="cifar10")
     p.add_argument("--augment", choices=("full", "flip", "none"), help="digits: never flipped")
-    p.add_argument("--epochs", type=int, default=100)
-    p.add_argument("--batch-size", type=int, default=128)
+    p.add_argument("--epochs", type=count, default=100)
+    p.add_argument("--batch-size", type=count, default=128)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--weight-decay", type=float, default=1e-4)
     p.add_argument("--patience", type=int, default=10, help="epochs without a better validation")
     p.add_argument("--precision", choices=("float32", "tf32", "bf16"), default="float32")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--limit", type=int, help="train on the first N images only, for a quick look")
+    p.add_argument("--limit", type=count, help="train on the first N images only, for a quick look")
     p.add_argument("--out", type=Path, help="the run's folder; runs/<data> unless told")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.add_argument("--overwrite", action="store_true", help="delete the run in --out first")
     p.add_argument("--tensorboard", action="store_true")
     return p.parse_args(argv)
+
+
+def count(text: str) -> int:
+    """A number of 1 or more, for argparse."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return int(text)
 
 
 def load(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset, data.Dataset]:

@@ -113,6 +113,12 @@ class StreamLoader:
             )
         return steps
 
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(
+            f"{type(self).__name__}: expected a call of epoch, since batches are a function of the "
+            "seed and the epoch; write: for inputs, targets in loader.epoch(0)"
+        )
+
     def epoch(self, epoch: int, start: int = 0, steps_per_call: int = 1) -> Iterator[Any]:
         """Yield the batches of one pass.
 

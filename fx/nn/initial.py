@@ -6,18 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from fx.nn import describe
-from fx.nn.keys import named_key
+from fx.nn.keys import check_key, named_key
 from fx.nn.parameter import Buffer
 
 
 def initialise(module: Any, key: Any) -> tuple[dict, dict]:
     """Make every declared array, each from a key of its own; see `Module.init`."""
-    kind = getattr(key, "dtype", None)
-    if kind is None or not (jnp.issubdtype(kind, jax.dtypes.prng_key) or kind == jnp.uint32):
-        raise TypeError(
-            f"{type(module).__name__}.init: expected a PRNG key, got {key!r}; "
-            "pass jax.random.key(0)"
-        )
+    check_key(f"{type(module).__name__}.init", key)
     trees: tuple[dict, dict] = {}, {}
     for leaf in describe.leaves(module):
         if leaf.path == leaf.source:

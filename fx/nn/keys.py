@@ -12,6 +12,19 @@ Copies = tuple[tuple[int, int, Any], ...]
 """For each step of a path that stands for n parts: the step's position, n, and which of them."""
 
 
+def check_key(where: str, key: Any) -> None:
+    """Raise a TypeError unless it is one PRNG key, typed or as two words."""
+    kind = getattr(key, "dtype", None)
+    typed = kind is not None and jnp.issubdtype(kind, jax.dtypes.prng_key)
+    if not typed and kind != jnp.uint32:
+        raise TypeError(f"{where}: expected a PRNG key, got {key!r}; pass jax.random.key(0)")
+    if jnp.ndim(key) != (0 if typed else 1):
+        raise TypeError(
+            f"{where}: expected one PRNG key, got keys of shape {list(jnp.shape(key))}; "
+            "jax.vmap takes one after the other"
+        )
+
+
 def named_key(key: jax.Array, path: Path, copies: Copies = ()) -> jax.Array:
     """Derive a key from a path, so that parts do not shift each other's keys.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from fx.nn import declare, describe, show
 from fx.nn.capture import TopWatch
 from fx.nn.initial import initialise
+from fx.nn.keys import check_key
 from fx.nn.parameter import Buffer, Parameter
 from fx.nn.scope import Call, Path, Scope
 
@@ -194,6 +195,8 @@ class Apply:
                 f"{type(self.module).__name__}.apply: expected train to be a Python bool, got "
                 f'{train!r}; under jax.jit name it: jax.jit(model.apply, static_argnames="train")'
             )
+        if key is not None:
+            check_key(f"{type(self.module).__name__}.apply", key)
         watch = None if capture is None and perturb is None else TopWatch(capture, perturb)
         call = Call(train, key, (), describe.match(self.module, params, state), watch)
         outputs, state = run(self.module, call, state, inputs, kwargs)

@@ -79,13 +79,21 @@ def summary(model: Module, *inputs: Any, train: bool = False, **kwargs: Any) -> 
         product or convolution, one for each element that another arithmetic operation makes.
 
     Raises:
-        ValueError: what the model itself raises for inputs of those shapes.
+        TypeError: no module, no input, or one that has no shape.
+        ValueError: a size below 0; what the model itself raises for inputs of those shapes.
 
     Example:
         >>> import fx
         >>> fx.summary(fx.nn.Linear(8, 4), (2, 8)).flops
         136
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"summary: expected a module, got {model!r}; write summary(model, shape)")
+    if not inputs and not kwargs:
+        raise TypeError(
+            "summary: expected an input or its shape, which the sizes of outputs follow from; "
+            "write summary(model, (1, 3, 32, 32))"
+        )
     key = jax.random.key(0)
     given = tuple(map(_abstract, inputs))
     params, state = jax.eval_shape(model.init, key)
@@ -127,6 +135,10 @@ def _parameters(model: Module, path: tuple[str, ...]) -> dict[tuple[str, ...], i
 
 def _abstract(value: Any) -> Any:
     if isinstance(value, tuple) and all(isinstance(n, int) for n in value):
+        if min(value, default=0) < 0:
+            raise ValueError(
+                f"summary: expected sizes of 0 or more, got {value}; give a batch size, such as 1"
+            )
         return jax.ShapeDtypeStruct(value, np.float32)
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise TypeError(

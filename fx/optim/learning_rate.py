@@ -44,7 +44,8 @@ def scale_by_learning_rate(lr: float | jax.Array | Schedule) -> optax.GradientTr
         lr: A number, or a function of the step.
 
     Returns:
-        An optax transformation; `current_lr` reads the rate from its state.
+        An optax transformation; `current_lr` reads the rate from its state. Its `init` raises
+        ValueError where the first rate is below 0, as far as that is known while it is traced.
 
     Example:
         >>> import jax.numpy as jnp
@@ -66,7 +67,10 @@ def scale_by_learning_rate(lr: float | jax.Array | Schedule) -> optax.GradientTr
     def init(params: Any) -> ScaleByLearningRateState:
         del params
         count = jnp.zeros((), jnp.int32)
-        return ScaleByLearningRateState(count, at(count))
+        rate = at(count)
+        if not isinstance(rate, jax.core.Tracer) and rate.min() < 0:
+            raise ValueError(f"learning rate: expected 0 or more, got {rate} at the first step")
+        return ScaleByLearningRateState(count, rate)
 
     def update(updates: Any, state: Any, params: Any = None):
         del params

@@ -99,8 +99,10 @@ def at_least_float32(dtype: Any) -> Any:
 
 
 def check(optimizer: str, *, betas: tuple[Any, Any] = (0.0, 0.0), **values: Any) -> None:
-    """Raise where a number is negative or a beta outside [0, 1)."""
+    """Raise where a number is negative or text, or a beta outside [0, 1)."""
     for name, value in values.items():
+        if isinstance(value, str):
+            raise TypeError(f"{optimizer}: expected {name} to be a number, got {value!r}")
         if isinstance(value, int | float) and not value >= 0:
             raise ValueError(f"{optimizer}: expected {name} >= 0, got {value}")
     if not all(0 <= beta < 1 for beta in betas if isinstance(beta, int | float)):

@@ -171,7 +171,7 @@ def fit(
         >>> result.stopped, [row["train_loss"] for row in result.history]
         ('finished', [0.625, 0.0390625, 0.00244140625])
     """
-    _check_kinds(ts, loader, validate)
+    _check_kinds(step, ts, loader, validate)
     _check_arguments(
         epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
     )
@@ -254,7 +254,12 @@ def _check_present(ts: Any) -> None:
         )
 
 
-def _check_kinds(ts: Any, loader: Any, validate: Any) -> None:
+def _check_kinds(step: Any, ts: Any, loader: Any, validate: Any) -> None:
+    if not callable(step):
+        raise TypeError(
+            f"fit: expected step to be a function (ts, batch) -> (ts, metrics), got "
+            f"{type(step).__name__}; write fit(step, ts, loader, epochs=...)"
+        )
     if isinstance(ts, list | tuple) and ts and all(isinstance(one, TrainState) for one in ts):
         raise TypeError(
             f"fit: expected one state, got {len(ts)}; fx.train.fit_many(step, states, ...) trains "

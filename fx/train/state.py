@@ -8,6 +8,7 @@ import optax
 from flax import struct
 from jax.core import Tracer
 
+from fx.nn.keys import check_key
 from fx.train.sharding import Sharding
 
 
@@ -51,7 +52,7 @@ def create(
         `ts.replace(params=params, state=state)` with weights of the same shapes.
 
     Raises:
-        TypeError: `key` is not a PRNG key.
+        TypeError: `key` is not a PRNG key; model or optimizer is something else.
 
     Example:
         >>> import jax
@@ -63,9 +64,14 @@ def create(
         >>> int(ts.step), ts.params["weight"].shape
         (0, (3,))
     """
-    kind = getattr(key, "dtype", None)
-    if kind is None or not (jnp.issubdtype(kind, jax.dtypes.prng_key) or kind == jnp.uint32):
-        raise TypeError(f"train.create: expected a PRNG key, got {key!r}; pass jax.random.key(0)")
+    if isinstance(model, type) or not callable(getattr(model, "init", None)):
+        raise TypeError(f"train.create: expected a model with init(key), got {model!r}")
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
+        raise TypeError(
+            f"train.create: expected an optax transformation, got {optimizer!r}; make one with "
+            "fx.optim.adam(1e-3)"
+        )
+    check_key("train.create", key)
 
     def make(key: jax.Array) -> TrainState:
         init_key, run_key = jax.random.split(key)

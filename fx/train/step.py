@@ -173,6 +173,11 @@ def make_step(
         1.0 0.5 1.0
     """
     check_precision(precision)
+    if isinstance(loss_fn, type) or not callable(loss_fn):
+        raise TypeError(
+            f"make_step: expected loss_fn to be a function (outputs, targets) -> loss, got "
+            f"{loss_fn!r}; of a loss of nn, write an instance: nn.CrossEntropyLoss()"
+        )
     steps_per_call = _at_least_one("steps_per_call", steps_per_call)
     accumulate = _at_least_one("accumulate", accumulate)
     _check_options(clip_norm, clip_value, max_compiles, check_finite)

@@ -288,6 +288,11 @@ def test_numbers_are_integers(arguments, text):
         Loader(numbered(5), **arguments)
 
 
+def test_a_loader_is_no_iterable():
+    with pytest.raises(TypeError, match=r"write: for inputs, targets in loader.epoch\(0\)"):
+        list(Loader(numbered(5), 2))
+
+
 def test_an_epoch_is_an_integer():
     with pytest.raises(TypeError, match="Loader.epoch: expected epoch to be an integer, got 0.5"):
         Loader(numbered(5), 2).epoch(0.5)

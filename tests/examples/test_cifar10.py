@@ -60,6 +60,13 @@ def test_digits_are_never_flipped():
     assert "Flip" not in repr(augment) and "Rotation" in repr(augment)
 
 
+@pytest.mark.parametrize("name", ["--limit", "--epochs", "--batch-size"])
+def test_counts_are_of_one_or_more(capsys, name):
+    with pytest.raises(SystemExit):
+        cifar10.main([name, "0"])
+    assert f"argument {name}: expected 1 or more, got 0" in capsys.readouterr().err
+
+
 def test_a_diverged_run_says_so(tmp_path, capsys, monkeypatch):
     def diverge(step, ts, loader, **options):
         return fx.train.Result(ts, [], [], best=None, stopped="early")

@@ -50,6 +50,16 @@ def test_init_wants_a_key():
     with pytest.raises(TypeError, match=r"Net.init: expected a PRNG key, got 0; pass jax.random"):
         Net().init(0)
     Net().init(jax.random.PRNGKey(0))  # the old kind of key is a key
+    text = r"Net.init: expected one PRNG key, got keys of shape \[3\]; jax.vmap takes one after"
+    with pytest.raises(TypeError, match=text):
+        Net().init(jax.random.split(KEY, 3))
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_apply_wants_a_key_if_anything(train):
+    params, state = Net().init(KEY)
+    with pytest.raises(TypeError, match="Net.apply: expected a PRNG key, got 3; pass jax.random"):
+        Net().apply(params, state, jnp.ones((2, 3)), train=train, key=3)
 
 
 def test_adding_a_layer_leaves_the_others_weights():

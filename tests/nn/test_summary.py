@@ -49,6 +49,12 @@ def test_loops_and_training_mode_are_counted():
 def test_inputs_are_checked():
     with pytest.raises(TypeError, match="expected arrays, jax.ShapeDtypeStruct or shapes, got 3"):
         fx.summary(nn.ReLU(), 3)
+    with pytest.raises(ValueError, match=r"expected sizes of 0 or more, got \(-1, 3\)"):
+        fx.summary(nn.ReLU(), (-1, 3))
+    with pytest.raises(TypeError, match="summary: expected an input or its shape"):
+        fx.summary(nn.ReLU())
+    with pytest.raises(TypeError, match="summary: expected a module, got <function relu"):
+        fx.summary(fx.functional.relu, (1, 2))
 
 
 def test_branches_and_lifted_parts_are_counted():

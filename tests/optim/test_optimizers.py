@@ -292,3 +292,8 @@ def update_without_params(make):
 def test_errors(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_text_is_no_number():
+    with pytest.raises(TypeError, match="adam: expected lr to be a number, got 'a'"):
+        optim.adam("a")

@@ -435,6 +435,13 @@ def test_wrong_kinds(text, options):
         fit(**options)
 
 
+def test_step_and_state_are_not_swapped():
+    step, ts, _ = make()
+    text = r"fit: expected step to be a function .* got TrainState; write fit\(step, ts, loader,"
+    with pytest.raises(TypeError, match=text):
+        fx.fit(ts, step, Batches(), epochs=1)
+
+
 def test_several_states_are_for_fit_many():
     states = [fx.train.TrainState(0, {}, {}, (), None)] * 2
     with pytest.raises(TypeError, match=r"fit: expected one state, got 2; fx.train.fit_many\(step"):

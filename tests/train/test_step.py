@@ -412,6 +412,24 @@ def test_create_needs_a_key():
     fx.train.create(Net(), OPTIMIZER, jax.random.PRNGKey(0))
 
 
+def test_create_needs_a_model_and_an_optimizer():
+    with pytest.raises(TypeError, match=r"expected a model with init\(key\), got .*Net'"):
+        fx.train.create(Net, OPTIMIZER, jax.random.key(0))
+    with pytest.raises(TypeError, match="expected an optax transformation, got <function adam"):
+        fx.train.create(Net(), fx.optim.adam, jax.random.key(0))
+
+
+def test_a_rate_below_zero():
+    optimizer = fx.optim.sgd(fx.optim.cosine_annealing_lr(-1, 10))
+    with pytest.raises(ValueError, match="learning rate: expected 0 or more, got -1.0 at the"):
+        fx.train.create(Net(), optimizer, jax.random.key(0))
+
+
+def test_the_loss_is_an_instance():
+    with pytest.raises(TypeError, match=r"write an instance: nn.CrossEntropyLoss\(\)"):
+        fx.train.make_step(Net(), fx.nn.CrossEntropyLoss, OPTIMIZER)
+
+
 def test_steps_per_call_is_an_integer():
     with pytest.raises(TypeError, match="make_step: expected steps_per_call to be an integer, got"):
         fx.train.make_step(Net(), loss_fn, OPTIMIZER, steps_per_call=1.5)
