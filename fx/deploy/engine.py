@@ -187,10 +187,10 @@ class Engine:
 
         Raises:
             ValueError: as `predict`.
-            TypeError: as `predict`, or `images` is one path.
+            TypeError: as `predict`, or `images` is one path, or nothing to iterate over.
             ImportError: as `predict`.
         """
-        if isinstance(images, (str, os.PathLike)):
+        if isinstance(images, (str, os.PathLike)) or not hasattr(images, "__iter__"):
             raise TypeError(f"batch_predict: expected many images, got {images!r}; use predict")
         if "probabilities" not in [output["name"] for output in self.outputs]:
             names = ", ".join(output["name"] for output in self.outputs)

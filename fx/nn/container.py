@@ -10,9 +10,15 @@ from fx.nn.scope import Scope
 
 def _check(container: Module, name: str, module: Any) -> None:
     if module is not None and not describe.is_module(module):
+        mend = ""
+        if isinstance(module, type):
+            mend = "; write it with parentheses"
+        elif isinstance(module, list | tuple):
+            mend = "; give its modules one by one, as *layers"
+        elif callable(module):
+            mend = "; write an nn.Module whose forward calls it"
         raise TypeError(
-            f"{type(container).__name__}: expected a module at {name!r}, got {module!r}"
-            + ("; write it with parentheses" if isinstance(module, type) else "")
+            f"{type(container).__name__}: expected a module at {name!r}, got {module!r}{mend}"
         )
     if hasattr(type(container), name):
         raise ValueError(

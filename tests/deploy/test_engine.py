@@ -151,6 +151,8 @@ def test_float64_is_not_taken_for_float32(tmp_path):
 def test_images_that_do_not_fit(engine, images):
     with pytest.raises(ValueError, match=r"expected one image uint8 \[8, 6, 3\], got uint8 \[1, 8"):
         engine.predict(images[:1])
+    with pytest.raises(TypeError, match="batch_predict: expected many images, got 3; use predict"):
+        engine.batch_predict(3)
     with pytest.raises(TypeError, match="expected many images, got 'a.png'; use predict"):
         engine.batch_predict("a.png")
 

@@ -59,6 +59,12 @@ def test_slices_inside_forward_share_weights():
 def test_modules_are_checked():
     with pytest.raises(TypeError, match="Sequential: expected a module at '0'.*with parentheses"):
         nn.Sequential(nn.ReLU)
+    with pytest.raises(
+        TypeError, match=r"at '0', got \[ReLU\(\)\]; give its modules one by one, as"
+    ):
+        nn.Sequential([nn.ReLU()])
+    with pytest.raises(TypeError, match="at '0', got <.*>; write an nn.Module whose forward"):
+        nn.Sequential(jax.nn.relu)
     with pytest.raises(TypeError, match="ModuleList: expected a module at '1', got 3"):
         nn.ModuleList([nn.ReLU(), 3])
 
