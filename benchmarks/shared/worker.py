@@ -55,6 +55,8 @@ def main(job: Job, pipe: Connection) -> None:
 def _prepare(job: Job) -> dict[str, str]:
     """Settings that must stand before the frameworks are imported; returns fx.configure's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # What an earlier run compiled would make torch.compile's first step look short.
+    os.environ.setdefault("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     # Several processes share a GPU, one at work at a time: none may take the memory beforehand.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if job.device == "cpu":
