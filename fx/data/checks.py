@@ -14,6 +14,14 @@ def as_integer(where: str, name: str, value: Any) -> int:
         raise TypeError(f"{where}: expected {name} to be an integer, got {value!r}") from error
 
 
+def refuse_iteration(loader: Any) -> Any:
+    """What a loader has as `__iter__`: a TypeError that says what to write."""
+    raise TypeError(
+        f"{type(loader).__name__}: expected a call of epoch, since batches are a function of the "
+        "seed and the epoch; write: for inputs, targets in loader.epoch(0)"
+    )
+
+
 def check_numbers(
     where: str, batch_size: int, workers: int, prefetch: int, timeout_s: float | None
 ) -> None:

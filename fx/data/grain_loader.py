@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from fx.data.checks import as_integer, check_epoch, check_numbers
+from fx.data.checks import as_integer, check_epoch, check_numbers, refuse_iteration
 from fx.data.pipeline_print import fingerprint
 from fx.data.placing import check_leaves, check_share, of_rows, place
 from fx.data.prepare import stack_steps
@@ -121,6 +121,8 @@ class GrainLoader:
         """
         pipeline = self.pipeline(0) if _is_function(self.pipeline) else self.pipeline
         return fingerprint(pipeline)
+
+    __iter__ = refuse_iteration
 
     def epoch(
         self, epoch: int, start: int = 0, steps_per_call: int = 1, *, state: Any = None

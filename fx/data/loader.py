@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
-from fx.data.checks import as_integer, check_epoch, check_functions, check_numbers
+from fx.data.checks import as_integer, check_epoch, check_functions, check_numbers, refuse_iteration
 from fx.data.dataset import Dataset
 from fx.data.placing import check_leaves, check_share, fit, of_rows, place, share, too_wide
 from fx.data.prepare import Prepare, stack_steps
@@ -150,11 +150,7 @@ class Loader:
         full, rest = divmod(self._count, self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[Any]:
-        raise TypeError(
-            f"{type(self).__name__}: expected a call of epoch, since batches are a function of the "
-            "seed and the epoch; write: for inputs, targets in loader.epoch(0)"
-        )
+    __iter__ = refuse_iteration
 
     def epoch(self, epoch: int, start: int = 0, steps_per_call: int = 1) -> Iterator[Batch]:
         """Yield the batches of one epoch.

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from fx.data.checks import as_integer, check_epoch, check_functions, check_numbers
+from fx.data.checks import as_integer, check_epoch, check_functions, check_numbers, refuse_iteration
 from fx.data.examples import Stream, as_example
 from fx.data.placing import check_leaves, check_share, of_rows, place, share
 from fx.data.prepare import Prepare, stack_steps
@@ -113,11 +113,7 @@ class StreamLoader:
             )
         return steps
 
-    def __iter__(self) -> Iterator[Any]:
-        raise TypeError(
-            f"{type(self).__name__}: expected a call of epoch, since batches are a function of the "
-            "seed and the epoch; write: for inputs, targets in loader.epoch(0)"
-        )
+    __iter__ = refuse_iteration
 
     def epoch(self, epoch: int, start: int = 0, steps_per_call: int = 1) -> Iterator[Any]:
         """Yield the batches of one pass.

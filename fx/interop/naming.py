@@ -1,6 +1,7 @@
 """Errors of the file system that name the path which was given, not a temporary file beside it."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,12 +33,12 @@ def naming(where: str, path: Path) -> Iterator[None]:
         raise OSError(
             error.errno,
             f"{where}: expected a path that can be written to, but {path} cannot "
-            f"({os.strerror(error.errno)}); {_advice(path)}",
+            f"({os.strerror(error.errno)}); {_advice(path, error.errno)}",
         ) from error
 
 
-def _advice(path: Path) -> str:
-    if path.is_dir():
+def _advice(path: Path, code: int) -> str:
+    if code == errno.EISDIR:
         return f"it is a folder: give a file in it, as {path / 'model.safetensors'}"
     if not path.parent.exists():
         return f"make the folder {path.parent} first"

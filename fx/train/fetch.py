@@ -22,14 +22,17 @@ def as_arrays(calls: Sequence[tuple[dict[str, Any], int]]) -> dict[str, np.ndarr
     Raises:
         ValueError: A metric of another number of values.
     """
-    for metrics, steps in calls:
-        for name, value in metrics.items():
-            if np.size(value) != steps:
+    parts = {}
+    for name in calls[0][0]:
+        values = [metrics[name] for metrics, _ in calls]
+        values = [value if isinstance(value, jax.Array) else np.asarray(value) for value in values]
+        for value, (_, steps) in zip(values, calls):
+            if value.size != steps:
                 raise ValueError(
                     f"fit: expected metric {name!r} to have one value for each of {steps} steps, "
-                    f"got shape {list(np.shape(value))}"
+                    f"got shape {list(value.shape)}"
                 )
-    parts = {name: _joined([metrics[name] for metrics, _ in calls]) for name in calls[0][0]}
+        parts[name] = _joined(values)
     _start_copies(itertools.chain.from_iterable(parts.values()))
     return {
         name: np.concatenate([np.asarray(part).reshape(-1) for part in values]).astype(np.float64)

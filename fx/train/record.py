@@ -59,6 +59,7 @@ class Record:
             )
         return cls(**saved)
 
+    @np.errstate(invalid="ignore", over="ignore")
     def add(self, metrics: dict[str, np.ndarray], examples: np.ndarray) -> None:
         """Add the metrics of some steps, one after the other.
 
@@ -143,8 +144,7 @@ class Record:
 
 def _added(total: float, values: np.ndarray) -> float:
     """The total with each value added in turn: the same bits however the values are grouped."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return float(np.cumsum(np.concatenate(([total], values)))[-1])
+    return float(np.cumsum(np.concatenate(([total], values)))[-1])
 
 
 def _stem(name: str) -> str:

@@ -173,14 +173,9 @@ def make_step(
         1.0 0.5 1.0
     """
     check_precision(precision)
-    if isinstance(loss_fn, type) or not callable(loss_fn):
-        raise TypeError(
-            f"make_step: expected loss_fn to be a function (outputs, targets) -> loss, got "
-            f"{loss_fn!r}; of a loss of nn, write an instance: nn.CrossEntropyLoss()"
-        )
     steps_per_call = _at_least_one("steps_per_call", steps_per_call)
     accumulate = _at_least_one("accumulate", accumulate)
-    _check_options(clip_norm, clip_value, max_compiles, check_finite)
+    _check_options(loss_fn, clip_norm, clip_value, max_compiles, check_finite)
     if ema is not None:
         optimizer = optim.with_ema(optimizer, ema)
     scaled, stops = precision == "fp16", bool(check_finite)
@@ -233,11 +228,17 @@ def _at_least_one(name: str, value: Any) -> int:
 
 
 def _check_options(
+    loss_fn: Any,
     clip_norm: float | None,
     clip_value: float | None,
     max_compiles: int | None,
     check_finite: bool | str,
 ) -> None:
+    if isinstance(loss_fn, type) or not callable(loss_fn):
+        raise TypeError(
+            f"make_step: expected loss_fn to be a function (outputs, targets) -> loss, got "
+            f"{loss_fn!r}; of a loss of nn, write an instance: nn.CrossEntropyLoss()"
+        )
     for name, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
         if value is not None and not value > 0:
             raise ValueError(f"make_step: expected {name} above 0, got {value}")

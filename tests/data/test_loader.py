@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fx.data import Dataset, Loader
+from fx.data import Dataset, Loader, StreamLoader
 from fx.data import loader as loader_module
 
 
@@ -291,6 +291,8 @@ def test_numbers_are_integers(arguments, text):
 def test_a_loader_is_no_iterable():
     with pytest.raises(TypeError, match=r"write: for inputs, targets in loader.epoch\(0\)"):
         list(Loader(numbered(5), 2))
+    with pytest.raises(TypeError, match="StreamLoader: expected a call of epoch"):
+        list(StreamLoader([(np.zeros(2), 0)], 1))
 
 
 def test_an_epoch_is_an_integer():
