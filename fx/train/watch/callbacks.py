@@ -63,6 +63,7 @@ class TensorBoard:
     def __init__(self, folder: str | os.PathLike[str], after: int | None = None) -> None:
         try:
             writer = importlib.import_module("tensorboardX").SummaryWriter
+            self.summary = importlib.import_module("tensorboardX.proto.summary_pb2").Summary
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 "TensorBoard needs tensorboardX: pip install '.[tensorboard]' in fx's folder"
@@ -71,8 +72,13 @@ class TensorBoard:
 
     def __call__(self, event: Event) -> None:
         """Write one point for each value."""
-        for name, value in _points(event).items():
-            self.writer.add_scalar(name, value, event.step)
+        # One record holds them all: the writer's add_scalar would make one for each, which costs
+        # three times as much.
+        points = [
+            self.summary.Value(tag=name, simple_value=float(value))
+            for name, value in _points(event).items()
+        ]
+        self.writer.file_writer.add_summary(self.summary(value=points), event.step)
         for name, values in distributions_in(event).items():
             self.writer.add_histogram(f"{_group(event)}/{name}", values, event.step)
 

@@ -76,6 +76,17 @@ def test_tensorboard_draws_distributions(tmp_path):
     assert values["step/loss"].simple_value == 0.5
 
 
+def test_tensorboard_gets_an_events_values_as_one_record(tmp_path):
+    log = TensorBoard(tmp_path)
+    log(event(**{"loss": np.float32(0.5), "loss[3]": 0.25, "norm/a b": np.array(2.0)}))
+    log.close()
+    (path,) = tmp_path.iterdir()
+    (record,) = [r for r in read_events(path) if r.HasField("summary")]
+    assert {v.tag: v.simple_value for v in record.summary.value if "images" not in v.tag} == {
+        "step/loss": 0.5, "step/loss[3]": 0.25, "step/norm/a b": 2.0,
+    }  # fmt: skip
+
+
 def read_events(path):
     parser = importlib.import_module("tensorboardX.proto.event_pb2").Event
     data, at = path.read_bytes(), 0
