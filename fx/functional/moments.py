@@ -52,9 +52,11 @@ def _normalize_batch_jvp(eps, primals, tangents):
 def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance of the last axis over all others, in one pass.
 
-    Sums are of distances from a pivot, the mean of the first rows: the variance is the mean square
-    distance less the square of the mean's, and as long as the pivot is near the mean, seen from the
-    deviation, nothing cancels, however large the mean is.
+    Sums are of distances from a pivot: the variance is the mean square distance less the square of
+    the mean's, and as long as the pivot is near the mean, seen from the deviation, nothing cancels,
+    however large the mean is. On a CPU it is the mean of the first rows, elsewhere the median of
+    three: a mean is a kernel of its own on a GPU (two, with the division), and a median is
+    computed in the loop that reads it, which on a CPU is what costs more.
 
     Args:
         x: [..., C], float32 or float64.
@@ -62,11 +64,30 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
         Mean and variance, [C].
     """
-    pivot = jax.lax.stop_gradient(_mean(x[:PIVOT_ROWS]))
+    pivot = jax.lax.platform_dependent(x, cpu=mean_of_rows, default=median_of_three)
+    return moments_about(pivot, x)
+
+
+def moments_about(pivot: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of [..., C] from distances to a pivot [C]."""
     distance = x - pivot
     shift = _mean(distance)
     var = _mean(jnp.square(distance)) - jnp.square(shift)
     return pivot + shift, jnp.maximum(var, 0)
+
+
+def mean_of_rows(x: jax.Array) -> jax.Array:
+    """The mean of the first rows of [..., C]."""
+    return _mean(x[:PIVOT_ROWS])
+
+
+def median_of_three(x: jax.Array) -> jax.Array:
+    """The median of the first, the middle and the last vector of [..., C]; of none, zeros."""
+    if x.size == 0:
+        return jnp.zeros(x.shape[-1:], x.dtype)
+    sizes = x.shape[:-1]
+    a, b, c = x[*(0 for _ in sizes)], x[*(size // 2 for size in sizes)], x[*(-1 for _ in sizes)]
+    return jnp.maximum(jnp.minimum(a, b), jnp.minimum(jnp.maximum(a, b), c))
 
 
 @moments.defjvp

@@ -8,7 +8,13 @@ import torch
 from jax.test_util import check_grads
 
 from fx import functional as F
-from fx.functional.moments import moments, normalize_batch
+from fx.functional.moments import (
+    mean_of_rows,
+    median_of_three,
+    moments,
+    moments_about,
+    normalize_batch,
+)
 from tests.functional.check import normal
 
 
@@ -19,13 +25,15 @@ def derived(x, weight, bias, eps):
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
-@pytest.mark.parametrize("outlier", [0.0, 30.0])
-def test_as_exact_as_torch(offset, outlier):
+@pytest.mark.parametrize("outlier", [0.0, 30.0, 1e4])
+@pytest.mark.parametrize("pivot", [mean_of_rows, median_of_three], ids=["CPU", "elsewhere"])
+def test_as_exact_as_torch(offset, outlier, pivot):
     exact = np.random.default_rng(0).normal(size=(64, 5, 8, 8)) + offset
     exact[0, :, 0, 0] += outlier  # among the rows that the pivot is taken from
     x = exact.astype(np.float32)
     exact = x.astype(np.float64)
-    mean, var = (np.asarray(m, np.float64) for m in moments(jnp.moveaxis(jnp.asarray(x), 1, -1)))
+    last = jnp.moveaxis(jnp.asarray(x), 1, -1)
+    mean, var = (np.asarray(m, np.float64) for m in moments_about(pivot(last), last))
     axes = (0, 2, 3)
     ours = np.abs(var - exact.var(axes)).max()
     theirs = torch.from_numpy(x).var(axes, correction=0).numpy().astype(np.float64)
@@ -80,6 +88,16 @@ def test_second_derivatives():
         check_grads(run, arguments, order=2, modes=("fwd", "rev"), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (2, 3), (1, 1, 3), (5, 2, 3)])
+def test_the_median_is_of_the_ends_and_the_middle(shape):
+    x = normal(*shape, seed=0)
+    rows = x.reshape(-1, 3)
+    middle = x[tuple(size // 2 for size in shape[:-1])]
+    expected = np.median(np.stack([rows[0], middle, rows[-1]]), 0)
+    np.testing.assert_array_equal(median_of_three(jnp.asarray(x)), expected)
+
+
 def test_an_empty_batch_has_no_moments():
+    assert median_of_three(jnp.zeros((0, 3))).tolist() == [0, 0, 0]
     mean, var = moments(jnp.zeros((0, 3)))
     assert np.isnan(mean).all() and mean.shape == var.shape == (3,)
