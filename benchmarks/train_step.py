@@ -61,7 +61,8 @@ def contenders(options: argparse.Namespace) -> dict[str, Job]:
     jobs[FX] = jax()
     if options.network == "convnet":
         jobs[HAND] = jax(peer="hand")
-    if options.network == "gpt2" and options.device_kind == "gpu" and options.precision == "bf16":
+    flash = options.network in ("gpt2", "vit") and options.precision == "bf16"
+    if flash and options.device_kind == "gpu":
         jobs[CUDNN] = jax(attention="cudnn")
     if options.device_kind == "cpu":
         jobs[OWN_FLAGS] = jax(flags=False)

@@ -37,7 +37,7 @@ def network(name: str, task: Task, dropout: bool = True, attention: str | None =
         name: a name of `benchmarks.networks.tasks`.
         task: with the options of the twin.
         dropout: whether the ConvNet drops.
-        attention: GPT-2's implementation of attention.
+        attention: the transformers' implementation of attention.
     """
     makers = {"convnet": _convnet, "resnet18": _resnet18, "gpt2": _gpt2, "vit": _vit}
     return makers[name](dict(task.options), dropout=dropout, attention=attention)
@@ -65,13 +65,13 @@ def _gpt2(options: dict[str, Any], attention: str | None, **_: Any) -> Any:
     return fx.models.GPT2(**given, **off, attn_implementation=attention)
 
 
-def _vit(options: dict[str, Any], **_: Any) -> Any:
+def _vit(options: dict[str, Any], attention: str | None, **_: Any) -> Any:
     if not options:
-        return fx.models.vit_s_16()
+        return fx.models.vit_s_16(attn_implementation=attention)
     dim = options["dim"]
     return fx.models.VisionTransformer(
         options["side"], 16, options["depth"], options["heads"], dim, 4 * dim,
-        num_classes=options["num_classes"],
+        num_classes=options["num_classes"], attn_implementation=attention,
     )  # fmt: skip
 
 

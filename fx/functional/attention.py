@@ -164,18 +164,27 @@ def _per_head(equation: str, x: jax.Array, y: jax.Array, dtype: Any) -> jax.Arra
 
 
 def _cudnn(query, key, value, bias, *, scale, is_causal, otherwise):
-    """Flash attention by cuDNN, in jax's layout [B, L, H, E]."""
-    lead = query.shape[:-3]
+    """Flash attention by cuDNN, in jax's layout [B, L, H, E]; its gradient wants even lengths."""
+    lead, length, sources = query.shape[:-3], query.shape[-2], key.shape[-2]
+    batch, more, more_keys = math.prod(lead), length % 2, sources % 2
 
     def to_jax(x):
-        return x.reshape(math.prod(lead), *(1, *x.shape)[-3:]).swapaxes(1, 2)
+        x = x.reshape(batch, *(1, *x.shape)[-3:]).swapaxes(1, 2)
+        return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))
 
-    mask = bias
+    mask, lengths = bias, None
     if mask is not None:  # finite, because a block of -inf is inf - inf in an online softmax
-        mask = jnp.maximum(mask, float(jnp.finfo(query.dtype).min) / 2).astype(query.dtype)
+        closed = float(jnp.finfo(query.dtype).min) / 2
+        mask = jnp.maximum(mask, closed).astype(query.dtype)
         mask = mask.reshape(*(1,) * (len(lead) + 3 - mask.ndim), *mask.shape)
         mask = jnp.broadcast_to(mask, (*lead, *mask.shape[len(lead) :]))
-        mask = mask.reshape(math.prod(lead), *mask.shape[len(lead) :])  # [B, H or 1, L or 1, S]
+        mask = mask.reshape(batch, *mask.shape[len(lead) :])  # [B, H or 1, L or 1, S or 1]
+        if more or more_keys:
+            mask = jnp.broadcast_to(mask, (*mask.shape[:2], length, sources))
+            around = ((0, 0), (0, 0), (0, more), (0, more_keys))
+            mask = jnp.pad(mask, around, constant_values=closed)
+    elif more_keys:
+        lengths = jnp.full(batch, sources, jnp.int32)
     try:
         with jax.numpy_dtype_promotion("standard"):
             output = jax.nn.dot_product_attention(
@@ -185,6 +194,7 @@ def _cudnn(query, key, value, bias, *, scale, is_causal, otherwise):
                 mask,
                 scale=scale,
                 is_causal=is_causal and bias is None,
+                key_value_seq_lengths=lengths,
                 implementation="cudnn",
             )
     except RuntimeError as error:
@@ -192,7 +202,7 @@ def _cudnn(query, key, value, bias, *, scale, is_causal, otherwise):
             raise
         # Compiled where there is no cuDNN, so for another machine: for an export, which has none.
         return otherwise(query, key, value, bias)
-    return output.swapaxes(1, 2).reshape(query.shape)
+    return output[:, :length].swapaxes(1, 2).reshape(query.shape)
 
 
 def _open_rows(bias: jax.Array) -> tuple[jax.Array, jax.Array]:

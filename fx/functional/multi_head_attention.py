@@ -48,6 +48,7 @@ def multi_head_attention_forward(
     is_causal: bool = False,
     *,
     dropout_key: jax.Array | None = None,
+    implementation: str | None = None,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Multi-head attention, the function behind `nn.MultiheadAttention`.
 
@@ -84,6 +85,7 @@ def multi_head_attention_forward(
         is_causal: That attn_mask is the causal mask. Where the weights are not needed and there is
             no key_padding_mask, the mask is then not read; elsewhere this is not.
         dropout_key: A PRNG key; needed in training when 0 < dropout_p < 1.
+        implementation: As `scaled_dot_product_attention`'s, where the weights are not needed.
 
     Returns:
         The output, [L, N, E] or [L, E], and the weights, [N, L, S] or [N, H, L, S] without the
@@ -117,9 +119,11 @@ def multi_head_attention_forward(
     causal = is_causal and key_padding_mask is None and not need_weights
     batched = query.ndim == 3
     if not batched:
-        query, key, value = query[:, None], key[:, None], value[:, None]
         key_padding_mask = None if key_padding_mask is None else jnp.asarray(key_padding_mask)[None]
-    sizes = (query.shape[1], num_heads, query.shape[0], key.shape[0])
+    query, key, value = (x.swapaxes(0, 1) if batched else x[None] for x in (query, key, value))
+    # From here on batches come first: attention wants them so, and so do most callers, whose own
+    # transpose then falls away.
+    sizes = (*query.shape[:1], num_heads, query.shape[1], key.shape[1])
     dtype = accumulate(query, WHERE).dtype
     bias = _bias(None if causal else attn_mask, key_padding_mask, sizes, dtype)
 
@@ -142,13 +146,15 @@ def multi_head_attention_forward(
         output, found = _attend(q, k, v, bias, rate, dropout_key)
         found = found.mean(1) if average_attn_weights else found
     else:
-        output = scaled_dot_product_attention(q, k, v, bias, rate, causal, dropout_key=dropout_key)
+        output = scaled_dot_product_attention(
+            q, k, v, bias, rate, causal, dropout_key=dropout_key, implementation=implementation
+        )
         found = None
-    output = output.transpose(2, 0, 1, 3).reshape(query.shape)  # [L, N, E]
+    output = output.swapaxes(1, 2).reshape(query.shape)  # [N, L, E]
     output = linear(output, out_proj_weight, out_proj_bias)
     if batched:
-        return output, found
-    return output[:, 0], None if found is None else found[0]
+        return output.swapaxes(0, 1), found
+    return output[0], None if found is None else found[0]
 
 
 def _attend(q, k, v, bias, rate, dropout_key):
@@ -197,7 +203,7 @@ def _closing(name: str, mask: Any, dtype: Any) -> jax.Array:
 
 
 def _project(inputs: tuple, weights: Any, bias: Any, same: bool) -> list[jax.Array]:
-    """Query, key and value as [L, N, E] and [S, N, E]; one product where they are one array."""
+    """Query, key and value as [N, L, E] and [N, S, E]; one product where they are one array."""
     packed = not isinstance(weights, tuple)
     if weights is None or (not packed and any(w is None for w in weights)):
         missing = "in_proj_weight" if packed else "q_proj_weight, k_proj_weight and v_proj_weight"
@@ -212,7 +218,7 @@ def _project(inputs: tuple, weights: Any, bias: Any, same: bool) -> list[jax.Arr
 
 
 def _append(arrays: tuple, more: tuple, static: tuple) -> tuple:
-    """Keys and values [S, N, E] with one more, learned, at their ends."""
+    """Keys and values [N, S, E] with one more, learned, at their ends."""
     if all(m is None for m in more):
         return arrays
     if any(m is None for m in more) or any(s is not None for s in static):
@@ -220,14 +226,13 @@ def _append(arrays: tuple, more: tuple, static: tuple) -> tuple:
             f"{WHERE}: expected bias_k and bias_v both or neither, and neither beside static_k or "
             "static_v"
         )
-    return tuple(
-        jnp.concatenate([x, jnp.broadcast_to(m, (1, *x.shape[1:]))]) for x, m in zip(arrays, more)
-    )
+    ends = (jnp.broadcast_to(m, (x.shape[0], 1, x.shape[2])) for x, m in zip(arrays, more))
+    return tuple(jnp.concatenate([x, end], axis=1) for x, end in zip(arrays, ends))
 
 
 def _heads(x: jax.Array, heads: int) -> jax.Array:
-    length, batch, size = x.shape
-    return x.reshape(length, batch, heads, size // heads).transpose(1, 2, 0, 3)  # [N, H, L, E / H]
+    batch, length, size = x.shape
+    return x.reshape(batch, length, heads, size // heads).swapaxes(1, 2)  # [N, H, L, E / H]
 
 
 def _static(name: str, x: Any, q: jax.Array) -> jax.Array:

@@ -54,6 +54,7 @@ class EncoderBlock(nn.Module):
         dropout: of the outputs and inside of the MLP.
         attention_dropout: of attention weights.
         drop_path: of both parts, example by example.
+        attn_implementation: as `nn.MultiheadAttention`'s.
 
     Source: torchvision.models.vision_transformer.EncoderBlock, which has no drop_path.
     """
@@ -66,11 +67,13 @@ class EncoderBlock(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         drop_path: float = 0.0,
+        attn_implementation: str | None = None,
     ):
         self.ln_1 = nn.LayerNorm(hidden_dim, eps=1e-6)
         self.self_attention = nn.MultiheadAttention(
-            hidden_dim, num_heads, attention_dropout, batch_first=True
-        )
+            hidden_dim, num_heads, attention_dropout, batch_first=True,
+            attn_implementation=attn_implementation,
+        )  # fmt: skip
         self.dropout = nn.Dropout(dropout)
         self.ln_2 = nn.LayerNorm(hidden_dim, eps=1e-6)
         mlp = nn.Sequential(
@@ -104,6 +107,7 @@ class Encoder(nn.Module):
         dropout: as `EncoderBlock`'s, and of the input.
         attention_dropout: as `EncoderBlock`'s.
         drop_path: of the last layer; it grows from 0 by equal steps.
+        attn_implementation: as `EncoderBlock`'s.
     """
 
     def __init__(
@@ -116,13 +120,17 @@ class Encoder(nn.Module):
         dropout: float,
         attention_dropout: float,
         drop_path: float,
+        attn_implementation: str | None,
     ):
         self.pos_embedding = nn.Parameter((1, seq_length, hidden_dim), nn.init.normal(std=0.02))
         self.dropout = nn.Dropout(dropout)
         rates = [drop_path * i / max(num_layers - 1, 1) for i in range(num_layers)]
         sizes = (num_heads, hidden_dim, mlp_dim, dropout, attention_dropout)
         self.layers = nn.Sequential(
-            {f"encoder_layer_{i}": EncoderBlock(*sizes, rate) for i, rate in enumerate(rates)}
+            {
+                f"encoder_layer_{i}": EncoderBlock(*sizes, rate, attn_implementation)
+                for i, rate in enumerate(rates)
+            }
         )
         self.ln = nn.LayerNorm(hidden_dim, eps=1e-6)
 
@@ -147,6 +155,8 @@ class VisionTransformer(nn.Module):
         representation_size: the size of one more layer before the last; None is no such layer.
         drop_path: the probability that an example leaves out a part of the last layer; it grows
             from 0 in the first.
+        attn_implementation: of `F.scaled_dot_product_attention`, in training only. "cudnn" needs
+            bfloat16 or float16 and no attention_dropout.
 
     Raises:
         ValueError: patch_size does not divide image_size, or num_heads hidden_dim; at a call,
@@ -177,6 +187,7 @@ class VisionTransformer(nn.Module):
         representation_size: int | None = None,
         *,
         drop_path: float = 0.0,
+        attn_implementation: str | None = None,
     ):
         if image_size % patch_size:
             raise ValueError(
@@ -190,7 +201,7 @@ class VisionTransformer(nn.Module):
         self.class_token = nn.Parameter((1, 1, hidden_dim), nn.init.zeros)
         self.encoder = Encoder(
             (image_size // patch_size) ** 2 + 1, num_layers, num_heads, hidden_dim, mlp_dim,
-            dropout, attention_dropout, drop_path,
+            dropout, attention_dropout, drop_path, attn_implementation,
         )  # fmt: skip
         self.heads = nn.Sequential(_heads(hidden_dim, representation_size, num_classes))
 

@@ -36,6 +36,8 @@ class MultiheadAttention(Module):
         batch_first: whether arrays are [N, L, E] instead of [L, N, E].
         device: must be None.
         dtype: of all parameters; float32 unless told.
+        attn_implementation: as `F.scaled_dot_product_attention`'s `implementation`, in training
+            and where the attention weights are not asked for.
 
     Parameters: in_proj_weight [3 * E, E], or q_proj_weight [E, E], k_proj_weight [E, kdim] and
     v_proj_weight [E, vdim] where a size is another, Xavier-uniform; in_proj_bias [3 * E], zeros;
@@ -76,6 +78,8 @@ class MultiheadAttention(Module):
         batch_first: bool = False,
         device: None = None,
         dtype=None,
+        *,
+        attn_implementation: str | None = None,
     ):
         no_device(self, device)
         kdim = embed_dim if kdim is None else kdim
@@ -94,6 +98,7 @@ class MultiheadAttention(Module):
         self.embed_dim, self.kdim, self.vdim = embed_dim, kdim, vdim
         self.num_heads, self.head_dim = num_heads, embed_dim // num_heads
         self.dropout, self.batch_first, self.add_zero_attn = dropout, batch_first, add_zero_attn
+        self.attn_implementation = attn_implementation
         packed = kdim == vdim == embed_dim
 
         def weight(*shape: int, present: bool) -> Any:
@@ -171,6 +176,7 @@ class MultiheadAttention(Module):
             average_attn_weights=average_attn_weights,
             is_causal=is_causal,
             dropout_key=self.next_key() if self.training and 0 < self.dropout < 1 else None,
+            implementation=self.attn_implementation if self.training else None,
         )
         return (output.swapaxes(0, 1) if self.batch_first and batched else output), weights
 
