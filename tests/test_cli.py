@@ -49,6 +49,17 @@ def test_predict(bundle, pictures, capsys):
     assert out == f"{pictures[0]}: red {best:.4f}\n{pictures[2]}: blue {best:.4f}\n" and not err
 
 
+def test_predict_says_what_it_knows_before_it_reads_more(bundle, pictures, capsys, monkeypatch):
+    from fx import deploy
+
+    load = deploy.load_bundle
+    monkeypatch.setattr(deploy, "load_bundle", lambda path: load(path, max_batch_size=2))
+    assert main(["predict", bundle, *pictures, "gone.png"]) == 1
+    out, err = capsys.readouterr()
+    assert [line.partition(":")[0] for line in out.splitlines()] == pictures[:2]
+    assert err == "fx predict: no image file at gone.png\n"
+
+
 def test_predict_top(bundle, pictures, capsys):
     assert main(["predict", bundle, pictures[0], "--top", "2"]) == 0
     assert capsys.readouterr().out == f"{pictures[0]}: red 0.9647, green 0.0177\n"

@@ -68,10 +68,12 @@ def load_state_dict(
 
     Raises:
         ValueError: listing at once every missing and unexpected name (if strict), every wrong
-            shape, and every dtype that cannot be converted without loss: another kind
-            (integers for floats), or float64 for float32 unless `dtype` asks for it. Of tied
-            weights one name is enough; where several are there, they must be equal.
-        TypeError: `state_dict` is not a flat dict: a path, None, a checkpoint with more in it.
+            shape, what a wrapper puts in front of all names, and every dtype that cannot be
+            converted without loss: another kind (integers for floats), or float64 for float32
+            unless `dtype` asks for it. Of tied weights one name is enough; where several are
+            there, they must be equal.
+        TypeError: `state_dict` is not a flat dict: a path, None, a checkpoint with more in it;
+            `strict` is no bool.
 
     Example:
         >>> import fx, numpy as np
@@ -90,6 +92,8 @@ def load_state_dict(
             f"{nested}; of a checkpoint give that which has the weights; "
             "params as init returns them need no loading"
         )
+    if not isinstance(strict, bool):
+        raise TypeError(f"load_state_dict: expected strict to be True or False, got {strict!r}")
     trees: tuple[dict, dict] = {}, {}
     wrong: list[str] = []
     listed = entries(model)
@@ -113,8 +117,9 @@ def load_state_dict(
                 initial[source] = initial_value(own, jax.random.key(0))
             value = initial[source][index]
         found[source, index] = value
+    known = {entry.name for entry in listed}
+    wrong += _advice(known, state_dict)
     if strict:
-        known = {entry.name for entry in listed}
         wrong += [f"unexpected: {name}" for name in state_dict if name not in known]
     if wrong:
         raise ValueError(
@@ -182,6 +187,22 @@ def _absent(model: Module) -> dict:
         if isinstance(leaf.declaration, Buffer) and leaf.path == leaf.source:
             describe.put(state, leaf.path, np.zeros(leaf.declaration.shape, leaf.declaration.dtype))
     return state
+
+
+def _advice(known: set[str], given: Mapping) -> list[str]:
+    """What to do where all names begin with what a wrapper has put in front of them."""
+    prefix, rest = "", list(given)
+    while rest and not known & set(rest):
+        first, dot, _ = rest[0].partition(".")
+        if not dot or any(not name.startswith(first + dot) for name in rest):
+            return []
+        prefix, rest = prefix + first + dot, [name.removeprefix(first + dot) for name in rest]
+    if not prefix or not rest:
+        return []
+    return [
+        f'every name begins with "{prefix}", as a wrapper (DataParallel, torch.compile) leaves it: '
+        f'give {{name.removeprefix("{prefix}"): a for name, a in weights.items()}}'
+    ]
 
 
 def _check_tied(entries: list[Entry], given: Mapping, wrong: list[str]) -> None:

@@ -349,6 +349,7 @@ def by_type(model: Any, rules: Mapping[type, Any]) -> Any:
         The same model with changed declarations; ``init`` then uses them.
 
     Raises:
+        TypeError: a rule is for something that is no type.
         ValueError: a rule fits no layer, or names a parameter that no fitting layer ever has.
 
     Example:
@@ -362,9 +363,9 @@ def by_type(model: Any, rules: Mapping[type, Any]) -> Any:
     from fx.nn.parameter import Buffer, Parameter
     from fx.nn.rewrite import transform
 
-    rules = {
-        k: rule if isinstance(rule, Mapping) else {"weight": rule} for k, rule in rules.items()
-    }
+    if not all(isinstance(kind, type) for kind in rules):
+        raise TypeError(f"init.by_type: expected layer types (nn.Conv2d), got {list(rules)}")
+    rules = {k: r if isinstance(r, Mapping) else {"weight": r} for k, r in rules.items()}
     unused = {(kind, name) for kind, names in rules.items() for name in names}
 
     def change(part: Any) -> Any:
@@ -376,12 +377,10 @@ def by_type(model: Any, rules: Mapping[type, Any]) -> Any:
             old = attributes.get(name)
             if name in attributes:
                 unused.discard((kind, name))
-            if isinstance(old, Parameter | Buffer):
-                attributes[name] = (
-                    Parameter(old.shape, init, old.dtype)
-                    if isinstance(old, Parameter)
-                    else Buffer(old.shape, init, old.dtype, old.persistent)
-                )
+            if isinstance(old, Parameter):
+                attributes[name] = Parameter(old.shape, init, old.dtype)
+            elif isinstance(old, Buffer):
+                attributes[name] = Buffer(old.shape, init, old.dtype, old.persistent)
         return rebuild(type(part), attributes)
 
     changed = transform(model, change)

@@ -66,6 +66,25 @@ def test_everything_wrong_is_listed_at_once():
         assert line in str(error.value)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module."])
+def test_what_a_wrapper_puts_in_front_is_named(prefix, strict):
+    model = build(nn)
+    sd = fx.state_dict(model, *model.init(KEY))
+    wrapped = {f"{prefix}{name}": value for name, value in sd.items()}
+    with pytest.raises(ValueError, match=f'every name begins with "{prefix}", .*removeprefix'):
+        fx.load_state_dict(model, wrapped, strict=strict)
+    fx.load_state_dict(model, {n.removeprefix(prefix): a for n, a in wrapped.items()})
+    with pytest.raises(ValueError) as error:
+        fx.load_state_dict(model, {"a.b": np.ones(1), "a.c": np.ones(1)})
+    assert "begins with" not in str(error.value)
+
+
+def test_strict_is_a_bool():
+    with pytest.raises(TypeError, match="expected strict to be True or False, got 'no'"):
+        fx.load_state_dict(nn.Linear(1, 1), {}, strict="no")  # pyright: ignore
+
+
 def test_not_strict_fills_and_passes_over():
     model = build(nn)
     sd = dict(fx.state_dict(model, *model.init(jax.random.key(5))))

@@ -177,3 +177,5 @@ def test_by_type_changes_declarations():
         init.by_type(model, {nn.BatchNorm2d: {"weight": init.ones}})
     with pytest.raises(ValueError, match="no layer of Sequential has Linear.wait"):
         init.by_type(model, {nn.Linear: {"wait": init.ones}})
+    with pytest.raises(TypeError, match="expected layer types .nn.Conv2d., got .'Linear'."):
+        init.by_type(model, {"Linear": init.ones})  # pyright: ignore
