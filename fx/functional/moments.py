@@ -86,7 +86,12 @@ def median_of_three(x: jax.Array) -> jax.Array:
     if x.size == 0:
         return jnp.zeros(x.shape[-1:], x.dtype)
     sizes = x.shape[:-1]
-    a, b, c = x[*(0 for _ in sizes)], x[*(size // 2 for size in sizes)], x[*(-1 for _ in sizes)]
+
+    def at(*places):  # slices, because a symbolic size is no index
+        return x[*(slice(place, place + 1) for place in places)].reshape(-1)
+
+    a, b = at(*(0 for _ in sizes)), at(*(size // 2 for size in sizes))
+    c = at(*(size - 1 for size in sizes))
     return jnp.maximum(jnp.minimum(a, b), jnp.minimum(jnp.maximum(a, b), c))
 
 

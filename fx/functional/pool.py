@@ -252,6 +252,7 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
             count = _count(size, kernel, step, pad, 1, ceil_mode, where)
             x = _fit(x, axis, 0, pad, (count - 1) * step + kernel)
             if step == kernel:
+                x = jax.lax.slice_in_dim(x, 0, count * kernel, axis=axis)
                 x = x.reshape(*x.shape[:axis], count, kernel, *x.shape[axis + 1 :]).sum(axis + 1)
             else:
                 x = functools.reduce(jnp.add, _cells(x, {axis: (kernel, step, 1, count)}))
@@ -308,8 +309,13 @@ def _count(size, kernel, stride, pad, dilation, ceil_mode, where):
 
 
 def _fit(x, axis, value, pad, length):
-    """Pads an axis in front by pad and behind (or crops it) to the length the windows cover."""
+    """Pads an axis in front by pad, and behind to the length that the windows cover.
+
+    What is longer is not cropped: the gradient would be put together at the shorter length first
+    and copied to the longer one then.
+    """
     behind = length - pad - x.shape[axis]
+    behind = max(behind, 0) if isinstance(behind, int) else behind
     if pad == 0 and behind == 0:
         return x
     config = [(0, 0, 0)] * x.ndim
