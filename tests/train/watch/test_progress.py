@@ -103,6 +103,14 @@ def test_the_bar_has_one_line_where_there_is_room():
     assert line.endswith("0/10 epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 images/s")
 
 
+def test_the_bar_shows_how_far_it_is_without_colours():
+    bar, _ = make_bar(80)
+    bar.close()
+    bar.console.no_color = True
+    bar.advance(5)
+    assert drawn(bar, 80)[0].startswith("━━━━━       5/10 ")
+
+
 def test_the_bar_goes_when_it_is_closed():
     bar, out = make_bar(80)
     bar(event())
