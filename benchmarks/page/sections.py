@@ -273,6 +273,26 @@ def machine_peaks(results: Results, kind: str) -> Lines:
     return lines
 
 
+def programs(results: Results, kind: str) -> Lines:
+    """What is compiled for a GPU that is not there."""
+    entry = results.get("compiled-h200")
+    if kind != "gpu" or entry is None:
+        return []
+    rows = [
+        [
+            f"{each['network']}, batch {each['batch']}, {each['precision']}: {who}",
+            *(f"{found[count]:,}" for count in ("kernels", "convolutions", "attention", "moved")),
+            *(f"{found[size] / 1e9:.2f}" for size in ("bytes", "temporary_bytes")),
+            f"{found['bytes'] / each['contenders'][train_step.FX]['bytes']:.2f}",
+        ]
+        for each in entry["programs"]
+        for who, found in each["contenders"].items()
+    ]
+    head = ["", "kernels", "cuDNN's convolutions", "cuDNN's attention", "activations moved"]
+    head += ["GB read and written", "GB of temporary memory", "bytes beside fx's"]
+    return [*source(entry), *table(head, rows), ""]
+
+
 SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
     (
         "The machine",
@@ -290,6 +310,14 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
         "on a CPU what steps hold beyond the started framework, on a GPU the most that the "
         "framework's allocator has given out.",
         training,
+    ),
+    (
+        "The step's program for an H200",
+        "XLA's compiler for CUDA needs no GPU: these are the programs that it makes of a training "
+        "step for an H200, read and not run, so that no time is in them. Activations moved are "
+        "kernels that only copy or transpose one. Bytes are XLA's count after fusion, and all "
+        "that cuDNN's calls are given and give.",
+        programs,
     ),
     (
         "The whole pipeline",

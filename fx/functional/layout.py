@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 
 Others = ParamSpec("Others")
 
@@ -72,6 +73,29 @@ def pointwise(
         return to_first(function(to_last(input), *args, **kwargs))
 
     return wrapped
+
+
+def as_weights_lie(gradients: Any) -> Any:
+    """The same gradients, in memory in the order of their axes, as the weights are.
+
+    A GPU's convolutions give the gradients of weights channels-last, and XLA would rather bring the
+    weights and all that the optimizer keeps of them into that order, and back, in every step: two
+    kernels for each array, where turning the gradient around is a part of the update's own. On a
+    CPU nothing is asked for.
+
+    Args:
+        gradients: a pytree of arrays.
+    """
+    leaves, tree = jax.tree.flatten(gradients)
+    wide = [leaf for leaf in leaves if jnp.ndim(leaf) > 2]
+    if not wide:
+        return gradients
+    ordered = iter(jax.lax.platform_dependent(wide, cpu=lambda x: x, default=_in_order))
+    return tree.unflatten([next(ordered) if jnp.ndim(leaf) > 2 else leaf for leaf in leaves])
+
+
+def _in_order(arrays: list[jax.Array]) -> list[jax.Array]:
+    return [with_layout_constraint(x, Layout(tuple(range(x.ndim)))) for x in arrays]
 
 
 def per_axis(value: int | Sequence[int], dims: int, where: str, name: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from fx.data.batch import as_arguments
 from fx.debug.finite import layer_flags
 from fx.evaluate.mean import Mean, divided, sum_and_weight
+from fx.functional.layout import as_weights_lie
 from fx.train.checks import Metrics, check_same, read_loss, read_metrics
 from fx.train.precision import to_compute, to_output
 from fx.train.sharding import Sharding
@@ -56,6 +57,7 @@ def make_gradient(
     def part(params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any = None):
         gradient = jax.value_and_grad(objective, has_aux=True)
         (_, aux), grads = gradient(params, state, inputs, targets, key, scale)
+        grads = as_weights_lie(grads)
         (loss, weight, outputs, new_state), finite = aux if flags else (aux, {})
         check_same("the model's state", state, new_state)
         if scale is not None:

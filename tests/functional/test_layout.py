@@ -3,11 +3,12 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import export
 
 from fx import functional as F
-from fx.functional.layout import per_axis
+from fx.functional.layout import as_weights_lie, per_axis
 from tests.functional.check import assert_close, normal
 
 
@@ -88,6 +89,25 @@ def test_training_batch_norm_with_a_symbolic_batch():
     exported = export.export(jax.jit(norm))(jax.ShapeDtypeStruct((n, 3), jnp.float32))
     x = normal(4, 3)
     jax.tree.map(assert_close, exported.call(x), norm(x))
+
+
+def test_gradients_lie_as_weights_do_off_a_cpu():
+    tree = {"conv": jnp.ones((2, 3, 4)), "bias": jnp.ones(2), "dense": jnp.ones((2, 3))}
+    traced = jax.jit(as_weights_lie).trace(tree)
+    found = [
+        traced.lower(lowering_platforms=(platform,)).as_text().count("@LayoutConstraint")
+        for platform in ("cpu", "cuda", "tpu")
+    ]
+    assert found == [0, 1, 1]
+    stacked = jax.tree.map(lambda x: x[None], tree)
+    for same, given in (
+        (as_weights_lie(tree), tree),
+        (jax.vmap(as_weights_lie)(stacked), stacked),
+        (jax.jvp(as_weights_lie, (tree,), (tree,))[1], tree),
+        (jax.grad(lambda t: sum(map(jnp.sum, jax.tree.leaves(as_weights_lie(t)))))(tree), tree),
+        (as_weights_lie({"bias": tree["bias"]}), {"bias": tree["bias"]}),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, same, given)
 
 
 def test_per_axis():
