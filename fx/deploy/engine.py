@@ -1,7 +1,8 @@
 """Runs a bundle, with jax and this package alone: no code of the model is imported."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from jax import export
 from fx.deploy import golden, manifest, stablehlo
 from fx.deploy.image import as_row
 from fx.interop.weights import read_weights
+
+FOLDED_BYTES = 2**24
 
 
 def load_bundle(
@@ -103,8 +106,7 @@ class Engine:
         self.outputs: list[dict[str, Any]] = contents["outputs"]
         self.classes: list[str] | None = contents.get("classes")
         self.max_batch_size = max_batch_size
-        self._weights = jax.device_put(weights)
-        self._call = jax.jit(exported.call)  # called as it is, it would cost twice as much
+        self._call = _compiled(exported, jax.device_put(weights))
 
     def __repr__(self) -> str:
         """What goes in and what comes out."""
@@ -138,9 +140,9 @@ class Engine:
         return min(1 << (size - 1).bit_length(), self.max_batch_size)
 
     def _run(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        padded = np.zeros((self.bucket(len(rows)), *rows.shape[1:]), rows.dtype)
-        padded[: len(rows)] = rows
-        outputs = jax.device_get(self._call(self._weights, padded))
+        more = self.bucket(len(rows)) - len(rows)
+        padded = np.pad(rows, ((0, more), *((0, 0),) * (rows.ndim - 1))) if more else rows
+        outputs = jax.device_get(self._call(padded))
         return {name: value[: len(rows)] for name, value in outputs.items()}
 
     def _check(self, batch: Any) -> np.ndarray:
@@ -232,6 +234,18 @@ class Engine:
         for size in compiled:
             self(np.zeros((size, *shape), jax.numpy.dtype(dtype)))
         return tuple(compiled)
+
+
+def _compiled(exported: export.Exported, weights: dict[str, jax.Array]) -> Callable[[Any], Any]:
+    """The program as a function of a batch; called as it is, it would cost twice as much.
+
+    Small weights are constants of what is compiled: XLA brings them into a convolution's order and
+    folds a normalisation's numbers once, and not in every call. Large ones would be folded for
+    long, and lie in memory once for every size of batch.
+    """
+    if sum(array.nbytes for array in weights.values()) > FOLDED_BYTES:
+        return partial(jax.jit(exported.call), weights)
+    return jax.jit(lambda batch: exported.call(weights, batch))
 
 
 def _pieces(images: Iterable[Any], size: int | None) -> Iterator[list[Any]]:
