@@ -5,14 +5,15 @@
 
 Each name is built with random weights (random statistics and scales, too) and run on the smallest
 input of a list that it takes. Those with more than `--parameters` million parameters are passed
-over, and counted as such. Equal is a largest difference of 1e-4 of the largest logit, or, where a
-model is worse conditioned, an error against PyTorch in float64 of at most twice PyTorch's own in
-float32. Results go to `benchmarks/results/ports-LIBRARY.json` after each name; a second run goes on
-where the first ended, `--again` tries those that failed. Neither torchvision nor timm is a
-dependency: install them beside fx first.
+over, and counted as such: a model is in memory four times. Equal is a largest difference of 1e-4 of
+the largest logit, or, where a model is worse conditioned, an error against PyTorch in float64 of at
+most twice PyTorch's own in float32. Results go to `benchmarks/results/ports-LIBRARY.json` after
+each name; a second run goes on where the first ended, `--again` tries those that failed. Neither
+torchvision nor timm is a dependency: install them beside fx first.
 """
 
 import argparse
+import gc
 import importlib
 import json
 import re
@@ -42,9 +43,7 @@ def main() -> None:
     found["names"] = {"all": len(all_names(arguments.library)), "every": arguments.every}
     for name in names:
         before = found["results"].get(name)
-        if before and not (
-            arguments.again and before["result"] in ("obstacle", "different", "time")
-        ):
+        if before and not (arguments.again and before["result"] not in ("equal", "no input")):
             continue
         found["results"][name] = tried(name, arguments)
         path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
@@ -57,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("library", choices=("torchvision", "timm"))
     parser.add_argument("names", nargs="*", help="by default all, in alphabetical order")
     parser.add_argument("--every", type=int, default=1, help="take each n-th name")
-    parser.add_argument("--parameters", type=float, default=30.0, help="at most, in millions")
+    parser.add_argument("--parameters", type=float, default=700.0, help="at most, in millions")
     parser.add_argument("--limit-s", type=int, default=240, help="for one name")
     parser.add_argument("--again", action="store_true", help="try what failed once more")
     parser.add_argument("--out", type=Path)
@@ -83,6 +82,8 @@ def maker(library: str, name: str) -> Callable[[], Any]:
 
 def tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Port one architecture, and say what came of it."""
+    import jax
+
     began = time.perf_counter()
     signal.signal(signal.SIGALRM, _stop)
     signal.alarm(arguments.limit_s)
@@ -94,6 +95,8 @@ def tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         found = {"result": "obstacle", "reason": f"{type(error).__name__}: {error}"[:300]}
     finally:
         signal.alarm(0)
+        gc.collect()  # the last model, before the next one
+        jax.clear_caches()
     return found | {"seconds": round(time.perf_counter() - began, 1)}
 
 
@@ -112,19 +115,21 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if size > arguments.parameters:
         return {"result": "too large", "reason": f"{size:.0f} million parameters"}
 
+    model = None
+
     def shaken() -> Any:
-        model = make()
+        nonlocal model
+        model = None  # makes room for the next
+        model = make().eval()
         shake(model)
         return model
 
-    model = shaken().eval()
-    x = smallest(model)
+    x = smallest(shaken())
     if x is None:
         return {"result": "no input", "reason": "takes no image of the sizes that are tried"}
     # timm's constructors come out of tables of settings: the parts are written instead.
-    port = fx.port(
-        model if arguments.library == "timm" else shaken, x, layers=False, training=False
-    )
+    given = model if arguments.library == "timm" else shaken
+    port = fx.port(given, x, layers=False, training=False)
     found: dict[str, Any] = {"input": list(x.shape), "constructors": port.constructors}
     with torch.no_grad():
         logits = model(x)
@@ -145,15 +150,15 @@ def against_float64(port: Any, model: Any, x: Any) -> tuple[float, float]:
     """Relative errors of both float32 models against PyTorch's in float64."""
     import copy
 
-    import jax
     import numpy as np
     import torch
+
+    from fx.porting import trial
 
     with torch.no_grad():
         own = model(x).double().numpy()
         exact = copy.deepcopy(model).double()(x.double()).numpy()
-    run = jax.jit(lambda params, state, x: port.model.apply(params, state, x)[0])
-    ours = np.asarray(run(port.params, port.state, x.numpy()), np.float64)
+    ours = np.asarray(next(trial.runs(port, (x,), {}))[0], np.float64)
     scale = np.abs(exact).max()
     return float(np.abs(ours - exact).max() / scale), float(np.abs(own - exact).max() / scale)
 

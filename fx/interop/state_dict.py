@@ -242,4 +242,6 @@ def _fitting(entry: Entry, given: Any, dtype: Any, wrong: list[str]) -> Any:
         if np.asarray(value).min() < low or np.asarray(value).max() > high:
             wrong.append(f"{entry.name}: a value does not fit {target}")
             return None
-    return jnp.array(value, target, copy=True)  # torch goes on writing to its own memory
+    if isinstance(value, jax.Array):
+        return jnp.array(value, target, copy=True)
+    return jax.device_put(np.array(value, target))  # torch goes on writing to its own memory

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import special
+from fx.porting import cached, special
 from fx.porting.calls import Call, plain, ported
 from fx.porting.names import Needs, Obstacle, need, resolve, torch_name, translated
 from fx.porting.record import Fact, Record
@@ -173,6 +173,8 @@ class Rewriter:
                 return self._global(node, value)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             return self._attribute(node)
+        if isinstance(node, ast.Subscript) and cached.stored(self, node):
+            return cached.stored(self, node)
         if isinstance(node, ast.Subscript) and _picks(node) and isinstance(node.value, ast.Call):
             key, facts = self.torch_key(node.value)
             if key and key.rpartition(".")[2] in ("max", "min") and _has_dim(node.value):

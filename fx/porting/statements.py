@@ -4,6 +4,7 @@ import ast
 import re
 from typing import Any
 
+from fx.porting import cached
 from fx.porting.calls import simple, wrapped
 from fx.porting.initial import docstring, initialises, left_out
 from fx.porting.names import Obstacle, torch_name
@@ -175,6 +176,9 @@ def _is_data(rw: Rewriter, node: ast.stmt) -> bool:
 
 def _if(rw: Rewriter, node: ast.If) -> str | None:
     """An `if` whose test torch's compilers decide is decided; branches that did not run may go."""
+    filled = cached.filled(rw, node)
+    if filled is not None:
+        return _shifted(rw, node, filled)
     value = _folded(rw, node.test)
     if value is True:
         return _dedented(rw, node)
@@ -247,6 +251,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     if key in ("torch._assert", "torch._check") or word in ("_assert", "_check"):
         rest = f", {rw.text(node.args[1])}" if len(node.args) > 1 else ""
         return f"assert {rw.text(node.args[0])}{rest}"
+    if rw.trying and key is None and getattr(node.func, "attr", "") in IN_PLACE:
+        raise Obstacle(node, "did not run, so that what it writes to is not known")
     known, value = rw.resolve(node.func)
     if known and getattr(value, "__name__", "") == "_log_api_usage_once":
         return DROP
@@ -292,6 +298,11 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     if isinstance(target, ast.Subscript) and _stores(rw, target):
         name = rw.text(target.value)
         return f"{name} = {name}.at[{rw.text(target.slice)}].set({rw.text(node.value)})"
+    stored = cached.stored(rw, target)
+    if stored is not None:
+        return f"{stored} = {rw.text(node.value)}"
+    if cached.is_key(rw, node):
+        return DROP
     if isinstance(node.value, ast.Call):
         key, _ = rw.torch_key(node.value)
         if key == "F.batch_norm":

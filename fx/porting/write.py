@@ -110,7 +110,7 @@ class Writer:
             is_method = isinstance(part, ast.FunctionDef)
             if is_method and part.name == "__init__" and self._makes(kind):
                 continue
-            text = self._member(rw, place, part)
+            text = self._member(rw, place, kind, part)
             if text is not None:
                 (methods if is_method else fields).append(text)
         if self._makes(kind) and (made := self._constructor(kind)):
@@ -125,7 +125,7 @@ class Writer:
         """Whether the constructor of a class is written from the live tree."""
         return self.generated and issubclass(kind, _module_type())
 
-    def _member(self, rw: Rewriter, place: Place, part: ast.stmt) -> str | None:
+    def _member(self, rw: Rewriter, place: Place, kind: type, part: ast.stmt) -> str | None:
         """One statement of a class's body; None where it is left out."""
         if not isinstance(part, ast.FunctionDef):
             try:
@@ -134,7 +134,10 @@ class Writer:
                 return None
             return None if text == DROP else text
         line = rw.source.first_line(part)
-        if (place.file, line) in self.record.functions:
+        ran = (place.file, line) in self.record.functions
+        if not ran and issubclass(kind, _module_type()) and _torchs_own(part.name):
+            return None  # `train` or `_apply`, which nothing calls here
+        if ran:
             try:
                 return rw.text(part)
             except Obstacle as obstacle:
@@ -296,6 +299,15 @@ def finished(text: str, place: Place) -> Chunk:
         out.append(raw[indent:] if not raw[:indent].strip() else raw)
         origins.append(None if line is None else (place.file, line))
     return Chunk("\n".join(out).rstrip(), origins)
+
+
+def _torchs_own(name: str) -> bool:
+    """Whether a method is one of torch.nn.Module's that fx.nn.Module does not have."""
+    from fx import nn
+
+    if name.startswith("_") or not hasattr(nn.Module, name):
+        return hasattr(_module_type(), name) and not name.startswith("__")
+    return False
 
 
 def _module_type() -> type:
