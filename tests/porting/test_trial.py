@@ -1,0 +1,38 @@
+"""Both models as a whole: where one way of compiling fails, another is tried."""
+
+import numpy as np
+import torch
+from torch import nn
+
+import fx
+from fx.porting import trial
+
+
+class Equal(nn.Module):
+    """A softmax of equal values, which XLA without its emitters has given as infinite."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm = nn.Linear(16, 5), nn.LayerNorm(5)
+        nn.init.ones_(self.fc.weight)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, x):
+        return nn.functional.log_softmax(nn.functional.normalize(self.norm(self.fc(x))), dim=1)
+
+
+def test_a_way_of_compiling_that_fails_is_not_the_last_word():
+    x = torch.ones(3, 16)
+    found = fx.port(Equal(), x, layers=False)
+    assert found.equal and found.training == "equal", str(found)
+    *_, (outputs, state) = trial.runs(found, (x,), {})
+    np.testing.assert_allclose(outputs, np.full((3, 5), np.log(1 / 5)), rtol=1e-5)
+    assert state == {}
+
+
+def test_a_difference_stays_one(monkeypatch):
+    model = Equal()
+    found = fx.port(model, torch.ones(3, 16), layers=False)
+    monkeypatch.setitem(found.params["fc"], "weight", np.eye(5, 16, dtype=np.float32))
+    assert trial.evaluation_error(found, model, (torch.rand(3, 16),), {}) > 0.01
+    assert trial.training(found, model, (torch.rand(3, 16),), {}).startswith("outputs differ: ")
