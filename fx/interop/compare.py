@@ -1,13 +1,13 @@
 """A model and its PyTorch twin, run side by side: where do they part?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jax.extend.core import get_opaque_trace_state
 
 from fx.interop.state_dict import state_dict
 from fx.interop.torch_arrays import array_tensor, from_torch, is_tensor, tensor_array
@@ -159,9 +159,17 @@ def compare(
             "compare(model, params, state, torch_module, inputs)"
         )
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    return compared(model, params, state, torch_module, inputs, kwargs, tolerance)
+
+
+def compared(
+    model: Module, params: dict, state: dict, torch_module: Any, inputs: tuple, kwargs: dict,
+    tolerance: float, options: dict | None = None,
+) -> Differences:  # fmt: skip
+    """What `compare` does; with options for XLA, the model here compiled as one program."""
     inputs, kwargs = jax.tree.map(_as_array, (inputs, kwargs))
     theirs = _run_torch(torch_module, inputs, kwargs)
-    ours = _run_here(model, params, state, inputs, kwargs)
+    ours = _run_here(model, params, state, inputs, kwargs, options)
     layers = tuple(
         _difference(place, ours[place], theirs[place], tolerance)
         for place in theirs
@@ -187,27 +195,44 @@ def _as_array(value: Any) -> Any:
 
 
 def _run_here(
-    model: Module, params: dict, state: dict, inputs: tuple, kwargs: dict
+    model: Module, params: dict, state: dict, inputs: tuple, kwargs: dict, options: dict | None
 ) -> dict[tuple[str, int], _Ran]:
-    ran: dict[tuple[str, int], _Ran] = {}
+    given, joined = split((inputs, kwargs))
+    places: list[tuple[str, int, str]] = []
     counts: dict[str, int] = {}
 
-    def note(path: tuple[str, ...], part: Module, given: tuple, outputs: Any) -> None:
-        arrays = list(_arrays((given, outputs)))
-        if any(isinstance(array, Tracer) for array in arrays):
-            return  # inside of a scan or another transformation there are no numbers
-        name = ".".join(path)
-        counts[name] = counts.get(name, -1) + 1
-        kept = [[np.asarray(array) for array in _arrays(tree)] for tree in (given, outputs)]
-        ran[name, counts[name]] = _Ran(type(part).__name__, *kept)
+    def run(params: dict, state: dict, arrays: list) -> list[list[list]]:
+        ran, trace = [], get_opaque_trace_state()
 
-    with jax.default_matmul_precision("highest"):
-        inputs, kwargs = jax.tree.map(
-            lambda a: jnp.asarray(a) if hasattr(a, "dtype") else a, (inputs, kwargs)
-        )
+        def note(path: tuple[str, ...], part: Module, given: tuple, outputs: Any) -> None:
+            if get_opaque_trace_state() != trace:
+                return  # inside of a scan or another transformation there are no numbers
+            name = ".".join(path)
+            counts[name] = counts.get(name, -1) + 1
+            places.append((name, counts[name], type(part).__name__))
+            ran.append([list(_arrays(given)), list(_arrays(outputs))])
+
+        inputs, kwargs = joined(arrays)
         call = Call(False, None, (), describe.match(model, params, state), note)
         bind(model, call, ())(*inputs, **kwargs)
-    return ran
+        return ran
+
+    with jax.default_matmul_precision("highest"):
+        if options is not None:
+            run = jax.jit(run, compiler_options=options)
+        ran = jax.device_get(run(params, state, list(map(jnp.asarray, given))))
+    return {(name, call): _Ran(kind, *each) for (name, call, kind), each in zip(places, ran)}
+
+
+def split(tree: Any) -> tuple[list, Callable[[Iterable], Any]]:
+    """The arrays of nested arguments, and a function that puts others in their places."""
+    leaves, form = jax.tree.flatten(tree)
+
+    def joined(arrays: Iterable) -> Any:
+        rest = iter(arrays)
+        return form.unflatten(next(rest) if hasattr(x, "dtype") else x for x in leaves)
+
+    return [leaf for leaf in leaves if hasattr(leaf, "dtype")], joined
 
 
 def _run_torch(module: Any, inputs: tuple, kwargs: dict) -> dict[tuple[str, int], _Ran]:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fx.interop.compare import Differences, compare
+from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
 from fx.porting import trial
@@ -89,8 +89,7 @@ def port(
             tried, and simple ones that take the parts are written instead.
         inputs: An example, one array or tensor or a tuple of them. What the model does with it
             decides what a call such as `x.split(2)` means.
-        layers: Compare every layer (`fx.compare`); False compiles the whole and compares outputs,
-            which is quicker for a large model.
+        layers: Compare every layer, as `fx.compare` does; False compares outputs alone.
         training: Compare outputs and new state in training, too.
         tolerance: Of outputs, relative to their largest magnitude.
         **kwargs: Given to the model's forward.
@@ -179,10 +178,7 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         weights = from_torch({**module.state_dict(), **written.saved})
         found.params, found.state = load_state_dict(found.model, weights)
         if example.layers:
-            found.report = compare(
-                found.model, found.params, found.state, module, example.inputs,
-                tolerance=tolerance, **example.kwargs,
-            )  # fmt: skip
+            found.report = trial.layers(found, module, example.inputs, example.kwargs)
             found.error = found.report.layers[-1].error
         else:
             found.error = trial.evaluation_error(found, module, example.inputs, example.kwargs)

@@ -1,6 +1,7 @@
 """Both models as a whole: where one way of compiling fails, another is tried."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -28,6 +29,30 @@ def test_a_way_of_compiling_that_fails_is_not_the_last_word():
     *_, (outputs, state) = trial.runs(found, (x,), {})
     np.testing.assert_allclose(outputs, np.full((3, 5), np.log(1 / 5)), rtol=1e-5)
     assert state == {}
+
+
+class Chosen(nn.Module):
+    """What the model does is up to numbers, and to an argument that is no array."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x, double=False, mask=None):
+        x = self.fc(x if mask is None else x[mask])
+        return x * 2 if double else x
+
+
+@pytest.mark.parametrize("layers", [False, True])
+def test_arguments_that_are_no_arrays(layers):
+    found = fx.port(Chosen(), torch.rand(4, 3), layers=layers, double=True)
+    assert found.equal and found.training == "equal", str(found)
+
+
+def test_what_does_not_compile_is_compared_layer_by_layer():
+    mask = torch.tensor([True, False, True, True])
+    found = fx.port(Chosen(), torch.rand(4, 3), training=False, mask=mask)
+    assert found.equal and found.report["fc"].shape == (3, 2), str(found)
 
 
 def test_a_difference_stays_one(monkeypatch):
