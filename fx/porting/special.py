@@ -107,7 +107,7 @@ def parts(call: Call) -> str:
             call.rewriter.uses("np", "import numpy as np")
             cuts = f"np.cumsum({text})[:-1].tolist()"
     elif any(length % seen for length in lengths):
-        raise call.obstacle(f"{lengths[0]} is not divided by {seen}; write the places to cut")
+        cuts = _uneven(call, x, seen, lengths, f"{x}.shape[{axis}]")
     elif call.key.endswith("chunk"):
         cuts = text
     elif len(set(lengths)) == 1:
@@ -117,6 +117,16 @@ def parts(call: Call) -> str:
     else:
         raise call.obstacle(f"{x!r} would be written twice; give it a name first")
     return f"jnp.split({x}, {cuts}, axis={axis})"
+
+
+def _uneven(call: Call, x: str, seen: int, lengths: list[int], length: str) -> str:
+    """The places to cut where the last piece is shorter."""
+    if len(set(lengths)) == 1:
+        size = -(-lengths[0] // seen) if call.key.endswith("chunk") else seen
+        return str(list(range(size, lengths[0], size)))
+    if call.key.endswith("chunk") or not simple(x):
+        raise call.obstacle(f"{lengths[0]} is not divided by {seen}; write the places to cut")
+    return f"list(range({seen}, {length}, {seen}))"
 
 
 def _split_sizes(call: Call) -> tuple[Any, list[int]]:
@@ -196,6 +206,27 @@ def unflatten(call: Call) -> str:
         raise call.obstacle(f"{x!r} would be written twice; give it a name first")
     after = f", *{x}.shape[{int(dim) + 1}:]" if int(dim) != -1 else ""
     return f"{x}.reshape(*{x}.shape[:{dim}], *{sizes}{after})"
+
+
+def unfold(call: Call) -> str:
+    """`x.unfold(dim, size, step)`: windows of one axis, as a last axis."""
+    dim, size, step = (call.argument(n, name) for n, name in
+                       enumerate(("dimension", "size", "step"), 1))  # fmt: skip
+    ranks = {len(shape) for shape in call.shapes()}
+    if dim is None or size is None or step is None or len(ranks) != 1:
+        raise call.obstacle("it did not run, so that its axes are not known")
+    try:
+        axis = ast.literal_eval(dim) % min(ranks)
+    except ValueError:
+        raise call.obstacle("the axis is no number") from None
+    x, lengths = call.receiver(), {shape[axis] for shape in call.shapes()}
+    if not simple(x) and len(lengths) > 1:
+        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+    length = f"{x}.shape[{axis}]" if simple(x) else str(min(lengths))
+    width = call.text(size)
+    places = f"jnp.arange(0, {length} - {wrapped(width)} + 1, {call.text(step)})[:, None]"
+    taken = f"jnp.take({x}, {places} + jnp.arange({width}), axis={axis})"
+    return f"jnp.moveaxis({taken}, {axis + 1}, -1)"
 
 
 def sort(call: Call) -> str:
@@ -288,7 +319,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
     "split": parts, "chunk": parts, "to": to, "type": to, "var": spread, "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
-    "unflatten": unflatten, "sort": sort, "bernoulli_": bernoulli,
+    "unflatten": unflatten, "unfold": unfold, "sort": sort, "bernoulli_": bernoulli,
 }  # fmt: skip
 RANDOM = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
