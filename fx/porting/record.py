@@ -13,7 +13,7 @@ from typing import Any
 
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
-_KEPT = 8  # calls remembered of one place
+_KEPT = 32  # different calls remembered of one place
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def _mode(record: Record) -> Any:
     from torch.overrides import TorchFunctionMode, resolve_name
 
     places: dict[Any, list] = {}
+    known: set[tuple] = set()
 
     class Watch(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -82,7 +83,10 @@ def _mode(record: Record) -> Any:
                 seen = record.calls.setdefault((code.co_filename, line or 0, column or 0), {})
                 facts = seen.setdefault(resolve_name(func) or func.__name__, [])
                 if len(facts) < _KEPT:
-                    facts.append(Fact(_noted(tuple(args)), _noted(kwargs or {})))
+                    fact = Fact(_noted(tuple(args)), _noted(kwargs or {}))
+                    if (id(facts), repr(fact)) not in known:
+                        known.add((id(facts), repr(fact)))
+                        facts.append(fact)
             return func(*args, **(kwargs or {}))
 
     return Watch()

@@ -224,7 +224,7 @@ class Rewriter:
     def _call(self, node: ast.Call) -> str | None:
         key, facts = self.torch_key(node)
         if key is None:
-            return self._passed_key(node)
+            return self._children(node) or self._passed_key(node)
         args = list(node.args)
         if key.startswith("Tensor."):
             assert isinstance(node.func, ast.Attribute)
@@ -245,6 +245,15 @@ class Rewriter:
         if word in special.SPECIAL and head in ("torch", "Tensor"):
             return special.SPECIAL[word](call)
         return ported(call)
+
+    def _children(self, node: ast.Call) -> str | None:
+        """`self.children()` and `self.named_children()`: what of the attributes are modules."""
+        which = "if isinstance(part, nn.Module)"
+        found = {
+            "self.children()": f"[part for part in vars(self).values() {which}]",
+            "self.named_children()": f"[(name, part) for name, part in vars(self).items() {which}]",
+        }
+        return found.get(ast.unparse(node))
 
     def _functional(self, call: Call, word: str) -> str:
         given = [self.text(arg) for arg in call.args]

@@ -98,20 +98,19 @@ def parts(call: Call) -> str:
         raise call.obstacle("it did not run, so that what it splits is not known")
     x = call.text(call.args[0])
     axis = call.text(dim) if dim is not None else "0"
-    seen, lengths = _split_sizes(call)
-    text = call.text(size)
-    if isinstance(seen, list | tuple):
+    seen, text = _splits(call), call.text(size)
+    if any(isinstance(asked, list | tuple) for asked, _ in seen):
         if isinstance(size, ast.List | ast.Tuple) and len(size.elts) == 2:
             cuts = f"[{call.text(size.elts[0])}]"
         else:
             call.rewriter.uses("np", "import numpy as np")
             cuts = f"np.cumsum({text})[:-1].tolist()"
-    elif any(length % seen for length in lengths):
-        cuts = _uneven(call, x, seen, lengths, f"{x}.shape[{axis}]")
+    elif any(length % asked for asked, length in seen):
+        cuts = _uneven(call, x, wrapped(text), seen, f"{x}.shape[{axis}]")
     elif call.key.endswith("chunk"):
         cuts = text
-    elif len(set(lengths)) == 1:
-        cuts = str(lengths[0] // seen)
+    elif len(seen) == 1:
+        cuts = str(seen[0][1] // seen[0][0])
     elif simple(x):
         cuts = f"{x}.shape[{axis}] // {wrapped(text)}"
     else:
@@ -119,23 +118,28 @@ def parts(call: Call) -> str:
     return f"jnp.split({x}, {cuts}, axis={axis})"
 
 
-def _uneven(call: Call, x: str, seen: int, lengths: list[int], length: str) -> str:
+def _uneven(call: Call, x: str, text: str, seen: list[tuple[Any, int]], length: str) -> str:
     """The places to cut where the last piece is shorter."""
-    if len(set(lengths)) == 1:
-        size = -(-lengths[0] // seen) if call.key.endswith("chunk") else seen
-        return str(list(range(size, lengths[0], size)))
-    if call.key.endswith("chunk") or not simple(x):
-        raise call.obstacle(f"{lengths[0]} is not divided by {seen}; write the places to cut")
-    return f"list(range({seen}, {length}, {seen}))"
+    asked, whole = next((a, n) for a, n in seen if n % a)
+    if len(seen) == 1:
+        size = -(-whole // asked) if call.key.endswith("chunk") else asked
+        return str(list(range(size, whole, size)))
+    if not simple(x):
+        raise call.obstacle(f"{whole} is not divided by {asked}; give the tensor a name first")
+    step = f"-(-{length} // {text})" if call.key.endswith("chunk") else text
+    return f"list(range({step}, {length}, {step}))"
 
 
-def _split_sizes(call: Call) -> tuple[Any, list[int]]:
-    """The sizes that were asked for, and the lengths of what was split."""
-    lengths = []
+def _splits(call: Call) -> list[tuple[Any, int]]:
+    """What was asked for, and the length of what was split, each pair once."""
+    found: list[tuple[Any, int]] = []
     for fact in call.facts:
-        axis = fact.kwargs.get("dim", fact.args[2] if len(fact.args) > 2 else 0)
-        lengths.append(next(iter(fact.args)).shape[axis])
-    return [*call.facts[0].args, *call.facts[0].kwargs.values()][1], lengths
+        x, *rest = fact.args
+        named = [v for k, v in fact.kwargs.items() if k != "dim"]
+        axis = fact.kwargs.get("dim", rest[1] if len(rest) > 1 else 0)
+        pair = (rest or named)[0], x.shape[axis]
+        found += [pair] * (pair not in found)
+    return found
 
 
 def to(call: Call) -> str:
@@ -219,13 +223,13 @@ def unfold(call: Call) -> str:
         axis = ast.literal_eval(dim) % min(ranks)
     except ValueError:
         raise call.obstacle("the axis is no number") from None
-    x, lengths = call.receiver(), {shape[axis] for shape in call.shapes()}
-    if not simple(x) and len(lengths) > 1:
-        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
-    length = f"{x}.shape[{axis}]" if simple(x) else str(min(lengths))
+    given = x = call.receiver()
+    if not simple(x):
+        x = "windows" + "_" * ("windows" in set().union(*call.rewriter.scopes))
+        given = f"{x} := {given}"
     width = call.text(size)
-    places = f"jnp.arange(0, {length} - {wrapped(width)} + 1, {call.text(step)})[:, None]"
-    taken = f"jnp.take({x}, {places} + jnp.arange({width}), axis={axis})"
+    places = f"jnp.arange(0, {x}.shape[{axis}] - {wrapped(width)} + 1, {call.text(step)})[:, None]"
+    taken = f"jnp.take({given}, {places} + jnp.arange({width}), axis={axis})"
     return f"jnp.moveaxis({taken}, {axis + 1}, -1)"
 
 

@@ -1,10 +1,12 @@
 """A live PyTorch model as the expression that makes its fx twin, part by part."""
 
 import dataclasses
+import dis
 import functools
 import inspect
 import math
 import types
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +34,9 @@ class Tree:
     used: set[str]
     constructed: dict[int, tuple[Any, dict[str, Any]]] | None = None
     needs: Needs = field(default_factory=Needs)
-    attributes: dict[type, dict[str, None]] = field(default_factory=dict)
+    attributes: dict[type, list[str]] = field(default_factory=dict)
+    held: Counter[tuple[type, str]] = field(default_factory=Counter)  # parts that have one
+    parts: Counter[type] = field(default_factory=Counter)
     saved: dict[str, Any] = field(default_factory=dict)
     ties: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -127,7 +131,9 @@ class Tree:
 
     def _give(self, module: Any, made: Made, own: set[str], path: str) -> None:
         """The attributes of one of the user's modules, as keyword arguments."""
-        names = self.attributes.setdefault(type(module), {})
+        kind, before = type(module), 0
+        names = self.attributes.setdefault(kind, [])
+        self.parts[kind] += 1
         inside = set(module._modules) if torch_base(type(module)) in CONTAINERS else set()
         parts: dict[str, Any] = {**_plain(module), **module._parameters, **module._buffers}
         parts |= module._modules
@@ -137,6 +143,7 @@ class Tree:
             if name in own or name in inside or not (held or name in self.used):
                 continue
             full = f"{path}.{name}".lstrip(".")
+            self.held[kind, name] += 1
             try:
                 text = self._part(module, name, value, full)
             except Obstacle as obstacle:
@@ -144,7 +151,9 @@ class Tree:
                     raise
                 self.notes.append(f"{full} is not carried over: {obstacle.message}")
                 continue
-            names[name] = None
+            if name not in names:
+                names.insert(before, name)
+            before = names.index(name) + 1
             made.args.append((f"{name}=", text))
 
     def _part(self, module: Any, name: str, value: Any, full: str) -> Made | str:
@@ -255,12 +264,18 @@ def inherited(base: str) -> set[str]:
     from fx import nn
 
     kind = getattr(nn, base[3:])
-    code = [
-        k.__init__.__code__
-        for k in kind.__mro__
-        if isinstance(vars(k).get("__init__"), types.FunctionType)
-    ]
-    return {name for each in code for name in each.co_names}
+    rest = [vars(k).get("__init__") for k in kind.__mro__]
+    found: set[str] = set()
+    looked: set[Any] = set()
+    while rest:  # constructors, and the methods and functions of their file that they call
+        function = rest.pop()
+        if not isinstance(function, types.FunctionType) or function in looked:
+            continue
+        looked.add(function)
+        found |= {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_ATTR"}
+        for word in function.__code__.co_names:
+            rest += [*(vars(k).get(word) for k in kind.__mro__), function.__globals__.get(word)]
+    return found
 
 
 def _attribute(module: Any, base: str, name: str, default: Any) -> Any:

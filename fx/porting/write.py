@@ -169,7 +169,9 @@ class Writer:
         assert self.tree is not None
         if kind not in self.tree.attributes:
             return None
-        names = list(self.tree.attributes[kind])
+        names = self.tree.attributes[kind]
+        some = {n for n in names if self.tree.held[kind, n] < self.tree.parts[kind]}
+        given = [f"{name}=None" if name in some else name for name in names]
         base = torch_base(kind)
         ties = self.tree.ties if kind is type(self.root) else []
         tied = [f'nn.tie(self, "{alias}", "{source}")' for alias, source in ties]
@@ -177,15 +179,15 @@ class Writer:
         if not body:
             return None
         if base == "nn.Module":
-            head = Made("def __init__(", [("", "self"), ("", "*"), *(("", n) for n in names)], "):")
+            head = Made("def __init__(", [("", "self"), ("", "*"), *(("", n) for n in given)], "):")
         elif base in CONTAINERS:
             head = Made(
-                "def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in names)], "):"
+                "def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in given)], "):"
             )
             body.insert(0, f"{base}.__init__(self, *parts)")
         else:
             head = Made(
-                "def __init__(", [("", n) for n in ("self", "*args", *names, "**kwargs")], "):"
+                "def __init__(", [("", n) for n in ("self", "*args", *given, "**kwargs")], "):"
             )
             body.insert(0, f"{base}.__init__(self, *args, **kwargs)")
         if base == "nn.Module" and not names:

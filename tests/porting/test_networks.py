@@ -87,6 +87,8 @@ def test_gradients_are_equal(name, ported):
     "name",
     [
         "multi_input",
+        "norm_act",
+        "stages",
         pytest.param("transformer", marks=pytest.mark.full),
         pytest.param("dense", marks=pytest.mark.full),
     ],

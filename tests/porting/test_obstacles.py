@@ -42,8 +42,8 @@ def test_what_fx_refuses_is_named_by_the_line_it_came_from():
 def test_a_split_that_does_not_come_out_even():
     (found,) = port(stopped.Uneven()).obstacles
     assert found == (
-        f"{FILE}:{line('chunk(2')}: x.chunk(2, dim=1): 3 is not divided by 2; write the places to "
-        "cut"
+        f"{FILE}:{line('chunk(2')}: (x * 2).chunk(2, dim=1): 3 is not divided by 2; give the "
+        "tensor a name first"
     )
 
 

@@ -31,13 +31,17 @@ class Net(nn.Module):
     def forward(self, x):
         x = self.windows(self.stem(x)).flatten(2).transpose(1, 2)  # [N, 12, C]
         long, middle, short = x.split(5, dim=1)
-        first, *_, last = torch.chunk(x, 7, 1)
+        first, *_, last = self.thirds(x)
+        assert len(self.thirds(short)) == 2  # not three
         pieces = [part.mean(1) for part in self.cut(x) + self.cut(short)]
         pooled = long.mean(1) + middle.amax(1) + short.sum(1) + first.mean(1) * last.mean(1)
         return self.fc(pooled + sum(pieces))
 
     def cut(self, x):
         return x.split(5, 1)
+
+    def thirds(self, x):
+        return torch.chunk(x, 3 if x.size(1) < 12 else 7, 1)
 
 
 def make():
