@@ -2,6 +2,7 @@
 
 import dataclasses
 import dis
+import enum
 import functools
 import inspect
 import math
@@ -189,8 +190,12 @@ class Tree:
         """
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
+        if isinstance(value, enum.Enum):
+            kind = type(value)
+            name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
+            return f"{name}.{value.name}"
         if value is None or isinstance(value, bool | int | float | str):
-            return repr(value) if not hasattr(value, "_value_") else self._unknown(value)
+            return repr(value)
         if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
             inner = ", ".join(map(self.text, value))
             if isinstance(value, list):

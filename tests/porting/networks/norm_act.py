@@ -1,4 +1,6 @@
-"""Layers of torch.nn with something added: a subclass that norms and activates, and one that pads."""
+"""Subclasses of torch's layers: one that norms and activates, and one that pads."""
+
+from enum import Enum
 
 import torch
 import torch.nn as nn
@@ -26,17 +28,25 @@ class Conv2dSame(nn.Conv2d):
         return F.conv2d(F.pad(x, self.pad), self.weight, self.bias, self.stride)
 
 
+class Pooling(str, Enum):
+    MEAN = "mean"
+    MAX = "max"
+
+
 class Net(nn.Module):
-    def __init__(self, num_classes=5):
+    def __init__(self, num_classes=5, pooling=Pooling.MAX):
         super().__init__()
+        self.pooling = pooling
         self.conv = Conv2dSame(3, 8, 3, bias=False)
         self.norm = BatchNormAct2d(8, eps=1e-3, slope=0.1)
         self.fc = nn.Linear(8, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.norm(self.conv(x))
-        return self.fc(x.mean((2, 3)))
+        if self.pooling == Pooling.MEAN:
+            return self.fc(x.mean((2, 3)))
+        return self.fc(x.amax((2, 3)))
 
 
 def make():
-    return Net()
+    return Net(pooling=Pooling("mean"))
