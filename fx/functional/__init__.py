@@ -13,7 +13,6 @@ from fx.functional.activation import (
     log_softmax,
     logsigmoid,
     mish,
-    normalize,
     prelu,
     relu,
     relu6,
@@ -62,6 +61,7 @@ from fx.functional.ctc import (
 )
 from fx.functional.distance import (
     cosine_similarity,
+    normalize,
     pairwise_distance,
     pdist,
 )

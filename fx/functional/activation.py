@@ -3,9 +3,13 @@
 Every `inplace` argument is accepted so that torch code runs as it stands, and has no effect: arrays
 are immutable, and XLA reuses the memory where it can. Functions are plain `def`s, so they pickle
 and compare as part of a module. At kinks the gradient is torch's (0 for relu at 0, for example).
+What torch has for floating inputs alone raises TypeError for integers, relu and the like for bool.
 """
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +20,39 @@ from fx.functional.layout import pointwise
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
+Others = ParamSpec("Others")
+Function = Callable[Concatenate[jax.Array, Others], jax.Array]
 
-@pointwise
+
+def _of_floats(function: Function[Others]) -> Function[Others]:
+    """An elementwise function that refuses integers, for which torch has none."""
+    placed = pointwise(function)
+
+    @functools.wraps(function)
+    def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
+        accumulate(input, function.__name__)
+        return placed(input, *args, **kwargs)
+
+    return wrapped
+
+
+def _of_numbers(function: Function[Others]) -> Function[Others]:
+    """An elementwise function that refuses what is true or false, as torch does."""
+    placed = pointwise(function)
+
+    @functools.wraps(function)
+    def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
+        if jnp.asarray(input).dtype == jnp.bool_:
+            raise TypeError(
+                f"{function.__name__}: expected numbers, got bool; convert them with "
+                ".astype(jnp.float32)"
+            )
+        return placed(input, *args, **kwargs)
+
+    return wrapped
+
+
+@_of_numbers
 def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Rectified linear unit: max(x, 0).
 
@@ -36,7 +71,7 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jax.nn.relu(input)
 
 
-@pointwise
+@_of_numbers
 def hardtanh(
     input: jax.Array, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> jax.Array:
@@ -58,7 +93,7 @@ def relu6(input: jax.Array, inplace: bool = False) -> jax.Array:
     return hardtanh(input, 0, 6)
 
 
-@pointwise
+@_of_floats
 def leaky_relu(input: jax.Array, negative_slope: float = 0.01, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, negative_slope * x elsewhere; at 0 the derivative is the slope."""
     input = jnp.asarray(input)
@@ -73,9 +108,15 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
         weight: [1] for one slope, or [C] for one per channel.
 
     Raises:
+        TypeError: the weight is not of the input's dtype.
         ValueError: the weight is neither [1] nor one slope per channel.
     """
     input, weight = jnp.asarray(input), jnp.asarray(weight)
+    if weight.dtype != input.dtype:
+        raise TypeError(
+            f"prelu: expected weight of the input's dtype {input.dtype}, got {weight.dtype}; "
+            "convert one of them"
+        )
     axis = 1 if input.ndim > 1 else 0
     channels = input.shape[axis] if input.ndim else 1
     if weight.ndim > 1 or weight.size not in (1, channels):
@@ -90,13 +131,13 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.where(input > 0, input, slope * input)
 
 
-@pointwise
+@_of_floats
 def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x) - 1) elsewhere."""
     return jax.nn.elu(input, alpha)
 
 
-@pointwise
+@_of_floats
 def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere.
 
@@ -108,13 +149,13 @@ def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arr
     return jax.nn.celu(input, alpha)
 
 
-@pointwise
+@_of_floats
 def selu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Scaled ELU with the constants that keep mean 0 and variance 1."""
     return SELU_SCALE * elu(input, SELU_ALPHA)
 
 
-@pointwise
+@_of_floats
 def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution function.
 
@@ -145,13 +186,13 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     return input * jax.nn.sigmoid(2 * inner)
 
 
-@pointwise
+@_of_floats
 def silu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Sigmoid linear unit: x * sigmoid(x)."""
     return jax.nn.silu(input)
 
 
-@pointwise
+@_of_floats
 def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * tanh(softplus(x)), the hyperbolic tangent as a quotient of powers of exp(-|x|).
 
@@ -175,7 +216,7 @@ def tanh(input: jax.Array) -> jax.Array:
     return jnp.tanh(input)
 
 
-@pointwise
+@_of_floats
 def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x / 6 + 1 / 2, clipped to [0, 1]."""
     input = jnp.asarray(input)
@@ -183,7 +224,7 @@ def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(input <= -3, zero, jnp.where(input >= 3, one, input / 6 + 0.5))
 
 
-@pointwise
+@_of_floats
 def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * hardsigmoid(x), with torch's gradient at -3 (0) and 3 (1)."""
     input = jnp.asarray(input)
@@ -191,7 +232,7 @@ def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(input <= -3, zero, jnp.where(input >= 3, input, input * (input + 3) / 6))
 
 
-@pointwise
+@_of_floats
 def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> jax.Array:
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold."""
     input = jnp.asarray(input)
@@ -199,33 +240,33 @@ def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> ja
     return jnp.where(scaled > threshold, input, jax.nn.softplus(scaled) / beta)
 
 
-@pointwise
+@_of_floats
 def logsigmoid(input: jax.Array) -> jax.Array:
     """log(sigmoid(x)), without overflow."""
     return jax.nn.log_sigmoid(input)
 
 
-@pointwise
+@_of_numbers
 def softsign(input: jax.Array) -> jax.Array:
     """Returns x / (1 + |x|); of integers in float32."""
     return jax.nn.soft_sign(_floating(input))
 
 
-@pointwise
+@_of_numbers
 def tanhshrink(input: jax.Array) -> jax.Array:
     """Returns x - tanh(x); of integers in float32."""
     x = _floating(input)
     return x - jnp.tanh(x)
 
 
-@pointwise
+@_of_floats
 def hardshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     """Returns 0 where |x| <= lambd, x elsewhere."""
     input = jnp.asarray(input)
     return jnp.where(jnp.abs(input) <= lambd, jnp.zeros((), input.dtype), input)
 
 
-@pointwise
+@_of_floats
 def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     """Moves x towards 0 by lambd, and to 0 where |x| <= lambd.
 
@@ -239,7 +280,7 @@ def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     return jnp.where(input > lambd, input - lambd, jnp.where(input < -lambd, input + lambd, zero))
 
 
-@pointwise
+@_of_numbers
 def threshold(input: jax.Array, threshold: float, value: float, inplace: bool = False) -> jax.Array:
     """Returns x where x > threshold, value elsewhere."""
     input = jnp.asarray(input)
@@ -250,8 +291,10 @@ def glu(input: jax.Array, dim: int = -1) -> jax.Array:
     """Gated linear unit: a * sigmoid(b), where a and b are the halves of the input along dim.
 
     Raises:
+        TypeError: the input is not floating.
         ValueError: the axis has an odd length, or there is none.
     """
+    accumulate(input, "glu")
     if not -input.ndim <= dim < input.ndim or input.shape[dim] % 2:
         raise ValueError(
             f"glu: expected an even length along dim {dim}, got {list(input.shape)}; "
@@ -317,41 +360,3 @@ def _over_axis(function, input, dim, dtype, where):
     wide = accumulate(input, where)
     output = function(wide.reshape(-1), 0) if input.ndim == 0 else function(wide, dim)
     return output.reshape(input.shape).astype(input.dtype)
-
-
-def normalize(
-    input: jax.Array, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12
-) -> jax.Array:
-    """Divides by the p-norm along dim, or by eps where the norm is smaller.
-
-    Args:
-        input: [...], floating; float16 and bfloat16 sum in float32.
-        p: the exponent, positive or math.inf.
-        dim: the axis or axes of the norm.
-        eps: the least divisor.
-
-    Returns:
-        [...], the input's dtype. The gradient of a norm of 0 is 0, as in torch.
-
-    Raises:
-        ValueError: p is not positive.
-    """
-    if not p > 0:
-        raise ValueError(f"normalize: expected p > 0, got {p}; 2.0 is the Euclidean norm")
-    wide = accumulate(input, "normalize")
-    if p == math.inf:
-        norm = jnp.max(jnp.abs(wide), axis=dim, keepdims=True)
-    else:
-        total = jnp.sum(_power(wide, p), axis=dim, keepdims=True)
-        # A root has an infinite derivative at 0: take it of 1 there, and put the 0 back.
-        positive = total > 0
-        norm = jnp.where(positive, jnp.where(positive, total, 1) ** (1 / p), 0)
-    return (wide / jnp.maximum(norm, eps)).astype(jnp.asarray(input).dtype)
-
-
-def _power(x, p):
-    """|x|^p, whose derivatives are finite at 0 for the usual p."""
-    if p == 2:
-        return jnp.square(x)
-    absolute = x * jnp.sign(x)  # jnp.abs has the derivative 1 at 0, and torch 0
-    return absolute if p == 1 else absolute**p

@@ -74,7 +74,8 @@ def conv2d(
     Raises:
         TypeError: weight or bias is not of the input's dtype.
         ValueError: shapes do not fit each other or groups; padding="same" with a stride; the
-            window is larger than the padded input; an argument is out of range.
+            window is larger than the padded input; a spatial axis is empty; an argument is out of
+            range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -125,7 +126,7 @@ def _conv(input, weight, bias, stride, padding, dilation, groups, dims):
 
     def convolve(x):  # [N, *spatial, in]
         _check_input(jnp.shape(input), x, weight, bias, groups, where)
-        _check_window(x.shape[1:-1], kernel, dilation, pads, where)
+        _check_window(x.shape[:-1], kernel, dilation, pads, where)
         x = computed_once(x)
         y = jax.lax.conv_general_dilated(
             x,
@@ -203,7 +204,13 @@ def _check_input(shape, x, weight, bias, groups, where):
             )
 
 
-def _check_window(spatial, kernel, dilation, pads, where):
+def _check_window(shape, kernel, dilation, pads, where):
+    batch, *spatial = shape
+    if 0 in spatial and batch != 0:
+        raise ValueError(
+            f"{where}: expected an input with elements along the spatial axes, got {spatial}; "
+            "padding alone makes no input"
+        )
     for size, k, d, pad in zip(spatial, kernel, dilation, pads):
         # A symbolic size (jax.export) has no value to compare.
         if isinstance(size, int) and size + sum(pad) < d * (k - 1) + 1:

@@ -42,7 +42,8 @@ def ctc_loss(
 
     Raises:
         TypeError: log_probs is not floating, or the targets or lengths are not integer.
-        ValueError: shapes do not fit; blank is outside [0, C); the reduction is unknown.
+        ValueError: shapes do not fit; log_probs is empty; blank is outside [0, C); the reduction is
+            unknown.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -60,6 +61,8 @@ def ctc_loss(
     x, targets = accumulate(log_probs, where), jnp.asarray(targets)
     if x.ndim not in (2, 3):
         raise ValueError(f"{where}: expected log_probs [T, N, C] or [T, C], got {list(x.shape)}")
+    if 0 in x.shape:
+        raise ValueError(f"{where}: expected log_probs with elements, got {list(x.shape)}")
     if not 0 <= blank < x.shape[-1]:
         raise ValueError(f"{where}: expected blank in [0, {x.shape[-1]}), the classes, got {blank}")
     batched = x.ndim == 3
@@ -68,7 +71,7 @@ def ctc_loss(
     counts = _lengths(target_lengths, x, batched, "target_lengths")
     labels, held = _padded(targets, counts, x, batched, target_lengths)
     loss = _negative_log_likelihood(x, labels, steps, counts, blank)
-    outside = jnp.arange(labels.shape[1]) < counts[:, None]
+    outside = jnp.arange(labels.shape[1], dtype=counts.dtype) < counts[:, None]
     outside = jnp.any(outside & ((labels < 0) | (labels >= x.shape[-1])), 1)
     outside |= ~held | (steps < 0) | (steps > x.shape[0])
     if zero_infinity:
@@ -86,7 +89,7 @@ def ctc_loss(
 def _negative_log_likelihood(x, labels, steps, counts, blank):
     """The forward recursion over time, on blanks and labels in turn: [N]."""
     size = 2 * labels.shape[1] + 1
-    at = jnp.arange(size)
+    at = jnp.arange(size, dtype=counts.dtype)
     # blank, label, blank, label, ..., blank: [N, 2 S + 1]
     states = jnp.full((labels.shape[0], size), blank, labels.dtype).at[:, 1::2].set(labels)
     states = jnp.clip(states, 0, x.shape[-1] - 1)
@@ -102,10 +105,11 @@ def _negative_log_likelihood(x, labels, steps, counts, blank):
         moved = emission + _log_sum(jnp.stack([alpha, one, jnp.where(skips, two, -jnp.inf)]))
         return jnp.where(now < steps[:, None], moved, alpha), None
 
-    alpha, _ = jax.lax.scan(step, start, (jnp.arange(x.shape[0]), emitted))
+    times = jnp.arange(x.shape[0], dtype=steps.dtype)
+    alpha, _ = jax.lax.scan(step, start, (times, emitted))
     ends = (at == 2 * counts[:, None]) | (at == 2 * counts[:, None] - 1)
     likelihood = _log_sum(jnp.where(ends, alpha, -jnp.inf).T)
-    within = jnp.arange(x.shape[0])[:, None] < steps
+    within = times[:, None] < steps
     return -likelihood + jnp.sum(jnp.where(within, _normaliser(x), 0), 0)
 
 
@@ -158,10 +162,10 @@ def _padded(targets, counts, x, batched, given):
             f"{list(x.shape)}, got {list(targets.shape)}"
         )
     total = targets.shape[0]
-    ends = jnp.cumsum(counts)
+    ends = jnp.cumsum(counts, dtype=counts.dtype)
     traced = isinstance(given, Tracer)
     longest = total if traced or not np.size(given) else min(total, int(np.max(np.asarray(given))))
-    at = (ends - counts)[:, None] + jnp.arange(max(longest, 0))  # [N, S]
+    at = (ends - counts)[:, None] + jnp.arange(max(longest, 0), dtype=counts.dtype)  # [N, S]
     held = (counts >= 0) & (counts <= total) & (ends[-1:] == total)
     padded = jnp.pad(targets, (0, 1))[jnp.clip(at, 0, total)]
     return padded, held

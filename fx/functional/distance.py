@@ -1,5 +1,7 @@
 """Distances and similarities between vectors."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,8 @@ def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1
     """
     where = "cosine_similarity"
     x1, x2, dtype = _pair(accumulate(x1, where), accumulate(x2, where), x1, x2, where)
+    if not x1.ndim:  # vectors of one
+        x1, x2 = x1[None], x2[None]
     if not -x1.ndim <= dim < x1.ndim:
         raise ValueError(f"{where}: expected dim an axis of {list(x1.shape)}, got {dim}")
     return jnp.sum(_unit(x1, dim, eps) * _unit(x2, dim, eps), axis=dim).astype(dtype)
@@ -63,6 +67,33 @@ def pairwise_distance(
     a, b, dtype = _pair(*wide, first, second, "pairwise_distance")
     distance = p_norm(a - b + eps, p).astype(dtype)
     return distance[..., None] if keepdim and a.ndim else distance
+
+
+def normalize(
+    input: jax.Array, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12
+) -> jax.Array:
+    """Divides by the p-norm along dim, or by eps where the norm is smaller.
+
+    Args:
+        input: [...], floating; float16 and bfloat16 sum in float32.
+        p: of the norm; may be infinite, 0 (which counts) or negative.
+        dim: the axis or axes of the norm.
+        eps: the least divisor.
+
+    Returns:
+        [...], the input's dtype. The gradient of a norm of 0 is 0, as in torch.
+
+    Raises:
+        TypeError: the input is not floating.
+        ValueError: the input has no axis `dim`.
+    """
+    x = accumulate(input, "normalize")
+    axes = dim if isinstance(dim, tuple) else (dim,)
+    last = jnp.moveaxis(x, axes, range(-len(axes), 0)) if x.ndim else x[None]
+    kept = last.shape[: last.ndim - len(axes)]
+    norm = p_norm(last.reshape(*kept, math.prod(last.shape[len(kept) :])), p)
+    norm = jnp.expand_dims(norm, axes) if x.ndim else norm
+    return _ratio(x, jnp.maximum(norm, eps)).astype(jnp.asarray(input).dtype)
 
 
 def pdist(input: jax.Array, p: float = 2.0) -> jax.Array:
@@ -113,20 +144,47 @@ def p_norm(x: jax.Array, p: float) -> jax.Array:
         return jnp.sum((x != 0).astype(x.dtype), -1)
     if p == 1:
         return jnp.sum(size, -1)
+    if p == 2:
+        return _euclidean(x)
     # A power or a root has an infinite derivative at 0: take it of 1 there, and put the 0 back.
     safe = jnp.where(x == 0, 1, size)
-    powers = jnp.square(x) if p == 2 else jnp.where(x == 0, 0.0 if p > 0 else jnp.inf, safe**p)
-    total = jnp.sum(powers, -1)
+    total = jnp.sum(jnp.where(x == 0, 0.0 if p > 0 else jnp.inf, safe**p), -1)
     inside = (total > 0) & (total < jnp.inf)
-    base = jnp.where(inside, total, 1)
-    root = jnp.sqrt(base) if p == 2 else base ** (1 / p)
+    root = jnp.where(inside, total, 1) ** (1 / p)
     return jnp.where(inside, root, total if p > 0 else 1 / total)
+
+
+@jax.custom_jvp
+def _euclidean(x):
+    """The length along the last axis, whose derivative is the direction: exactly 1 or -1 of one."""
+    return jnp.sqrt(jnp.sum(jnp.square(x), -1))
+
+
+@_euclidean.defjvp
+def _euclidean_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    length = _euclidean(x)
+    direction = x / jnp.where(length == 0, 1, length)[..., None]
+    return length, jnp.sum(direction * dx, -1)
+
+
+@jax.custom_jvp
+def _ratio(x, length):
+    """The quotient, whose derivatives cancel where a vector of one is divided by its length."""
+    return x / length
+
+
+@_ratio.defjvp
+def _ratio_jvp(primals, tangents):
+    (_, length), (dx, dlength) = primals, tangents
+    ratio = _ratio(*primals)
+    return ratio, (dx - ratio * dlength) / length
 
 
 def _unit(x, dim, eps):
     """Vectors of length 1. Torch's clamp of the length has the gradient of the length."""
     length = jnp.expand_dims(p_norm(jnp.moveaxis(x, dim, -1), 2), dim)
-    return x / (length + jax.lax.stop_gradient(jnp.maximum(length, eps) - length))
+    return _ratio(x, length + jax.lax.stop_gradient(jnp.maximum(length, eps) - length))
 
 
 def _pair(a, b, first, second, where):

@@ -116,7 +116,7 @@ def feature_alpha_dropout(
         ValueError: the input has less than two axes; see `dropout` for the others.
     """
     shape = jnp.shape(input)
-    if training and len(shape) < 2:
+    if training and 0 < p < 1 and len(shape) < 2:
         raise ValueError(
             f"feature_alpha_dropout: expected input [N, C, ...], got {list(shape)}; "
             "add the batch's axis, x[None]"
@@ -142,6 +142,10 @@ def _alpha(input, p, training, key, mask_shape, where):
 def _drop_channels(input, p, training, key, dims, where=None):
     where = where or f"dropout{dims}d"
     _check_probability(p, where)
+    if dims == 1 and jnp.ndim(input) not in (2, 3):  # in evaluation too, unlike the others
+        raise ValueError(
+            f"{where}: expected input [N, C, L] or [C, L], got {list(jnp.shape(input))}"
+        )
     if not training:
         return input
 

@@ -31,7 +31,8 @@ def unfold(
 
     Raises:
         TypeError: a size is not an integer.
-        ValueError: the input has other axes; a size is out of range; no window fits.
+        ValueError: the input has other axes, or nothing but a batch; a size is out of range; no
+            window fits.
 
     Example:
         >>> import jax.numpy as jnp
@@ -46,6 +47,8 @@ def unfold(
         )
     axes = _axes(kernel_size, dilation, padding, stride, "unfold")
     x = input if input.ndim == 4 else input[None]
+    if 0 in x.shape[1:]:
+        raise ValueError(f"unfold: expected channels with elements, got {list(input.shape)}")
     counts = [_count(size, axis, "unfold") for size, axis in zip(x.shape[2:], axes)]
     kernels = [axis[0] for axis in axes]
     for axis in (3, 2):

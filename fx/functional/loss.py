@@ -83,7 +83,8 @@ def smooth_l1_loss(
         return l1_loss(input, target, reduction=reduction)
     x, t = _pair(input, target, "smooth_l1_loss")
     distance = _distance(x, t)
-    loss = jnp.where(distance < beta, 0.5 * jnp.square(x - t) / beta, distance - 0.5 * beta)
+    near = distance < beta
+    loss = jnp.where(near, 0.5 * _square(x - t, near) / beta, distance - 0.5 * beta)
     return reduced(loss, reduction, "smooth_l1_loss").astype(jnp.asarray(input).dtype)
 
 
@@ -106,7 +107,8 @@ def huber_loss(
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
     x, t = _pair(input, target, "huber_loss")
     distance = _distance(x, t)
-    loss = jnp.where(distance <= delta, 0.5 * jnp.square(x - t), delta * (distance - 0.5 * delta))
+    near = distance <= delta
+    loss = jnp.where(near, 0.5 * _square(x - t, near), delta * (distance - 0.5 * delta))
     if weight is not None:
         loss = loss * _like(weight, loss, "huber_loss", "weight")
     return reduced(loss, reduction, "huber_loss").astype(jnp.asarray(input).dtype)
@@ -139,7 +141,8 @@ def binary_cross_entropy(
         ValueError: shapes differ, or the reduction is unknown.
 
     Source: torch.nn.functional.binary_cross_entropy: logarithms end at -100, and the gradient is
-    (x - t) / max(x (1 - x), 1e-12). `binary_cross_entropy_with_logits` is the more accurate one.
+    (x - t) / max(x (1 - x), 1e-12); the target's ends at 100 as well, where torch's is infinite.
+    `binary_cross_entropy_with_logits` is the more accurate one.
     """
     reduction = reduction_of(size_average, reduce, reduction)
     x, t = _pair(input, target, "binary_cross_entropy")
@@ -227,17 +230,18 @@ def kl_div(
         A scalar, or [N, ...] with reduction "none"; the input's dtype.
 
     Raises:
-        TypeError: the input is not floating.
+        TypeError: the input or the target is not floating.
         ValueError: shapes differ, or the reduction is unknown.
     """
     reduction = reduction_of(size_average, reduce, reduction)
     x, t = _pair(input, target, "kl_div")
+    accumulate(target, "kl_div's target")
     if log_target:
         loss = jnp.exp(t) * (t - x)
     else:
         # 0 log 0 is 0; the logarithm is taken of 1 there, so that no derivative is NaN.
-        positive = t > 0
-        loss = jnp.where(positive, t * jnp.log(jnp.where(positive, t, 1)), 0) - t * x
+        none = t == 0
+        loss = jnp.where(none, 0, t * jnp.log(jnp.where(none, 1, t))) - t * x
     if reduction == "batchmean":
         result = jnp.sum(loss) / (x.shape[0] if x.ndim else 1)
     else:
@@ -275,6 +279,11 @@ def check_reduction(reduction: str, where: str) -> None:
 def _pair(input, target, where):
     x = accumulate(input, where)
     return x, _like(target, x, where, "target")
+
+
+def _square(d, near):
+    """d^2 where it is near; elsewhere no derivative, which would be NaN for an infinite d."""
+    return jnp.square(jnp.where(near, d, 0))
 
 
 def _distance(x, t):

@@ -25,7 +25,8 @@ def pad(
     Raises:
         ValueError: the mode is unknown; pad has an odd length or is longer than the axes allow;
             a reflection is as long as its axis, a circular one longer; a negative number makes an
-            axis negative; a value is given to another mode.
+            axis negative; nothing is there to reflect or to replicate; a value is given to
+            another mode.
 
     Example:
         >>> import jax.numpy as jnp
@@ -65,12 +66,16 @@ def _widths(shape, pad, mode):
             f"[N, C, L], 4 for [N, C, H, W], 6 for [N, C, D, H, W] (N may be absent), got "
             f"{len(pad)} for {list(shape)}"
         )
+    if mode in ("reflect", "replicate") and 0 in shape[len(shape) - axes - 1 :]:
+        raise ValueError(
+            f"pad: expected channels and elements to repeat with mode {mode!r}, got {list(shape)}"
+        )
     pairs = [(pad[2 * i], pad[2 * i + 1]) for i in range(axes)][::-1]
     for size, (low, high) in zip(shape[len(shape) - axes :], pairs):
         left = size + min(low, 0) + min(high, 0)
         longest = {"reflect": size - 1, "circular": left}.get(mode, max(low, high))
         if max(low, high) > longest:
             raise ValueError(f"pad: expected at most {longest} for mode {mode!r}, got {tuple(pad)}")
-        if left < 0 or (mode != "constant" and size + low + high < 1):
+        if left < 0 or (mode != "constant" and (low or high) and size + low + high < 1):
             raise ValueError(f"pad: expected to crop at most {size} elements, got {tuple(pad)}")
     return [(0, 0)] * (len(shape) - axes) + pairs

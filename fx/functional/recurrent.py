@@ -81,7 +81,8 @@ def layers(
     """
     inside = None
     if lengths is not None:
-        inside = (jnp.arange(input.shape[0])[:, None] < lengths)[..., None]  # [L, N, 1]
+        steps = jnp.arange(input.shape[0], dtype=lengths.dtype)
+        inside = (steps[:, None] < lengths)[..., None]  # [L, N, 1]
     finals, left = [], list(states)
     for depth, directions in enumerate(weights):
         if depth and dropout:

@@ -79,7 +79,7 @@ class PReLU(_Activation):
         dtype: of the slope; float32 unless told.
 
     Raises:
-        ValueError: num_parameters is less than 1, or device is not None.
+        ValueError: num_parameters is negative, or device is not None.
 
     Source: torch.nn.PReLU.
     """
@@ -90,7 +90,7 @@ class PReLU(_Activation):
         self, num_parameters: int = 1, init: float = 0.25, device: None = None, dtype=None
     ):
         no_device(self, device)
-        positive(self, num_parameters=num_parameters)
+        positive(self, 0, num_parameters=num_parameters)
         self.num_parameters = num_parameters
         self.weight = Parameter((num_parameters,), initialisers.constant(init), dtype)
 

@@ -47,9 +47,10 @@ class MultiheadAttention(Module):
     Raises:
         TypeError: a size is not an integer; at a call, an input is not of the weights' dtype, or a
             mask is neither boolean nor floating.
-        ValueError: a size is less than 1; num_heads does not divide embed_dim; dropout is outside
-            [0, 1]; device is not None; at a call, shapes do not fit, is_causal is set without a
-            mask, or in training with dropout no key was given to `apply`.
+        ValueError: a size is less than 1 (0, of kdim and vdim); num_heads does not divide
+            embed_dim; dropout is outside [0, 1]; device is not None; at a call, shapes do not fit,
+            is_causal is set without a mask, or in training with dropout no key was given to
+            `apply`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -84,7 +85,8 @@ class MultiheadAttention(Module):
         no_device(self, device)
         kdim = embed_dim if kdim is None else kdim
         vdim = embed_dim if vdim is None else vdim
-        positive(self, embed_dim=embed_dim, num_heads=num_heads, kdim=kdim, vdim=vdim)
+        positive(self, embed_dim=embed_dim, num_heads=num_heads)
+        positive(self, 0, kdim=kdim, vdim=vdim)
         if embed_dim % num_heads:
             raise ValueError(
                 f"MultiheadAttention: expected num_heads to divide embed_dim, got {num_heads} "

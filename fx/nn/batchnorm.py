@@ -28,7 +28,7 @@ def _declare(
 ) -> None:
     """Set the attributes that BatchNorm and InstanceNorm share."""
     no_device(module, device)
-    positive(module, num_features=num_features)
+    positive(module, int(affine or track_running_stats), num_features=num_features)
     module.num_features, module.eps, module.momentum = num_features, eps, momentum
     module.affine, module.track_running_stats = affine, track_running_stats
     shape = (num_features,)
@@ -140,8 +140,8 @@ class BatchNorm2d(_BatchNorm):
 
     Raises:
         TypeError: num_features is not an integer; at a call, the input is not floating.
-        ValueError: num_features is less than 1; device is not None; at a call, the input has other
-            axes or channels, or one value per channel in training.
+        ValueError: num_features is less than 1 (0, of a layer without arrays); device is not None;
+            at a call, the input has other axes or channels, or one value per channel in training.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -152,7 +152,8 @@ class BatchNorm2d(_BatchNorm):
         >>> state["running_mean"].round(3).tolist(), int(state["num_batches_tracked"])
         ([0.10000000149011612, 0.10000000149011612, 0.10000000149011612], 1)
 
-    Source: torch.nn.BatchNorm2d, whose num_batches_tracked is int64.
+    Source: torch.nn.BatchNorm2d, whose num_batches_tracked is int64, and which takes any number of
+    channels where it has no arrays.
     """
 
     _dims = 2
@@ -243,8 +244,9 @@ class InstanceNorm2d(_InstanceNorm):
 
     Raises:
         TypeError: num_features is not an integer; at a call, the input is not floating.
-        ValueError: num_features is less than 1; device is not None; at a call, the input has other
-            axes or channels, or one value per channel where its own moments are used.
+        ValueError: num_features is less than 1 (0, of a layer without arrays); device is not None;
+            at a call, the input has other axes or channels, or one value per channel where its own
+            moments are used.
 
     Source: torch.nn.InstanceNorm2d, which only warns of another number of channels where there is
     no learned scale.

@@ -173,7 +173,7 @@ class Conv2d(_Conv):
         >>> layer.apply(params, state, jnp.ones((8, 3, 32, 32)))[0].shape
         (8, 16, 32, 32)
 
-    Source: torch.nn.Conv2d.
+    Source: torch.nn.Conv2d, whose output has no channels where its input has none.
     """
 
     _dims = 2

@@ -104,8 +104,8 @@ class Bilinear(Module):
 
     Raises:
         TypeError: a size is not an integer; at a call, an input is not of the weight's dtype.
-        ValueError: a size is less than 1; device is not None; at a call, an input's last axis is
-            another.
+        ValueError: an input's size is less than 1, or out_features negative; device is not None;
+            at a call, an input's last axis is another.
 
     Source: torch.nn.Bilinear.
     """
@@ -120,9 +120,8 @@ class Bilinear(Module):
         dtype=None,
     ):
         no_device(self, device)
-        positive(
-            self, in1_features=in1_features, in2_features=in2_features, out_features=out_features
-        )
+        positive(self, in1_features=in1_features, in2_features=in2_features)
+        positive(self, 0, out_features=out_features)
         self.in1_features, self.in2_features = in1_features, in2_features
         self.out_features = out_features
         bound = 1 / math.sqrt(in1_features)

@@ -18,7 +18,7 @@ Shape = int | Sequence[int]
 def _sizes(module: Module, normalized_shape: Shape) -> tuple[int, ...]:
     shape = normalized_shape
     sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    positive(module, **{f"normalized_shape[{i}]": size for i, size in enumerate(sizes)})
+    positive(module, 0, **{f"normalized_shape[{i}]": size for i, size in enumerate(sizes)})
     if not sizes:
         raise ValueError(f"{type(module).__name__}: expected normalized_shape with a size, got ()")
     return sizes
@@ -47,7 +47,7 @@ class LayerNorm(Module):
 
     Raises:
         TypeError: a size is not an integer; at a call, the input is not floating.
-        ValueError: a size is less than 1; device is not None; at a call, the input does not end in
+        ValueError: a size is negative; device is not None; at a call, the input does not end in
             normalized_shape.
 
     Example:
@@ -102,7 +102,7 @@ class RMSNorm(Module):
 
     Raises:
         TypeError: a size is not an integer; at a call, the input is not floating.
-        ValueError: a size is less than 1; device is not None; at a call, the input does not end in
+        ValueError: a size is negative; device is not None; at a call, the input does not end in
             normalized_shape.
 
     Source: torch.nn.RMSNorm.
@@ -149,10 +149,10 @@ class GroupNorm(Module):
 
     Raises:
         TypeError: a size is not an integer; at a call, the input is not floating.
-        ValueError: a size is less than 1; num_groups does not divide num_channels; device is not
+        ValueError: num_groups is less than 1, or does not divide num_channels; device is not
             None; at a call, the input has other channels.
 
-    Source: torch.nn.GroupNorm.
+    Source: torch.nn.GroupNorm, which takes any number of channels where it has no learned scale.
     """
 
     def __init__(
@@ -167,7 +167,8 @@ class GroupNorm(Module):
         bias: bool = True,
     ):
         no_device(self, device)
-        positive(self, num_groups=num_groups, num_channels=num_channels)
+        positive(self, num_groups=num_groups)
+        positive(self, 0, num_channels=num_channels)
         if num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: expected num_groups to divide num_channels, got {num_groups} groups "

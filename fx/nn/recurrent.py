@@ -29,7 +29,7 @@ def mode_of(module: Module, nonlinearity: str) -> str:
 
 def declare(module: Module, suffix: str, bias: bool, dtype: Any, *shapes: tuple[int, int]) -> None:
     """Weights and biases of one layer in one direction, uniform within 1 / sqrt(hidden) of 0."""
-    bound = 1 / math.sqrt(module.hidden_size)
+    bound = 1 / math.sqrt(module.hidden_size) if module.hidden_size else 0.0
     begin = init.uniform(-bound, bound)
     for kind, shape in zip(("weight_ih", "weight_hh"), shapes):
         setattr(module, kind + suffix, Parameter(shape, begin, dtype))

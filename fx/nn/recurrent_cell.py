@@ -16,7 +16,7 @@ class _Cell(Module):
         self, mode: str, input_size: int, hidden_size: int, bias: bool, device: None, dtype
     ):
         no_device(self, device)
-        positive(self, input_size=input_size, hidden_size=hidden_size)
+        positive(self, 0, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         gates = GATES[mode] * hidden_size
         declare(self, "", bias, dtype, (gates, input_size), (gates, hidden_size))
@@ -97,7 +97,7 @@ class LSTMCell(_Cell):
     Raises:
         TypeError: a size is not an integer; at a call, an input or state is not of the weights'
             dtype, or hx is not a pair.
-        ValueError: a size is less than 1; device is not None; at a call, the input or a state has
+        ValueError: a size is negative; device is not None; at a call, the input or a state has
             another shape.
 
     Example:

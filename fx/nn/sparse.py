@@ -75,7 +75,7 @@ class Embedding(Module):
 
     Raises:
         TypeError: a size is not an integer; at a call, the input is not of an integer dtype.
-        ValueError: a size is less than 1; padding_idx is not a row; `_weight` has another shape;
+        ValueError: a size is negative; padding_idx is not a row; `_weight` has another shape;
             device is not None.
 
     Example:
@@ -105,7 +105,7 @@ class Embedding(Module):
         dtype=None,
     ):
         no_device(self, device)
-        positive(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        positive(self, 0, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_row(self, padding_idx, num_embeddings)
         self.max_norm, self.norm_type = max_norm, norm_type

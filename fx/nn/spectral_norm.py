@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fx.functional.activation import normalize
+from fx.functional.distance import normalize
 from fx.nn.module import Module
 from fx.nn.parameter import Buffer, Parameter
 from fx.nn.parametrize import FromWeight, computed, declared, itself, register_parametrization

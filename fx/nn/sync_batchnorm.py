@@ -33,7 +33,7 @@ class SyncBatchNorm(_BatchNorm):
 
     Raises:
         TypeError: num_features is not an integer; at a call, the input is not floating.
-        ValueError: num_features is less than 1; device is not None; at a call, the input has other
+        ValueError: num_features is negative; device is not None; at a call, the input has other
             axes or channels, or one value per channel in training.
 
     Example:

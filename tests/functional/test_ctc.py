@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as TF
 
 from fx import functional as F
+from fx.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tests.functional.check import assert_close, check, normal, sample
 
 STEPS, COUNTS = np.array([8, 5, 7]), np.array([3, 0, 4])
@@ -119,3 +120,19 @@ def test_errors():
         F.ctc_loss(x, labels, two, jnp.ones(2))
     with pytest.raises(ValueError, match="ctc_loss: expected reduction"):
         F.ctc_loss(x, labels, two, two, reduction="batchmean")
+
+
+def test_counts_have_one_dtype_under_x64(x64):
+    even = jnp.log(jnp.full((4, 2, 3), 1 / 3))
+    labels, lengths = np.array([1, 2, 1], np.int32), np.array([2, 1], np.int32)
+    loss = F.ctc_loss(even, labels, np.array([4, 3], np.int32), lengths)
+    assert loss.dtype == jnp.float64
+    packed = pack_padded_sequence(jnp.ones((3, 2, 1)), lengths)
+    assert pad_packed_sequence(packed)[0].shape == (2, 2, 1)
+
+
+def test_nothing_is_refused():
+    with pytest.raises(
+        ValueError, match=r"ctc_loss: expected log_probs with elements, got \[3, 0, "
+    ):
+        F.ctc_loss(jnp.ones((3, 0, 2)), jnp.ones((0, 1), jnp.int32), (), ())

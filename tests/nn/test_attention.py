@@ -342,7 +342,7 @@ def test_the_causal_mask():
         (lambda: nn.MultiheadAttention(8, 3), ValueError, "num_heads to divide embed_dim, got 3"),
         (lambda: nn.MultiheadAttention(0, 1), ValueError, "expected embed_dim of 1 or more, got 0"),
         (lambda: nn.MultiheadAttention(8, 2.0), TypeError, "expected num_heads an int, got 2.0"),
-        (lambda: nn.MultiheadAttention(8, 2, kdim=0), ValueError, "kdim of 1 or more, got 0"),
+        (lambda: nn.MultiheadAttention(8, 2, kdim=-1), ValueError, "kdim of 0 or more, got -1"),
         (lambda: nn.MultiheadAttention(8, 2, 1.5), ValueError, "dropout between 0 and 1, got 1.5"),
         (
             lambda: nn.TransformerEncoderLayer(8, 2, activation="silu"),

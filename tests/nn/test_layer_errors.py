@@ -277,9 +277,9 @@ BUILT = [
         "LayerNorm: expected normalized_shape with a size, got ()",
     ),
     (
-        lambda: nn.LayerNorm((3, 0)),
+        lambda: nn.LayerNorm((3, -1)),
         ValueError,
-        "LayerNorm: expected normalized_shape[1] of 1 or more, got 0",
+        "LayerNorm: expected normalized_shape[1] of 0 or more, got -1",
     ),
     (
         lambda: nn.Dropout(1.5),
@@ -307,7 +307,7 @@ BUILT = [
         ValueError,
         "Hardtanh: expected max_val greater than min_val, got 1.0 and 1.0",
     ),
-    (lambda: nn.PReLU(0), ValueError, "PReLU: expected num_parameters of 1 or more, got 0"),
+    (lambda: nn.PReLU(-1), ValueError, "PReLU: expected num_parameters of 0 or more, got -1"),
     (
         lambda: nn.Unflatten(1, (-1, -1)),
         ValueError,

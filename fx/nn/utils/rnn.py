@@ -288,6 +288,7 @@ def _check_values(lengths, longest, enforce_sorted):
 
 def _padding_as(padded, lengths, value):
     """The array with another value behind each sequence's end."""
-    inside = jnp.arange(padded.shape[0])[:, None] < jnp.asarray(lengths)  # [L, N]
+    lengths = jnp.asarray(lengths)
+    inside = jnp.arange(padded.shape[0], dtype=lengths.dtype)[:, None] < lengths  # [L, N]
     inside = inside.reshape(*inside.shape, *(1,) * (padded.ndim - 2))  # [L, N, 1, ...]
     return jnp.where(inside, padded, jnp.asarray(value).astype(padded.dtype))

@@ -1,0 +1,63 @@
+"""Arguments at the edge of what torch takes, and just beyond: sizes of 0, infinite values."""
+
+import numpy as np
+import pytest
+
+from tests.nn.bound.draw import Draw, departures
+
+ONES = np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(2, 3)
+FAR = np.array([0.5, np.inf, -np.inf, -2.0], np.float32)
+ZEROS = np.zeros(4, np.float32)
+
+
+def empty(*shape):
+    return np.zeros(shape, np.float32)
+
+
+def rows(*shape):
+    return np.zeros(shape, np.int32)
+
+
+EDGES = [
+    Draw("Bilinear", (2, 3, 0), {}, (ONES[:, :2], ONES)),
+    Draw("Embedding", (3, 0), {}, (rows(2),)),
+    Draw("Embedding", (0, 2), {}, (rows(0),)),
+    Draw("BatchNorm1d", (0,), {"affine": False, "track_running_stats": False}, (empty(2, 0, 3),)),
+    Draw("BatchNorm1d", (0,), {}, (empty(2, 0, 3),)),  # refused
+    Draw("InstanceNorm1d", (0,), {}, (empty(2, 0, 3),)),
+    Draw("GroupNorm", (3, 0), {}, (empty(2, 0),)),
+    Draw("LayerNorm", ((3, 0),), {}, (empty(2, 3, 0),)),
+    Draw("RMSNorm", (0,), {}, (empty(2, 0),)),
+    Draw("LSTMCell", (3, 0), {}, (ONES,)),
+    Draw("RNNCell", (0, 2), {}, (empty(2, 0),)),
+    Draw("PReLU", (0,), {}, (empty(2, 0),)),
+    Draw("PReLU", (0,), {}, (ONES,)),  # refused
+    Draw("HuberLoss", (), {}, (FAR, ZEROS)),
+    Draw("SmoothL1Loss", (), {"reduction": "none"}, (FAR, ZEROS)),
+    Draw("KLDivLoss", (), {"reduction": "none"}, (ONES, -ONES)),
+    Draw("KLDivLoss", (), {}, (ONES, rows(2, 3))),  # refused
+    Draw("normalize", (), {}, (ONES, 0)),
+    Draw("normalize", (), {}, (ONES, -1.0, 0)),
+    Draw("normalize", (), {}, (ONES, float("-inf"), -1)),
+    Draw("normalize", (), {}, (ONES.reshape(1, 2, 3), 3.0, (0, -1))),
+    Draw("normalize", (), {}, (ONES[0, 0, None].reshape(()), 2.0, 0)),
+    Draw("CircularPad2d", (0,), {}, (empty(1, 2, 0, 0),)),
+    # What follows is refused.
+    Draw("ReflectionPad1d", (1,), {}, (empty(0, 0, 3),)),
+    Draw("ReplicationPad3d", (1,), {}, (empty(0, 1, 3, 3),)),
+    Draw("Conv2d", (2, 3, 2), {"padding": 1}, (empty(2, 2, 0, 4),)),
+    Draw("Unfold", (2,), {}, (empty(2, 0, 3, 3),)),
+    Draw("Dropout1d", (), {}, (empty(2, 3, 2, 2),)),
+    Draw("elu", (), {}, (rows(3),)),
+    Draw("silu", (), {}, (rows(3),)),
+    Draw("gelu", (), {}, (rows(3) > 0,)),
+    Draw("relu", (), {}, (rows(3) > 0,)),
+    Draw("glu", (), {}, (rows(4),)),
+    Draw("prelu", (), {}, (rows(4), ONES[0, :1])),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of what is drawn
+@pytest.mark.parametrize("draw", EDGES, ids=str)
+def test_edges_are_torchs(draw):
+    assert departures(draw) == []
