@@ -174,7 +174,8 @@ def multi_margin_loss(
             f"{where}: expected weight [{classes}], one per class of the input {list(x.shape)}, "
             f"got {list(weight.shape)}"
         )
-    chosen = as_index(target).reshape(-1, 1) == jnp.arange(classes)  # [N, C]
+    index = as_index(target).reshape(-1, 1)
+    chosen = index == jnp.arange(classes, dtype=index.dtype)  # [N, C]
     right = jnp.sum(jnp.where(chosen, rows, 0), 1, keepdims=True)
     hinge = jnp.where(chosen, 0, jax.nn.relu(margin - right + rows)) ** p
     loss = jnp.sum(hinge, 1) / classes
@@ -224,7 +225,7 @@ def multilabel_margin_loss(
     classes = rows.shape[1]
     labels = as_index(target).reshape(rows.shape)
     listed = jnp.cumsum(labels < 0, 1) == 0  # [N, J]
-    named = listed[..., None] & (labels[..., None] == jnp.arange(classes))  # [N, J, C]
+    named = listed[..., None] & (labels[..., None] == jnp.arange(classes, dtype=labels.dtype))  # [N, J, C]
     right = jnp.sum(jnp.where(named, rows[:, None], 0), 2)  # [N, J]
     counts = listed[..., None] & ~jnp.any(named, 1)[:, None]
     hinge = jnp.where(counts, jax.nn.relu(1 - right[..., None] + rows[:, None]), 0)

@@ -253,7 +253,8 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
             x = _fit(x, axis, 0, pad, (count - 1) * step + kernel)
             if step == kernel:
                 x = jax.lax.slice_in_dim(x, 0, count * kernel, axis=axis)
-                x = x.reshape(*x.shape[:axis], count, kernel, *x.shape[axis + 1 :]).sum(axis + 1)
+                x = x.reshape(*x.shape[:axis], count, kernel, *x.shape[axis + 1 :])
+                x = x.sum(axis + 1, dtype=x.dtype)
             else:
                 x = functools.reduce(jnp.add, _cells(x, {axis: (kernel, step, 1, count)}))
             if divisor is None:

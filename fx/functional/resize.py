@@ -76,7 +76,8 @@ def interpolate(
         [[[0.0, 1.0, 3.0, 4.0]]]
 
     Source: torch.nn.functional.interpolate. Its fixed-point arithmetic for uint8 images may differ
-    by one in a few of a hundred pixels.
+    by one in a few of a hundred pixels. An axis that keeps its size despite scale_factor stays as it
+    is with antialias, in torch too; its gradient there is another's.
     """
     x = jnp.asarray(input)
     dims = x.ndim - 2
@@ -101,7 +102,11 @@ def interpolate(
         return channels_last(read, wide, dims, "interpolate").astype(x.dtype)
     if antialias:
         matrices = [taps.antialiased(axis, *ANTIALIASED[mode]) for axis in axes]
-        passes = [functools.partial(_multiply, matrix=matrix) for matrix in matrices]
+        # torch leaves an axis that keeps its size as it is, also where a factor would move pixels.
+        passes = [
+            _kept if axis.size == axis.out else functools.partial(_multiply, matrix=matrix)
+            for axis, matrix in zip(axes, matrices)
+        ]
     else:
         found = [(taps.cubic if mode == "bicubic" else taps.linear)(axis) for axis in axes]
         passes = [functools.partial(_gather, pixels=f[0], weights=f[1]) for f in found]
@@ -251,6 +256,10 @@ def _taken(x, axis, found, weight):
         cells = jnp.take(x, found[:, tap], axis=axis)
         terms.append(cells if weight is None else cells * _along(weight[:, tap], axis, x))
     return functools.reduce(jnp.add, terms)
+
+
+def _kept(x, axis):
+    return x
 
 
 def _multiply(x, axis, matrix):

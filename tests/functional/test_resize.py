@@ -83,6 +83,13 @@ def test_old_names():
     assert_close(F.upsample_bilinear(x, 3), aligned)
 
 
+def test_an_axis_that_keeps_its_size_is_not_filtered():
+    x = normal(1, 2, 3, 5)  # the factor makes 3 and 6 of them
+    call = {"scale_factor": 1.3, "mode": "bicubic", "antialias": True}
+    expected = torch.nn.functional.interpolate(torch.from_numpy(x), **call)
+    assert_close(F.interpolate(x, **call), expected)
+
+
 def test_errors():
     x = jnp.ones(IMAGE)
     with pytest.raises(ValueError, match=r"expected either size or scale_factor, got size=None"):
