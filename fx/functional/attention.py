@@ -261,7 +261,7 @@ def _check_mask(mask: Any, query: jax.Array, sources: Any, where: str) -> None:
             "True is what takes part"
         )
     scores = (*query.shape[:-1], sources)
-    fits = 2 <= mask.ndim <= len(scores) and all(
+    fits = 1 <= mask.ndim <= len(scores) and all(
         size in (1, full) for size, full in zip(mask.shape[::-1], scores[::-1])
     )
     if not fits:

@@ -225,7 +225,9 @@ def multilabel_margin_loss(
     classes = rows.shape[1]
     labels = as_index(target).reshape(rows.shape)
     listed = jnp.cumsum(labels < 0, 1) == 0  # [N, J]
-    named = listed[..., None] & (labels[..., None] == jnp.arange(classes, dtype=labels.dtype))  # [N, J, C]
+    named = listed[..., None] & (
+        labels[..., None] == jnp.arange(classes, dtype=labels.dtype)
+    )  # [N, J, C]
     right = jnp.sum(jnp.where(named, rows[:, None], 0), 2)  # [N, J]
     counts = listed[..., None] & ~jnp.any(named, 1)[:, None]
     hinge = jnp.where(counts, jax.nn.relu(1 - right[..., None] + rows[:, None]), 0)

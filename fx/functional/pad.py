@@ -76,6 +76,7 @@ def _widths(shape, pad, mode):
         longest = {"reflect": size - 1, "circular": left}.get(mode, max(low, high))
         if max(low, high) > longest:
             raise ValueError(f"pad: expected at most {longest} for mode {mode!r}, got {tuple(pad)}")
-        if left < 0 or (mode != "constant" and (low or high) and size + low + high < 1):
+        least = 1 if mode in ("reflect", "replicate") else 0
+        if left < 0 or size + low + high < least:
             raise ValueError(f"pad: expected to crop at most {size} elements, got {tuple(pad)}")
     return [(0, 0)] * (len(shape) - axes) + pairs

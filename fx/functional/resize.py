@@ -76,8 +76,8 @@ def interpolate(
         [[[0.0, 1.0, 3.0, 4.0]]]
 
     Source: torch.nn.functional.interpolate. Its fixed-point arithmetic for uint8 images may differ
-    by one in a few of a hundred pixels. An axis that keeps its size despite scale_factor stays as it
-    is with antialias, in torch too; its gradient there is another's.
+    by one in a few of a hundred pixels. With antialias an axis that keeps its size despite
+    scale_factor stays as it is, in torch too; but its gradient there is not that of its output.
     """
     x = jnp.asarray(input)
     dims = x.ndim - 2
@@ -169,8 +169,8 @@ def _check_mode(x, mode, align_corners, antialias):
             'interpolate: expected antialias only with modes "bilinear", "bicubic" and "lanczos", '
             f"got {mode!r}"
         )
-    if min(x.shape[2:]) < 1:
-        raise ValueError(f"interpolate: expected an input with pixels, got {list(x.shape)}")
+    if min(x.shape[2:]) < 1 or (x.shape[1] == 0 and mode != "area"):
+        raise ValueError(f"interpolate: expected channels with pixels, got {list(x.shape)}")
 
 
 def _sizes(spatial, size, scale_factor, mode, recompute):

@@ -112,7 +112,7 @@ def test_errors():
         ValueError, match=r"expected an output with pixels, got \[0, 0] from \[5, 4"
     ):
         F.interpolate(x, scale_factor=0.1)
-    with pytest.raises(ValueError, match=r"expected an input with pixels, got \[2, 3, 5, 0]"):
+    with pytest.raises(ValueError, match=r"expected channels with pixels, got \[2, 3, 5, 0]"):
         F.interpolate(x[..., :0], 2)
     with pytest.raises(TypeError, match=r"interpolate: expected a floating input, got int32"):
         F.interpolate(x.astype(jnp.int32), 2, mode="bilinear")

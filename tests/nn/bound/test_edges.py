@@ -42,9 +42,12 @@ EDGES = [
     Draw("normalize", (), {}, (ONES.reshape(1, 2, 3), 3.0, (0, -1))),
     Draw("normalize", (), {}, (ONES[0, 0, None].reshape(()), 2.0, 0)),
     Draw("CircularPad2d", (0,), {}, (empty(1, 2, 0, 0),)),
+    Draw("pad", (), {}, (ONES, [-1, -2], "circular")),
+    Draw("scaled_dot_product_attention", (), {}, (ONES, ONES, ONES, ONES[0, :2]), still=(3,)),
     # What follows is refused.
     Draw("ReflectionPad1d", (1,), {}, (empty(0, 0, 3),)),
     Draw("ReplicationPad3d", (1,), {}, (empty(0, 1, 3, 3),)),
+    Draw("Upsample", (2,), {}, (empty(2, 0, 3),)),
     Draw("Conv2d", (2, 3, 2), {"padding": 1}, (empty(2, 2, 0, 4),)),
     Draw("Unfold", (2,), {}, (empty(2, 0, 3, 3),)),
     Draw("Dropout1d", (), {}, (empty(2, 3, 2, 2),)),
