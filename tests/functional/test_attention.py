@@ -322,7 +322,7 @@ def test_errors():
         TypeError, "expected attn_mask of booleans, float32 or float32, got int32; True",
         query, key, value, np.ones((4, 6), np.int32),
     )  # fmt: skip
-    for shape in [(4, 5), (6,), (3, 3, 4, 6), (1, 2, 3, 4, 6)]:
+    for shape in [(4, 5), (5,), (3, 3, 4, 6), (1, 2, 3, 4, 6)]:
         attention_error(
             ValueError, rf"broadcastable to \[2, 3, 4, 6\], got \[{', '.join(map(str, shape))}\]",
             query, key, value, np.ones(shape, bool),
