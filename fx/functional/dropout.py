@@ -131,7 +131,7 @@ def _alpha(input, p, training, key, mask_shape, where):
         return input
     x = accumulate(input, where)
     if p == 1:
-        return jnp.zeros_like(input)
+        return input * jnp.zeros((), jnp.asarray(input).dtype)  # NaN stays
     a = ((1 - p) * (1 + p * SELU_LIMIT**2)) ** -0.5
     kept = _bernoulli(key, p, mask_shape, where)
     # A product, as in `_drop`, so that NaN stays.
@@ -160,7 +160,7 @@ def _drop(input, p, key, mask_shape, where):
         return input
     x = accumulate(input, where)
     if p == 1:
-        return jnp.zeros_like(input)
+        return input * jnp.zeros((), jnp.asarray(input).dtype)  # NaN stays
     kept = _bernoulli(key, p, mask_shape, where)
     # A product, not a choice: what is NaN stays NaN, as in torch, and is not hidden by the mask.
     return (x * jnp.where(kept, 1 / (1 - p), 0)).astype(jnp.asarray(input).dtype)

@@ -35,6 +35,8 @@ EDGES = [
     Draw("HuberLoss", (), {}, (FAR, ZEROS)),
     Draw("SmoothL1Loss", (), {"reduction": "none"}, (FAR, ZEROS)),
     Draw("KLDivLoss", (), {"reduction": "none"}, (ONES, -ONES)),
+    Draw("Dropout", (1.0,), {}, (FAR,), train=True),
+    Draw("AlphaDropout", (1.0,), {}, (FAR,), train=True),
     Draw("KLDivLoss", (), {}, (ONES, rows(2, 3))),  # refused
     Draw("normalize", (), {}, (ONES, 0)),
     Draw("normalize", (), {}, (ONES, -1.0, 0)),
