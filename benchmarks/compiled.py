@@ -86,8 +86,8 @@ def compiled(network: str, batch: int, precision: str, contender: str, tiny: boo
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
             jax.eval_shape(lambda *given: given, carry, (inputs[0], targets[0])),
         )
-        lowered = getattr(step, "compiled", step).trace(*arguments).lower(lowering_platforms=("cuda",))
-        return lowered.compile(), carry
+        traced = getattr(step, "compiled", step).trace(*arguments)
+        return traced.lower(lowering_platforms=("cuda",)).compile(), carry
 
 
 def counts(text: str, weights: set[tuple[int, ...]]) -> dict[str, int]:
