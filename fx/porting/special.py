@@ -180,9 +180,9 @@ def meshgrid(call: Call) -> str:
     if len(args) == 1 and isinstance(args[0], ast.List | ast.Tuple):
         args = args[0].elts
     texts = [call.text(arg) for arg in args]
-    seen = call.facts and isinstance(call.facts[0].args[0], list | tuple)
-    if len(args) == 1 and not isinstance(args[0], ast.Starred) and seen:
-        texts = [f"*{texts[0]}"]
+    alone = any(isinstance(fact.args[0], Shape) for fact in call.facts)
+    if len(args) == 1 and not isinstance(args[0], ast.Starred) and not alone:
+        texts = [f"*{wrapped(texts[0])}"]
     indexing = call.kwargs.get("indexing")
     return f"jnp.meshgrid({', '.join(texts)}, indexing={call.text(indexing) if indexing else repr('ij')})"  # noqa: E501
 

@@ -96,7 +96,8 @@ class Tree:
             if module.norm is not None:
                 args.append(("norm=", self.make(module.norm, f"{path}.norm")))
             return Made(f"{name}(", args)
-        return Made(f"{name}(", [(b, text) for b, text in self._arguments(module, base)])
+        arguments = self._arguments(module, base, name == base)
+        return Made(f"{name}(", [(before, text) for before, text in arguments])
 
     def _container(self, module: Any, base: str, name: str, path: str) -> Made:
         children = module._modules.items()
@@ -112,7 +113,7 @@ class Tree:
             return Made(f"{name}(", [("", Made("[", inner, "]"))])
         return Made(f"{name}(", inner)
 
-    def _arguments(self, module: Any, base: str) -> list[tuple[str, str]]:
+    def _arguments(self, module: Any, base: str, torchs: bool) -> list[tuple[str, str]]:
         """Constructor arguments of a layer, read off its attributes."""
         from fx import nn
 
@@ -121,8 +122,14 @@ class Tree:
             if name in SKIPPED or parameter.kind in (parameter.VAR_POSITIONAL, 4):
                 continue
             value = _attribute(module, base, name, parameter.default)
-            if name in ("kernel_size", "stride", "padding", "dilation", "output_padding"):
-                value = _one(value)
+            if torchs and name in (
+                "kernel_size",
+                "stride",
+                "padding",
+                "dilation",
+                "output_padding",
+            ):
+                value = _one(value)  # a subclass may look at the second of two
             if parameter.default is parameter.empty:
                 found.append(("", self.text(value)))
             elif value != _one(parameter.default) or type(value) is not type(parameter.default):
