@@ -66,9 +66,14 @@ def ported(call: Call) -> str:
     raise call.obstacle(f"{call.key} has no counterpart here")
 
 
+def _parsed(text: str) -> ast.expr:
+    """An expression that may go over several lines."""
+    return ast.parse(f"({text.strip()}\n)", mode="eval").body
+
+
 def plain(text: str) -> bool:
     """Whether an expression can stand before a dot without parentheses."""
-    return isinstance(ast.parse(text.strip(), mode="eval").body, _PLAIN)
+    return isinstance(_parsed(text), _PLAIN)
 
 
 def wrapped(text: str) -> str:
@@ -79,12 +84,12 @@ def wrapped(text: str) -> str:
 def simple(text: str) -> bool:
     """Whether an expression may be written twice: a name, or attributes of one."""
     return all(isinstance(n, ast.Name | ast.Attribute | ast.expr_context)
-               for n in ast.walk(ast.parse(text.strip(), mode="eval").body))  # fmt: skip
+               for n in ast.walk(_parsed(text)))  # fmt: skip
 
 
 def tupled(text: str) -> str:
     """A list that is written out, as a tuple: jax.numpy's axes and shapes are tuples."""
-    node = ast.parse(text.strip(), mode="eval").body
+    node = _parsed(text)
     if isinstance(node, ast.List):
         inner = text.strip()[1:-1].strip().rstrip(",")
         return f"({inner},)" if len(node.elts) == 1 else f"({inner})"

@@ -39,6 +39,7 @@ class Tree:
     held: Counter[tuple[type, str]] = field(default_factory=Counter)  # parts that have one
     parts: Counter[type] = field(default_factory=Counter)
     saved: dict[str, Any] = field(default_factory=dict)
+    forwards: dict[type, set[str]] = field(default_factory=dict)  # which methods are called
     ties: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seen: dict[int, str] = field(default_factory=dict)
@@ -52,8 +53,7 @@ class Tree:
         self._share(module, path)
         kind = type(module)
         base = torch_base(kind)
-        if "forward" in vars(module):
-            raise Obstacle(None, f'"{path}": its forward was replaced on the object')
+        self.forwards.setdefault(kind, set()).add(_chosen(module, path))
         if hasattr(module, "parametrizations"):
             raise Obstacle(None, f'"{path}": has parametrizations, which are not ported yet')
         if translated(base) is None:
@@ -288,6 +288,18 @@ def inherited(base: str) -> set[str]:
         for word in function.__code__.co_names:
             rest += [*(vars(k).get(word) for k in kind.__mro__), function.__globals__.get(word)]
     return found
+
+
+def _chosen(module: Any, path: str) -> str:
+    """The method of its own that an object has for its forward."""
+    if "forward" not in vars(module):
+        return "forward"
+    chosen = vars(module)["forward"]
+    name = getattr(chosen, "__name__", "")
+    own = getattr(type(module), name, None)
+    if own is None or getattr(chosen, "__func__", None) is not own or chosen.__self__ is not module:
+        raise Obstacle(None, f'"{path}": its forward was replaced on the object')
+    return name
 
 
 def _attribute(module: Any, base: str, name: str, default: Any) -> Any:

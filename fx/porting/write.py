@@ -106,8 +106,15 @@ class Writer:
             word = torch_name(value)
             head.append("nn.Module" if word == "nn.Module" else rw.text(base))
         fields, methods = [], []
+        assert self.tree is not None
+        chosen = sorted(self.tree.forwards.get(kind, ()))
+        if len(chosen) > 1:
+            raise Obstacle(node, f"its objects have different forwards: {', '.join(chosen)}")
+        chosen = [name for name in chosen if name != "forward"]
         for part in node.body:
             is_method = isinstance(part, ast.FunctionDef)
+            if is_method and part.name == "forward" and chosen:
+                continue
             if is_method and part.name == "__init__" and self._makes(kind):
                 continue
             text = self._member(rw, place, kind, part)
@@ -115,6 +122,11 @@ class Writer:
                 (methods if is_method else fields).append(text)
         if self._makes(kind) and (made := self._constructor(kind)):
             methods.insert(0, made)
+        if chosen:
+            methods.append(
+                "def forward(self, *args, **kwargs):\n"
+                f"        return self.{chosen[0]}(*args, **kwargs)"
+            )
         decorators = "".join(f"@{rw.text(d)}\n" for d in kept(rw, node))
         bases = f"({', '.join(head)})" if head else ""
         parts = (["\n    ".join(fields)] if fields else []) + methods

@@ -47,6 +47,20 @@ class Replaced(nn.Module):
         return self.part(x)
 
 
+class Chosen(nn.Module):
+    """The forward is another method of the object."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.forward = getattr(self, forward)
+
+    def once(self, x):
+        return x.mul(3)
+
+    def twice(self, x):
+        return self.once(x) * 2
+
+
 class Branches(nn.Module):
     """One branch does not run, and cannot be ported."""
 

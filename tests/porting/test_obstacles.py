@@ -57,6 +57,13 @@ def test_a_forward_replaced_on_the_object():
     assert found == '"part": its forward was replaced on the object'
 
 
+def test_a_forward_that_is_another_method_of_the_object():
+    found = port(stopped.Chosen("twice"))
+    assert found.equal and "return self.twice(*args, **kwargs)" in found.source, str(found)
+    (said,) = port(torch.nn.Sequential(stopped.Chosen("once"), stopped.Chosen("twice"))).obstacles
+    assert said.endswith("its objects have different forwards: once, twice")
+
+
 def test_what_did_not_run_is_left_out_and_said():
     found = port(stopped.Branches())
     assert found.equal, str(found)

@@ -29,6 +29,13 @@ class Net(nn.Module):
 
     def forward(self, x):
         x = self.third(self.second(self.first(x)))
+        x[:, 1:] = (
+            (
+                x[:, 1:].reshape(x.size(0), -1, 1)
+                + x[:, 1:].reshape(x.size(0), -1, 1).square()
+                - 1.0  # the last of three
+            ).view_as(x[:, 1:])
+        )
         return self.fc(x.mean((2, 3)))
 
 
