@@ -171,6 +171,8 @@ torch.jit.is_scripting()             | False
 torch.jit.is_tracing()               | False
 torch.onnx.is_in_onnx_export()       | False
 torch.compiler.is_compiling()        | False
+torch.compiler.is_dynamo_compiling() | False
+torch.compiler.is_exporting()        | False
 torch.is_grad_enabled()              | True
 torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=None) | function(*args)
 torch.randn_like(x)                  | jax.random.normal(KEY, x.shape, x.dtype)

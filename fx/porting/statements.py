@@ -13,6 +13,7 @@ from fx.porting.rewrite import DROP, MARK, Rewriter
 FALSE = {
     "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
+    "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
 }  # fmt: skip
 AUGMENTED = {ast.Add: "add", ast.Mult: "multiply", ast.Div: "divide"}
 IN_PLACE = {

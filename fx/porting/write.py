@@ -81,8 +81,11 @@ class Writer:
             else:
                 text = rewriter.text(place.node)
         except Obstacle as obstacle:
-            self._obstacle(place, obstacle)
-            text = DROP
+            if isinstance(place.node, ast.Assign) and isinstance(value, bool | int | float | str):
+                text = f"{name} = {value!r}"  # whatever torch has to do with it
+            else:
+                self._obstacle(place, obstacle)
+                text = DROP
         for obstacle in rewriter.obstacles:
             self._obstacle(place, obstacle)
         chunk = finished(text, place)
