@@ -35,7 +35,7 @@ class TimeUp(BaseException):
 def main() -> None:
     arguments = _parser().parse_args()
     path = arguments.out or RESULTS / f"ports-{arguments.library}.json"
-    found = json.loads(path.read_text()) if path.exists() else {"results": {}}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"results": {}}
     found["versions"] = versions(arguments.library)
     every = f" --every {arguments.every}" * (arguments.every > 1)
     found["command"] = f"python -m benchmarks.ports {arguments.library}{every}"
@@ -115,7 +115,7 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if size > arguments.parameters:
         return {"result": "too large", "reason": f"{size:.0f} million parameters"}
 
-    model = None
+    model: Any = None
 
     def shaken() -> Any:
         nonlocal model
@@ -238,7 +238,7 @@ def summary(results: dict[str, dict[str, Any]]) -> str:
     reasons: dict[str, list[str]] = {}
     for name, each in results.items():
         if each["result"] not in ("equal", "too large", "no input"):
-            reasons.setdefault(re.sub(r"^\S+: ", "", each["reason"])[:90], []).append(name)
+            reasons.setdefault(re.sub(r"^\S+: ", "", each.get("reason", ""))[:90], []).append(name)
     for reason, names in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
         lines.append(f"{len(names):4}  {reason}  {', '.join(names[:3])}")
     return "\n".join(lines)
