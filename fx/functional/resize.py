@@ -77,7 +77,9 @@ def interpolate(
 
     Source: torch.nn.functional.interpolate. Its fixed-point arithmetic for uint8 images may differ
     by one in a few of a hundred pixels. With antialias an axis that keeps its size despite
-    scale_factor stays as it is, in torch too; but its gradient there is not that of its output.
+    scale_factor stays as it is, in torch too. Its gradients of that axis, of bicubic ones that keep
+    their size and of "nearest" on one and on three axes are at times, with a scale_factor that is no
+    whole number, not the derivatives of its outputs; here they are.
     """
     x = jnp.asarray(input)
     dims = x.ndim - 2
