@@ -128,7 +128,8 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
         slope = weight.reshape(())
     else:
         slope = weight.reshape([-1 if i == axis else 1 for i in range(input.ndim)])  # [1, C, 1...]
-    return jnp.where(input > 0, input, slope * input)
+    wide = accumulate(input, "prelu")  # in which the gradient to the weight is summed, too
+    return jnp.where(wide > 0, wide, slope.astype(wide.dtype) * wide).astype(input.dtype)
 
 
 @_of_floats

@@ -28,9 +28,9 @@ def scaled_dot_product_attention(
     attn_mask: jax.Array | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
+    *,
     scale: float | None = None,
     enable_gqa: bool = False,
-    *,
     dropout_key: jax.Array | None = None,
     implementation: str | None = None,
 ) -> jax.Array:

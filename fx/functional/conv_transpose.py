@@ -10,6 +10,7 @@ from fx.functional.conv import DIMENSION_NUMBERS, at_least
 from fx.functional.dtypes import accumulate
 from fx.functional.fold import overlap_add
 from fx.functional.layout import SPATIAL_AXES, channels_last, per_axis
+from fx.functional.rows import spread
 
 Size = int | Sequence[int]
 
@@ -121,7 +122,7 @@ def _transpose(input, weight, bias, stride, padding, output_padding, groups, dil
             # XLA's CPU convolutions are slow on spread inputs, their gradients by orders of
             # magnitude; elsewhere the spread form is the fast one.
             y = jax.lax.platform_dependent(x, weight, cpu=as_product, default=as_convolution)
-        return y if bias is None else y + bias
+        return y if bias is None else y + spread(bias, y.shape)
 
     return channels_last(transpose, input, dims, where)
 

@@ -135,7 +135,7 @@ def p_norm(x: jax.Array, p: float) -> jax.Array:
         [...].
     """
     x = x if x.ndim else x[None]
-    size = x * jnp.sign(x)  # jnp.abs has the derivative 1 at 0, and torch 0
+    size = jnp.abs(jnp.where(x == 0, 0, x))  # jnp.abs has the derivative 1 at 0, and torch 0
     if p in (float("inf"), float("-inf")):
         if not x.shape[-1]:
             return jnp.zeros(x.shape[:-1], x.dtype)

@@ -38,6 +38,8 @@ def unfold(
         >>> import jax.numpy as jnp
         >>> unfold(jnp.arange(6).reshape(1, 2, 3), (2, 2)).tolist()
         [[0, 1], [1, 2], [3, 4], [4, 5]]
+
+    Source: torch.nn.functional.unfold; here a sequence of one number counts for both axes.
     """
     input = jnp.asarray(input)
     if input.ndim not in (3, 4):

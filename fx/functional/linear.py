@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import as_index
+from fx.functional.rows import add_bias
 
 
 def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
@@ -32,7 +33,7 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
             "flatten it, or change in_features"
         )
     output = jnp.tensordot(input, weight, axes=((-1,), (-1,)))
-    return output if bias is None else output + bias
+    return output if bias is None else add_bias(output, jnp.asarray(bias))
 
 
 def bilinear(
@@ -59,7 +60,7 @@ def bilinear(
             f"with equal leading axes, got {list(input1.shape)} and {list(input2.shape)}"
         )
     output = jnp.einsum("...i,oij,...j->...o", input1, weight, input2)
-    return output if bias is None else output + bias
+    return output if bias is None else add_bias(output, jnp.asarray(bias))
 
 
 def embedding(

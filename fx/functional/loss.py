@@ -288,7 +288,7 @@ def _square(d, near):
 
 def _distance(x, t):
     """|x - t| with torch's derivative at 0, which is 0; that of jnp.abs is 1."""
-    return (x - t) * jnp.sign(x - t)
+    return jnp.abs(jnp.where(x == t, 0, x - t))
 
 
 def _like(value, x, where, name):

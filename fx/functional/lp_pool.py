@@ -57,6 +57,8 @@ def lp_pool2d(
         >>> import jax.numpy as jnp
         >>> lp_pool2d(jnp.array([[[3.0, 4.0]]]), 2, (1, 2)).tolist()
         [[[5.0]]]
+
+    Source: torch.nn.functional.lp_pool2d; here a sequence of one number counts for every axis.
     """
     return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 2)
 

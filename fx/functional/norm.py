@@ -143,6 +143,8 @@ def instance_norm(
         _average(running_mean, mean.reshape(flat).mean(0), momentum),
         _average(running_var, var.reshape(flat).mean(0) * (count / (count - 1)), momentum),
     )
+    if eps == 0:  # torch's division by a deviation of 0 gives 0, in this normalisation alone
+        var = jnp.where(var == 0, jnp.inf, var)
     y = _scale(x, mean, var, eps, weight, bias)
     return to_first(y).astype(jnp.asarray(input).dtype), statistics
 

@@ -78,7 +78,7 @@ def interpolate(
     Source: torch.nn.functional.interpolate. Its fixed-point arithmetic for uint8 images may differ
     by one in a few of a hundred pixels. With antialias an axis that keeps its size despite
     scale_factor stays as it is, in torch too. Its gradients of that axis, of bicubic ones that keep
-    their size and of "nearest" on one and on three axes are at times, with a scale_factor that is no
+    their size and of "nearest" on one and on three axes are at times, where scale_factor is no
     whole number, not the derivatives of its outputs; here they are.
     """
     x = jnp.asarray(input)

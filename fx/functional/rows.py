@@ -52,12 +52,22 @@ def _spread_jvp(shape, primals, tangents):
 
 def spread_tangent(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """`spread` in the form that transposes to `sum_rows`, for a rule of derivatives to call."""
-    broadcast = functools.partial(jnp.broadcast_to, shape=shape)
+    broadcast = functools.partial(_broadcast, shape=shape)
     if _rows(shape) is None:
         return broadcast(x)
     return jax.lax.platform_dependent(
         x, cpu=functools.partial(_unfolded, shape=shape), default=broadcast
     )
+
+
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """The sum x + bias; the gradient to the bias of float16 and bfloat16 is summed in float32."""
+    narrow = x.dtype == bias.dtype and jnp.issubdtype(x.dtype, jnp.floating)
+    return x + (_broadcast(bias, x.shape) if narrow else bias)
+
+
+def _broadcast(x, shape):
+    return jnp.broadcast_to(_wide(x), shape).astype(x.dtype)
 
 
 def _rows(shape):

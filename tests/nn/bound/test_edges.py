@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from tests.nn.bound.draw import Draw, departures
+from tests.nn.bound.draw import ROUNDING, Draw, departures, rounded
 
 ONES = np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(2, 3)
 FAR = np.array([0.5, np.inf, -np.inf, -2.0], np.float32)
@@ -25,6 +26,7 @@ EDGES = [
     Draw("BatchNorm1d", (0,), {"affine": False, "track_running_stats": False}, (empty(2, 0, 3),)),
     Draw("BatchNorm1d", (0,), {}, (empty(2, 0, 3),)),  # refused
     Draw("InstanceNorm1d", (0,), {}, (empty(2, 0, 3),)),
+    Draw("InstanceNorm1d", (2, 0.0), {}, (np.full((1, 2, 4), 2, np.float32),)),
     Draw("GroupNorm", (3, 0), {}, (empty(2, 0),)),
     Draw("LayerNorm", ((3, 0),), {}, (empty(2, 3, 0),)),
     Draw("RMSNorm", (0,), {}, (empty(2, 0),)),
@@ -34,6 +36,7 @@ EDGES = [
     Draw("PReLU", (0,), {}, (ONES,)),  # refused
     Draw("HuberLoss", (), {}, (FAR, ZEROS)),
     Draw("SmoothL1Loss", (), {"reduction": "none"}, (FAR, ZEROS)),
+    Draw("L1Loss", (), {}, (FAR, ZEROS)),
     Draw("KLDivLoss", (), {"reduction": "none"}, (ONES, -ONES)),
     Draw("Dropout", (1.0,), {}, (FAR,), train=True),
     Draw("AlphaDropout", (1.0,), {}, (FAR,), train=True),
@@ -66,3 +69,13 @@ EDGES = [
 @pytest.mark.parametrize("draw", EDGES, ids=str)
 def test_edges_are_torchs(draw):
     assert departures(draw) == []
+
+
+@pytest.mark.parametrize("name, args, shape", [
+    ("Linear", (4, 3), (1000, 4)), ("Bilinear", (2, 2, 3), (600, 2)), ("PReLU", (), (500, 3)),
+    ("ConvTranspose1d", (2, 3, 3), (20, 2, 60)),
+])  # fmt: skip
+def test_gradients_to_shared_parameters_of_bfloat16_are_summed_in_float32(name, args, shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    draw = rounded(Draw(name, args, {}, (x,) * (1 + (name == "Bilinear"))))
+    assert departures(draw, ROUNDING, torch.bfloat16) == []
