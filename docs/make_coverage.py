@@ -73,6 +73,7 @@ ARGUMENTS = {
     "key": "what is random takes a key",
     "dropout_key": "what is random takes a key, and `key` is the attention's",
     "implementation": "which of JAX's attentions runs",
+    "attn_implementation": "which of JAX's attentions runs in training",
     "_stacklevel": "private: for torch's warning",
     "out": "arrays are immutable",
     "tensor": "an initialiser makes the array: `init(key, shape, dtype)`",

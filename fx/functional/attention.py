@@ -28,9 +28,9 @@ def scaled_dot_product_attention(
     attn_mask: jax.Array | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    *,
     scale: float | None = None,
     enable_gqa: bool = False,
+    *,
     dropout_key: jax.Array | None = None,
     implementation: str | None = None,
 ) -> jax.Array:
@@ -80,7 +80,8 @@ def scaled_dot_product_attention(
         [0.0, 0.5, 1.0]
 
     Source: torch.nn.functional.scaled_dot_product_attention. Its documentation forbids a mask
-    beside is_causal, which its CPU kernel takes, as this does. With key and value of different
+    beside is_causal, which its CPU kernel takes, as this does; scale and enable_gqa it takes by
+    keyword alone, whatever its documentation shows. With key and value of different
     lengths its CPU kernel cuts the longer one; here it is an error.
     """
     where = "scaled_dot_product_attention"
