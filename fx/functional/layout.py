@@ -81,17 +81,18 @@ def as_weights_lie(gradients: Any) -> Any:
     A GPU's convolutions give the gradients of weights channels-last, and XLA would rather bring the
     weights and all that the optimizer keeps of them into that order, and back, in every step: two
     kernels for each array, where turning the gradient around is a part of the update's own. On a
-    CPU nothing is asked for.
+    CPU nothing is asked for, nor of arrays with fewer than four axes: asked of the positions of a
+    transformer, say, it is activations that XLA turns around.
 
     Args:
         gradients: a pytree of arrays.
     """
     leaves, tree = jax.tree.flatten(gradients)
-    wide = [leaf for leaf in leaves if jnp.ndim(leaf) > 2]
+    wide = [leaf for leaf in leaves if jnp.ndim(leaf) > 3]
     if not wide:
         return gradients
     ordered = iter(jax.lax.platform_dependent(wide, cpu=lambda x: x, default=_in_order))
-    return tree.unflatten([next(ordered) if jnp.ndim(leaf) > 2 else leaf for leaf in leaves])
+    return tree.unflatten([next(ordered) if jnp.ndim(leaf) > 3 else leaf for leaf in leaves])
 
 
 def _in_order(arrays: list[jax.Array]) -> list[jax.Array]:

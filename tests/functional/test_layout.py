@@ -92,7 +92,7 @@ def test_training_batch_norm_with_a_symbolic_batch():
 
 
 def test_gradients_lie_as_weights_do_off_a_cpu():
-    tree = {"conv": jnp.ones((2, 3, 4)), "bias": jnp.ones(2), "dense": jnp.ones((2, 3))}
+    tree = {"conv": jnp.ones((2, 3, 4, 4)), "bias": jnp.ones(2), "places": jnp.ones((1, 2, 3))}
     traced = jax.jit(as_weights_lie).trace(tree)
     found = [
         traced.lower(lowering_platforms=(platform,)).as_text().count("@LayoutConstraint")
