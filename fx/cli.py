@@ -83,11 +83,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from fx.deploy import load_bundle
 
     engine = load_bundle(arguments.bundle)
-    size = engine.max_batch_size if engine.manifest["rows_independent"] else None
-    size = size or len(arguments.images)
-    batches = [arguments.images[i : i + size] for i in range(0, len(arguments.images), size)]
-    answers = (answer for batch in batches for answer in engine.batch_predict(batch))
-    for image, found in zip(arguments.images, answers, strict=True):  # each as soon as it is there
+    for image, found in zip(arguments.images, engine.iter_predict(arguments.images), strict=True):
         probabilities = found["probabilities"].tolist()
         order = sorted(range(len(probabilities)), key=lambda i: -probabilities[i])
         best = [

@@ -15,7 +15,7 @@ from fx.deploy import golden, manifest, stablehlo
 from fx.deploy.image import as_row
 from fx.interop.weights import read_weights
 
-FOLDED_BYTES = 2**24
+FOLDED_BYTES = 2**24  # the most that weights which become constants take together
 
 
 def load_bundle(
@@ -192,6 +192,10 @@ class Engine:
             TypeError: as `predict`, or `images` is one path, or nothing to iterate over.
             ImportError: as `predict`.
         """
+        return list(self.iter_predict(images))
+
+    def iter_predict(self, images: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """Yields what `batch_predict` returns, each batch's answers as soon as they are there."""
         if isinstance(images, (str, os.PathLike)) or not hasattr(images, "__iter__"):
             raise TypeError(f"batch_predict: expected many images, got {images!r}; use predict")
         if "probabilities" not in [output["name"] for output in self.outputs]:
@@ -201,11 +205,9 @@ class Engine:
                 'export with postprocess="softmax"'
             )
         size = self.max_batch_size if self.manifest["rows_independent"] else None
-        found = []
         for piece in _pieces(images, size):
             batch = np.stack([as_row(image, self.input) for image in piece])
-            found += [self._describe(row) for row in self(batch)["probabilities"]]
-        return found
+            yield from map(self._describe, self(batch)["probabilities"])
 
     def _describe(self, probabilities: np.ndarray) -> dict[str, Any]:
         index = int(probabilities.argmax())

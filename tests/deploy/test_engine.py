@@ -1,3 +1,4 @@
+import functools
 import json
 import subprocess
 import sys
@@ -26,6 +27,13 @@ def test_any_batch_size_equals_the_live_model(engine, images, live, size):
     found = engine(images[:size])
     assert found.keys() == {"probabilities"} and found["probabilities"].dtype == np.float32
     np.testing.assert_allclose(found["probabilities"], live(images[:size]), atol=1e-5)
+
+
+def test_large_weights_are_arguments_and_change_nothing(bundle, images, live, monkeypatch):
+    monkeypatch.setattr(fx.deploy.engine, "FOLDED_BYTES", 0)
+    engine = load_bundle(bundle)
+    assert isinstance(engine._call, functools.partial)
+    np.testing.assert_allclose(engine(images[:3])["probabilities"], live(images[:3]), atol=1e-5)
 
 
 def test_batches_longer_than_the_limit_go_in_pieces(bundle, images, live):

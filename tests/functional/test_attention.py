@@ -1,5 +1,6 @@
 """scaled_dot_product_attention and multi_head_attention_forward against torch's."""
 
+import functools
 import math
 
 import chex
@@ -12,7 +13,10 @@ import torch.nn.functional as TF
 from jax import export
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+import fx
 import fx.functional as F
+from fx import nn
+from fx.functional.attention import _cudnn, as_bias
 from tests.functional.check import assert_close, check, normal
 
 KEY = jax.random.key(0)
@@ -258,6 +262,53 @@ class TestCudnn:
             mask = np.broadcast_to(mask, (*self.x.shape[:-2], 8, 8))
         each = jax.vmap(lambda x: self.attend(x, mask))
         assert self.lowered(each, "cuda", self.x[None]) == 1
+
+    @pytest.mark.parametrize(
+        "length, sources, mask",
+        [
+            *((*sizes, mask) for sizes in ((7, 7), (8, 8)) for mask in ("none", "causal")),
+            *((*sizes, mask) for sizes in ((7, 8), (8, 7)) for mask in ("none", "whole", "keys")),
+            (7, 7, "whole"),
+        ],
+    )
+    def test_odd_lengths_are_padded_and_change_nothing(self, monkeypatch, length, sources, mask):
+        """What cuDNN is given, computed by jax's other program of the same function."""
+        given = jax.nn.dot_product_attention
+        monkeypatch.setattr(
+            jax.nn,
+            "dot_product_attention",
+            lambda *args, implementation, **options: given(*args, implementation="xla", **options),
+        )
+        query = jnp.asarray(normal(2, 4, length, 16, seed=0), jnp.bfloat16)
+        key, value = (jnp.asarray(normal(2, 4, sources, 16, seed=i), jnp.bfloat16) for i in (1, 2))
+        open_ = {"whole": np.tril(np.ones((length, sources), bool)), "keys": np.arange(sources) < 3}
+        bias = None
+        if mask in open_:
+            bias = as_bias(open_[mask].reshape(-1, sources), jnp.float32, causal=False, shape=())
+        seen = {"scale": 0.25, "is_causal": mask == "causal"}
+        found = _cudnn(query, key, value, bias, otherwise=None, **seen)
+        assert found.shape == query.shape
+        assert_close(found, SDPA(query, key, value, bias, **seen), "bfloat16")
+
+    def test_layers_ask_for_it_in_training_alone(self, cudnn):
+        layer = nn.MultiheadAttention(
+            64, 4, batch_first=True, dtype=jnp.bfloat16, attn_implementation="cudnn"
+        )
+        params, state = layer.init(KEY)
+        x = jnp.ones((2, 7, 64), jnp.bfloat16)
+
+        def loss(x, train=True, weights=False):
+            (y, _), _ = layer.apply(params, state, x, x, x, None, weights, train=train)
+            return y.astype(jnp.float32).sum()
+
+        assert self.lowered(jax.grad(loss), "cuda", x) == 2
+        assert self.lowered(functools.partial(loss, train=False), "cuda", x) == 0
+        assert self.lowered(functools.partial(loss, weights=True), "cuda", x) == 0
+        vit = fx.models.VisionTransformer(16, 4, 2, 2, 32, 64, attn_implementation="cudnn")
+        variables = jax.tree.map(lambda a: a.astype(jnp.bfloat16), vit.init(KEY))
+        images = jnp.ones((2, 3, 16, 16), jnp.bfloat16)
+        answer = lambda images: vit.apply(*variables, images, train=True, key=KEY)[0]
+        assert self.lowered(answer, "cuda", images) == 2
 
     def test_an_export_cannot_hold_it(self, cudnn):
         with pytest.raises(ValueError, match="custom calls whose targets have no compat"):
