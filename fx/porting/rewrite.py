@@ -57,7 +57,7 @@ class Rewriter:
                 if self.trying or not self.functions:
                     raise
                 self.obstacles.append(obstacle)
-                return DROP
+                return "pass"  # nobody runs it; what can be read shows the other obstacles
             return text if text == DROP else f"{MARK}{node.lineno}{MARK}{text}"
         if isinstance(node, ast.expr):
             text = self._expression(node)

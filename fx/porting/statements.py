@@ -4,7 +4,7 @@ import ast
 import re
 from typing import Any
 
-from fx.porting import cached
+from fx.porting import cached, lost
 from fx.porting.calls import simple, wrapped
 from fx.porting.initial import docstring, initialises, left_out
 from fx.porting.names import Obstacle, torch_name
@@ -33,7 +33,7 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         return _call(rw, node.value)
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         return _assign(rw, node, node.targets[0])
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
+    if isinstance(node, ast.AugAssign):
         return _augment(rw, node, node.target)
     if isinstance(node, ast.AnnAssign):
         return _annotated(rw, node)
@@ -262,7 +262,9 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
         assert isinstance(node.func, ast.Attribute)
         target = node.func.value
-        if isinstance(target, ast.Subscript):
+        part = isinstance(target, ast.Subscript)
+        lost.check(rw, rw.parent(node), target.value if part else target)
+        if part:
             name, index = rw.text(target.value), rw.text(target.slice)
             if word not in IN_PLACE:
                 raise Obstacle(node, f"{word} on a part of an array; write x = x.at[...]")
@@ -297,6 +299,7 @@ def _is_super_init(node: ast.Call) -> bool:
 
 def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     if isinstance(target, ast.Subscript) and _stores(rw, target):
+        lost.check(rw, node, target.value)
         name = rw.text(target.value)
         return f"{name} = {name}.at[{rw.text(target.slice)}].set({rw.text(node.value)})"
     stored = cached.stored(rw, target)
@@ -340,9 +343,15 @@ def _stores(rw: Rewriter, target: ast.Subscript) -> bool:
     return "torch.Tensor.__setitem__" in seen
 
 
-def _augment(rw: Rewriter, node: ast.AugAssign, target: ast.Subscript) -> str | None:
+def _augment(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None:
+    if not isinstance(target, ast.Subscript):
+        seen = rw.record.at(rw.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+        if any(name.startswith("torch.Tensor.__i") for name in seen):
+            lost.check(rw, node, target)
+        return None
     if not _stores(rw, target):
         return None
+    lost.check(rw, node, target.value)
     name, index, value = rw.text(target.value), rw.text(target.slice), rw.text(node.value)
     if isinstance(node.op, ast.Sub):
         return f"{name} = {name}.at[{index}].add(-{wrapped(value)})"

@@ -73,3 +73,57 @@ class Branches(nn.Module):
 
     def unused(self, x):
         return torch.special.bessel_j0(x)
+
+
+class IntoArgument(nn.Module):
+    """Helpers that change what they are given, for their caller."""
+
+    def forward(self, x):
+        x = x * 1
+        self.scaled(x)
+        self.cleared(x)
+        self.raised(x)
+        self.looped(x)
+        return x
+
+    def scaled(self, x):
+        x.mul_(3)
+
+    def cleared(self, x):
+        x[:, 0] = 0
+
+    def raised(self, x):
+        x += 5
+
+    def looped(self, y):
+        for i in range(2):
+            y[i].add_(1)
+
+
+class OwnArgument(nn.Module):
+    """Writes into arguments that are read or returned afterwards, or into a copy."""
+
+    def forward(self, x):
+        x = self.returned(x * 1)
+        return x + self.read(x * 1) + self.copied(x) + self.looped(x * 1)
+
+    def returned(self, x):
+        x.mul_(3)
+        x += 1
+        return x
+
+    def read(self, x):
+        x[:, 0] = 0
+        return x.sum()
+
+    def copied(self, x):
+        y, x = x, x.clone()
+        x.zero_()
+        return y
+
+    def looped(self, x):
+        total = 0
+        for _ in range(2):
+            total = total + x.sum()
+            x.mul_(2)
+        return total

@@ -39,6 +39,22 @@ def test_what_fx_refuses_is_named_by_the_line_it_came_from():
     assert found.startswith(place + "assigned in forward, where only a Buffer may change")
 
 
+def test_writes_into_an_argument_that_only_the_caller_reads():
+    found = port(stopped.IntoArgument()).obstacles
+    writes = ("x.mul_(3)", "x[:, 0] = 0", "x += 5", "y[i].add_(1)")
+    helpers = ("scaled", "cleared", "raised", "looped")
+    for text, name, helper, obstacle in zip(writes, "xxxy", helpers, found, strict=True):
+        assert obstacle == (
+            f"{FILE}:{line(text)}: {helper} writes into its argument {name}, which only "
+            f"its caller reads; return {name} from it, and take it where it is called"
+        )
+
+
+def test_writes_into_an_argument_that_are_read_here():
+    found = port(stopped.OwnArgument())
+    assert found.obstacles == [] and found.equal
+
+
 def test_a_split_that_does_not_come_out_even():
     (found,) = port(stopped.Uneven()).obstacles
     assert found == (
