@@ -68,6 +68,7 @@ class Run:
     batches: Any = None
     example: Any = None
     explained: int = 0
+    callbacks_error: BaseException | None = None
 
     def __post_init__(self) -> None:
         # What the step was compiled for before this run is not this run's to report.
@@ -108,7 +109,8 @@ class Run:
         try:
             yield
         except jax.errors.JaxRuntimeError as error:
-            if self.example is not None and is_out_of_memory(error):
+            own = error is not self.callbacks_error and self.example is not None
+            if own and is_out_of_memory(error):
                 raise out_of_memory(self.step, ts, self.example, error) from error
             raise
 
@@ -287,6 +289,9 @@ class Run:
                     event = dataclasses.replace(event, values={**event.values, **found})
         except Stop:
             self.interrupt.ask()
+        except jax.errors.JaxRuntimeError as error:
+            self.callbacks_error = error
+            raise
         finally:  # where a callback fails, the logs still have what it failed at
             for listener in self.listeners:
                 listener(event)

@@ -96,6 +96,24 @@ def test_a_step_that_really_does_not_fit():
     assert "what to try:\n  - a smaller batch" in str(caught.value)
 
 
+def test_a_callback_that_runs_out_of_memory_is_not_the_step():
+    step, ts, batch = make()
+
+    class Once:
+        def __len__(self):
+            return 1
+
+        def epoch(self, number):
+            yield batch
+
+    def greedy(event):
+        raise ERROR
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED") as caught:
+        fx.fit(step, ts, Once(), epochs=1, callbacks=[greedy], log_every=1, progress=False)
+    assert caught.value is ERROR
+
+
 def test_compiling_that_fails_too_is_said():
     class Fails:
         def lower(self, *_):
