@@ -1,85 +1,30 @@
-"""MultiheadAttention and the transformer: what the table of layers does not reach."""
-
-import warnings
+"""MultiheadAttention, and what constructors refuse: what the table of layers does not reach."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-import fx
 from fx import functional as F
 from fx import nn
 from tests.functional.check import assert_close, normal
+from tests.nn.attending import (
+    BATCH,
+    CAUSAL,
+    CLOSED,
+    DEAD,
+    KEY,
+    PADDING,
+    SELF,
+    SEQUENCE,
+    SINGLE,
+    check_spread,
+    compare,
+    pair,
+    to_torch,
+)  # fmt: skip
 
-KEY = jax.random.key(0)
-CAUSAL = np.triu(np.full((3, 3), -np.inf, np.float32), 1)
-OPEN = np.zeros((3, 5), bool)
-CLOSED = OPEN.copy()
-CLOSED[0, 1:] = CLOSED[2, :2] = True
-DEAD = CLOSED.copy()
-DEAD[1] = True
-PADDING = np.array([[False] * 3 + [True] * 2, [False] * 5])
-
-
-def pair(name, *args, seed=0, **kwargs):
-    """torch's layer with random weights, and ours with the same."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="enable_nested_tensor is True, but")
-        layer = getattr(torch.nn, name)(*args, **kwargs)
-    rng = np.random.default_rng(seed)
-    with torch.no_grad():
-        for p in layer.parameters():
-            p.copy_(torch.from_numpy(rng.normal(scale=0.5, size=p.shape)))
-    model = getattr(nn, name)(*args, **kwargs)
-    weights = {n: t.numpy() for n, t in layer.state_dict().items()}
-    return layer.eval(), model, *fx.load_state_dict(model, weights)
-
-
-def to_torch(value, dtype=torch.float32):
-    if not isinstance(value, np.ndarray):
-        return value
-    value = torch.from_numpy(value)
-    return value if value.dtype == torch.bool else value.to(dtype)
-
-
-def compare(made, *inputs, **options):
-    """Output at most twice as far from torch's float64 as torch's own float32; gradients close."""
-    layer, model, params, state = made
-
-    @jax.jit
-    def run(x):
-        def loss(x):
-            same = [x if other is inputs[0] else other for other in inputs]
-            outputs, _ = model.apply(params, state, *same, **options)
-            return sum((o**2).sum() for o in jax.tree.leaves(outputs)), outputs
-
-        return jax.grad(loss, has_aux=True)(x)
-
-    our_gradient, ours = run(jnp.asarray(inputs[0]))
-    results = {}
-    for dtype in (torch.float64, torch.float32):
-        by_id = {id(x): to_torch(x, dtype) for x in inputs}
-        tensors = [by_id[id(x)] for x in inputs]
-        tensors[0].requires_grad_()
-        kwargs = {name: to_torch(value, dtype) for name, value in options.items()}
-        outputs = jax.tree.leaves(layer.to(dtype)(*tensors, **kwargs))
-        sum((o**2).sum() for o in outputs).backward()
-        results[dtype] = [o.detach().double().numpy() for o in outputs], tensors[0].grad
-    exact, gradient = results[torch.float64]
-    for mine, theirs, wide in zip(jax.tree.leaves(ours), results[torch.float32][0], exact):
-        np.testing.assert_array_equal(np.isnan(mine), np.isnan(wide))
-        allowed = 2 * np.nanmax(np.abs(theirs - wide)) + 1e-6 * np.nanmax(np.abs(wide))
-        assert np.nanmax(np.abs(np.asarray(mine, np.float64) - wide)) <= allowed
-    assert_close(our_gradient, gradient)
-
-
-BATCH = normal(2, 3, 8), normal(2, 5, 8, seed=1), normal(2, 5, 8, seed=2)
-SEQUENCE = tuple(x.swapaxes(0, 1) for x in BATCH)
-SINGLE = tuple(x[0] for x in BATCH)
-SELF = BATCH[0], BATCH[0], BATCH[0]
 ATTENDED = {
     "plain": (BATCH, {}),
     "no weights": (BATCH, {"need_weights": False}),
@@ -219,121 +164,13 @@ class TestDropout:
         assert len(draws) == 6  # two attentions, three residuals, the feed-forward part
 
 
-TRANSFORMED = {
-    "encoder layer, causal": (
-        ("TransformerEncoderLayer", 8, 2, 12),
-        (BATCH[0],),
-        {"src_mask": CAUSAL, "is_causal": True},
-    ),
-    "decoder layer, masks": (
-        ("TransformerDecoderLayer", 8, 2, 12),
-        (BATCH[0], BATCH[1]),
-        {
-            "tgt_mask": CAUSAL,
-            "memory_mask": CLOSED,
-            "memory_key_padding_mask": PADDING,
-            "tgt_is_causal": True,
-        },
-    ),
-    "transformer": (
-        ("Transformer", 8, 2, 1, 2, 12),
-        (BATCH[1], BATCH[0]),
-        {
-            "tgt_mask": CAUSAL,
-            "src_key_padding_mask": PADDING,
-            "memory_key_padding_mask": PADDING,
-            "tgt_key_padding_mask": PADDING[:, :3],
-        },
-    ),
-    "transformer without a batch": (
-        ("Transformer", 8, 2, 1, 1, 12),
-        (SINGLE[1], SINGLE[0]),
-        {"tgt_mask": CAUSAL, "tgt_is_causal": True, "src_key_padding_mask": PADDING[0]},
-    ),
-}
-
-
-@pytest.mark.filterwarnings("ignore:Support for mismatched .* is deprecated")
-@pytest.mark.parametrize(
-    "norm_first", [pytest.param(False, marks=pytest.mark.full), True], ids=["after", "first"]
-)
-@pytest.mark.parametrize("name", TRANSFORMED)
-def test_transformers_equal_torch(name, norm_first):
-    (kind, *args), inputs, options = TRANSFORMED[name]
-    made = pair(kind, *args, norm_first=norm_first, activation="gelu", batch_first=True)
-    with sdpa_kernel(SDPBackend.MATH):
-        compare(made, *inputs, **options)
-
-
-@pytest.mark.parametrize("activation", ["relu", F.silu, nn.GELU("tanh"), jax.nn.tanh])
-def test_activations(activation):
-    layer = nn.TransformerEncoderLayer(8, 2, 12, 0.0, activation, batch_first=True)
-    params, state = layer.init(KEY)
-    x = jnp.asarray(BATCH[0])
-    plain = nn.TransformerEncoderLayer(8, 2, 12, 0.0, lambda x: x, batch_first=True)
-    output, _ = layer.apply(params, state, x)
-    assert not jnp.allclose(output, plain.apply(params, state, x)[0])
-    assert layer == nn.TransformerEncoderLayer(8, 2, 12, 0.0, activation, batch_first=True)
-
-
-def test_layers_of_a_stack_begin_differently():
-    layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
-    model = nn.TransformerEncoder(layer, 2)
-    params, _ = model.init(KEY)
-    weights = [params["layers"][i]["linear1"]["weight"] for i in "01"]
-    assert model.layers[0] == model.layers[1] == layer
-    assert (weights[0] != weights[1]).all()
-
-
 def test_initial_weights():
     """Those of torch, by their limits and spread."""
     torch.manual_seed(0)
     for args, kwargs in [((64, 4), {"add_bias_kv": True}), ((64, 4), {"kdim": 32})]:
         params, _ = nn.MultiheadAttention(*args, **kwargs).init(KEY)
-        check_spread(params, nn.MultiheadAttention(*args, **kwargs), torch.nn.MultiheadAttention(
-            *args, **kwargs
-        ))  # fmt: skip
-    args = (64, 4, 1, 1, 96)
-    model = nn.Transformer(*args, batch_first=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = torch.nn.Transformer(*args, batch_first=True)
-    check_spread(model.init(KEY)[0], model, theirs)
-
-
-def check_spread(params, model, theirs):
-    expected = theirs.state_dict()
-    for name, value in fx.state_dict(model, params).items():
-        other = expected[name].numpy()
-        assert value.shape == other.shape
-        if other.std() < 1e-9:  # zeros and ones
-            np.testing.assert_array_equal(value, other, err_msg=name)
-        else:
-            few = value.size < 200
-            np.testing.assert_allclose(value.std(), other.std(), rtol=0.4 if few else 0.1)
-            if "bias" not in name or not few:
-                limit = np.abs(other).max()
-                assert 0.9 * limit < jnp.abs(value).max() < 1.1 * limit, name
-
-
-def test_custom_parts():
-    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12), 1)
-    model = nn.Transformer(8, 2, custom_encoder=encoder, num_decoder_layers=1, dim_feedforward=12)
-    bound = model.encoder.layers[0].linear1.weight
-    assert bound == nn.Parameter((12, 8), nn.init.xavier_uniform())
-    params, state = model.init(KEY)
-    output, _ = model.apply(params, state, SEQUENCE[1], SEQUENCE[0])
-    assert output.shape == SEQUENCE[0].shape
-
-
-def test_the_causal_mask():
-    mask = nn.Transformer.generate_square_subsequent_mask(4)
-    theirs = torch.nn.Transformer.generate_square_subsequent_mask(4)
-    np.testing.assert_array_equal(mask, theirs.numpy())
-    low = nn.Transformer.generate_square_subsequent_mask(4, dtype=jnp.bfloat16)
-    assert mask.dtype == jnp.float32 and low.dtype == jnp.bfloat16
-    with pytest.raises(ValueError, match="expected device=None, got 'cpu'"):
-        nn.Transformer.generate_square_subsequent_mask(4, device="cpu")
+        theirs = torch.nn.MultiheadAttention(*args, **kwargs)
+        check_spread(params, nn.MultiheadAttention(*args, **kwargs), theirs)
 
 
 @pytest.mark.parametrize(
@@ -444,12 +281,3 @@ def test_errors_of_the_function():
     for text, options in wrong.items():
         with pytest.raises(ValueError, match=text):
             run(**{"training": False} | options)
-
-
-def test_errors_of_the_transformer():
-    model = nn.Transformer(8, 2, 1, 1, 12, batch_first=True)
-    params, state = model.init(KEY)
-    with pytest.raises(ValueError, match="one batch size, got .*batches are axis 0 with batch_f"):
-        model.apply(params, state, OTHER[:1], QUERY)
-    with pytest.raises(ValueError, match=r"expected input tgt \[..., 8\].*its last axis is d_mod"):
-        model.apply(params, state, OTHER, QUERY[..., :7])
