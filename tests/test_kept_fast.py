@@ -61,6 +61,25 @@ def test_no_activation_is_transposed_between_spatial_operations(compiled):
     assert len(for_weights) == len(moved) <= 11, moved
 
 
+def test_no_activation_is_copied_but_where_it_is_transposed(compiled):
+    """XLA writes its transposes for weights' gradients, which are counted above, by a copy."""
+    copied = []
+    for line in operations(compiled[1], "copy"):
+        shape = re.findall(r"\d+", re.search(r"= \w+\[([\d,]*)\]", line)[1])
+        if np.prod([int(n) for n in shape]) > 4e5:
+            copied.append(line)
+    assert all("copy(%transpose" in line for line in copied) and len(copied) <= 11, copied
+
+
+def test_nothing_leaves_the_device_within_a_step(compiled):
+    """On a CPU a transfer guard does not see reading; in the program it has a name."""
+    text = compiled[1].as_text()
+    for name in ("infeed", "outfeed", "send", "recv"):
+        assert not operations(compiled[1], name)
+    targets = set(re.findall(r'custom_call_target="([^"]+)"', text))
+    assert not [each for each in targets if "callback" in each.lower()], targets
+
+
 def test_no_activation_is_computed_again_to_be_transposed(compiled):
     """In front of the channels the inputs of convolutions are moved as they lie in memory."""
     moved = [line for line in operations(compiled[1], "transpose") if "{3,1,2,0}" in line]

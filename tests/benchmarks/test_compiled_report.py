@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 from benchmarks import compiled
+from benchmarks.page import results
 from benchmarks.page.sections import programs
 
 HLO = """HloModule jit_step
@@ -68,3 +69,14 @@ def test_without_the_plugin_it_says_what_to_install():
         SystemExit, match=r"no plugin for CUDA here; pip install '.\[bench,cuda13\]'"
     ):
         compiled.device()
+
+
+def test_no_activation_is_moved_in_the_programs_of_networks_of_convolutions():
+    """In what was published of the programs for an H200: fx's."""
+    found = results.load()["compiled-h200"]["programs"]
+    moved = {
+        (each["network"], each["precision"]): each["contenders"]["fx"]["moved"]
+        for each in found
+        if each["network"] in ("ConvNet", "ResNet-18")
+    }
+    assert moved == dict.fromkeys(moved, 0) and len(moved) == 3
