@@ -1,6 +1,7 @@
 """All claims that a CPU can answer, one after the other, and then the page about them.
 
     python -m benchmarks                                # `make bench`: within 20 minutes
+    python -m benchmarks --all                          # larger batches and other networks, too
     python -m benchmarks --only train_step inference
     python -m benchmarks --list
 
@@ -9,6 +10,7 @@ written from the results that there are, those of earlier runs included.
 """
 
 import argparse
+import math
 import sys
 
 from benchmarks import publish
@@ -19,33 +21,53 @@ CPU = ("--device", "cpu")
 CHANNELS_LAST, HAND = "PyTorch eager, channels-last", "plain JAX by hand"
 STAGES = [  # the most wanted first
     Stage("peaks", ("peaks", *CPU), 60),
-    Stage("train_step", ("train_step", *CPU, "--rounds", "4", "--steps", "3"), 360),
-    Stage("inference", ("inference", *CPU, "--rounds", "4", "--calls", "100"), 180),
-    Stage("loader", ("loader", *CPU, "--images", "5000", "--rounds", "4"), 120),
-    Stage("loop", ("loop", *CPU, "--rounds", "4"), 90),
-    Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "3"), 180),
-    Stage("seeds-mlp", ("seeds", *CPU, "--models", "mlp"), 90),
+    Stage("train_step", ("train_step", *CPU, "--rounds", "4", "--steps", "3"), 400),
+    Stage("inference", ("inference", *CPU, "--rounds", "10", "--calls", "32"), 220),
+    Stage("loader", ("loader", *CPU, "--rounds", "8"), 120),
+    Stage("loop", ("loop", *CPU, "--rounds", "7"), 120),
+    Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "2"), 180),
+    Stage("seeds-mlp", ("seeds", *CPU, "--models", "mlp"), 60),
+    Stage("cold_start", ("cold_start", *CPU, "--rounds", "1"), 300),
+    Stage("growth", ("growth", *CPU, "--rounds", "2"), 330),
+    Stage("depth", ("depth", *CPU, "--rounds", "1"), 150),
+]  # fmt: skip
+MORE = [  # what --all has besides
     Stage(
         "train_step-512",
         ("train_step", *CPU, "--batch", "512", "--rounds", "3", "--steps", "1",
          "--only", CHANNELS_LAST, HAND, "fx"),
-        150,
+        300,
     ),
     Stage(
-        "train_step-resnet18",
+        "train_step-2048",
+        ("train_step", *CPU, "--batch", "2048", "--rounds", "3", "--steps", "1",
+         "--only", CHANNELS_LAST, HAND, "fx"),
+        600,
+    ),
+    Stage(
+        "train_step-bf16",
+        ("train_step", *CPU, "--precision", "bf16", "--rounds", "3", "--steps", "2",
+         "--only", CHANNELS_LAST, HAND, "fx"),
+        300,
+    ),
+    Stage(
+        "train_step-resnet18-16",
         ("train_step", *CPU, "--network", "resnet18", "--batch", "16", "--rounds", "3",
          "--steps", "1", "--only", CHANNELS_LAST, "fx"),
-        180,
+        300,
+    ),
+    Stage(
+        "train_step-resnet18-128",
+        ("train_step", *CPU, "--network", "resnet18", "--batch", "128", "--rounds", "3",
+         "--steps", "1", "--only", CHANNELS_LAST, "fx"),
+        600,
     ),
     Stage(
         "seeds-convnet",
         ("seeds", *CPU, "--models", "convnet", "--batch", "8", "--steps", "1", "--rounds", "2"),
         180,
     ),
-    Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "2"), 120),
-    Stage("depth", ("depth", *CPU, "--rounds", "2"), 150),
-    Stage("cold_start", ("cold_start", *CPU, "--rounds", "1"), 330),
-    Stage("growth", ("growth", *CPU, "--rounds", "2"), 240),
+    Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "2"), 180),
 ]  # fmt: skip
 
 
@@ -53,18 +75,21 @@ def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", help="names of stages or claims")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="for all of them")
+    parser.add_argument("--all", action="store_true", help="also those that need more time")
+    parser.add_argument("--minutes", type=float, help=f"for all of them ({MINUTES}; --all: no end)")
     parser.add_argument("--tiny", action="store_true", help="sizes of a test; no figure is meant")
     options = parser.parse_args(given)
-    stages = [s for s in STAGES if not options.only or {s.name, s.claim} & set(options.only)]
-    known = {name for s in STAGES for name in (s.name, s.claim)}
-    unknown = sorted(set(options.only or ()) - known)
+    wanted, every = set(options.only or ()), [*STAGES, *MORE]
+    unknown = sorted(wanted - {name for s in every for name in (s.name, s.claim)})
     if unknown:
-        sys.exit(f"--only: expected some of {[s.name for s in STAGES]}, got {unknown}")
+        sys.exit(f"--only: expected some of {[s.name for s in every]}, got {unknown}")
+    named = [s for s in every if {s.name, s.claim} & wanted]
+    stages = named or (every if options.all else STAGES)
+    minutes = options.minutes or (math.inf if options.all or named else MINUTES)
     if options.list:
         print("\n".join(stage.show() for stage in stages))
         return 0
-    failed = run_all(stages, tiny=options.tiny, within_s=60 * options.minutes)
+    failed = run_all(stages, tiny=options.tiny, within_s=60 * minutes)
     if not options.tiny:
         publish.main([])
     for name, reason in failed.items():

@@ -20,9 +20,11 @@ PAGE, IMAGES = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "images"
 CLAIMS = {"A training step": "train_step", "The whole pipeline": "pipeline"}
 CPU_RESULTS = (
     "peaks-cpu", "train_step-cpu-convnet-128-float32", "inference-cpu", "loader-cpu", "loop-cpu",
-    "pipeline-cpu-float32", "seeds-cpu-mlp", "train_step-cpu-convnet-512-float32",
-    "train_step-cpu-resnet18-16-float32", "seeds-cpu-convnet", "checkpoint-cpu", "depth-cpu",
-    "cold_start-cpu", "growth-cpu",
+    "pipeline-cpu-float32", "seeds-cpu-mlp", "cold_start-cpu", "growth-cpu", "depth-cpu",
+    "train_step-cpu-convnet-512-float32", "train_step-cpu-convnet-2048-float32",
+    "train_step-cpu-convnet-128-bf16", "train_step-cpu-resnet18-16-float32",
+    "train_step-cpu-resnet18-128-float32",
+    "seeds-cpu-convnet", "checkpoint-cpu",
 )  # fmt: skip
 CLAIMS |= {"Inference": "inference", "How it grows": "growth", "The speedrun": "speedrun"}
 
@@ -34,7 +36,8 @@ def page(results: Results, pictures: dict[tuple[str, str], str]) -> str:
         "",
         "fx beside PyTorch, `torch.compile`, onnxruntime, Flax and plain JAX. `python -m "
         "benchmarks.publish` writes this page from the JSON in `benchmarks/results/`; `make bench` "
-        "measures what a CPU can in under 20 minutes, `python -m benchmarks.gpu` what needs a GPU.",
+        "measures in under 20 minutes what a CPU can, `python -m benchmarks --all` larger batches "
+        "and other networks, too, and `python -m benchmarks.gpu` what needs a GPU.",
         "",
         "## Where fx loses",
         "",
@@ -62,7 +65,7 @@ def _missing(results: Results) -> list[str]:
     lines = []
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        lines += [f"On a CPU, `make bench` has not left: {names}.", ""]
+        lines += [f"On a CPU, `python -m benchmarks --all` has not left: {names}.", ""]
     if left:
         names = ", ".join(f"`{stage.name}`" for stage in left)
         none = len(left) == len(gpu.STAGES)

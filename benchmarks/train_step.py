@@ -31,7 +31,7 @@ COMPILE, AUTOTUNE = "torch.compile", "torch.compile, max-autotune"
 HAND, LINEN, NNX = "plain JAX by hand", "Flax Linen", "Flax NNX"
 FX, OWN_FLAGS, UNJITTED = "fx", "fx, JAX's own flags", "fx, un-jitted"
 CUDNN = "fx, cuDNN's attention"
-PEERS = (EAGER, CHANNELS_LAST, COMPILE, AUTOTUNE, HAND)
+PEERS = (EAGER, CHANNELS_LAST, COMPILE, AUTOTUNE, HAND, LINEN, NNX)
 STEPS = 10  # of the check that losses agree
 # Relative, at the tenth loss: rounding, which Adam's division passes on from step to step.
 # Of the small network; deep ones amplify rounding: after 10 steps of ResNet-18 PyTorch's own two
@@ -64,16 +64,17 @@ def contenders(options: argparse.Namespace) -> dict[str, Job]:
     flash = options.network in ("gpt2", "vit") and options.precision == "bf16"
     if flash and options.device_kind == "gpu":
         jobs[CUDNN] = jax(attention="cudnn")
-    if options.device_kind == "cpu":
-        jobs[OWN_FLAGS] = jax(flags=False)
-    if options.network == "convnet" and not options.tiny:
-        jobs[UNJITTED] = jax(jitted=False)
     if options.steps_per_call > 1:
         jobs[f"fx, {options.steps_per_call} steps a call"] = jax(
             steps_per_call=options.steps_per_call
         )
-    if options.network == "convnet":  # last: what a run cut short can do without
+    if options.network == "convnet":
         jobs |= {LINEN: jax(peer="linen"), NNX: jax(peer="nnx")}
+    # Last: what a run cut short can do without.
+    if options.device_kind == "cpu":
+        jobs[OWN_FLAGS] = jax(flags=False)
+    if options.network == "convnet" and not options.tiny:
+        jobs[UNJITTED] = jax(jitted=False)
     return report.chosen(jobs, options.only)
 
 

@@ -87,6 +87,9 @@ def pipeline(results: Results, kind: str) -> Lines:
         settings = entry["settings"]
         lines += [f"### {settings['precision']}, {DEVICES[kind]}", "", *source(entry)]
         lines += [f"An epoch here has {settings['images']:,} images to train on.", ""]
+        apart = [e["losses_apart"] for e in entry["contenders"].values() if "losses_apart" in e]
+        if apart:
+            lines += [f"Mean losses of the epochs are at most {max(apart):.1%} apart.", ""]
         rows = [
             [who, spread(e), number(e["minutes_for_100_epochs"]), number(e["first_s"]),
              number(e.get("joules_per_epoch")) or "not told"]
@@ -177,7 +180,8 @@ def looping(results: Results, kind: str) -> Lines:
         lines += [f"### {DEVICES[kind]}", "", *source(entry)]
         for part, words in titles.items():
             rows = [
-                [who, number(e["median_us_per_call"]), number(e["median_overhead_us"]),
+                [who, number(e["median_us_per_call"]),
+                 f"{e['median_overhead_us']:.1f} ± {e['standard_error_us']:.1f}",
                  f"{e['share_of_1_ms']:.1%}"]
                 for who, e in entry[part].items()
             ]  # fmt: skip
@@ -238,6 +242,16 @@ def records(results: Results, kind: str) -> Lines:
         ]
         head = ["", "mean accuracy", "s a run", "first run, s", "process start to its end, s"]
         lines += [*table(head, rows), "", *skipped(entry["contenders"])]
+    for entry in of(results, "recipe", kind).values():
+        settings = entry["settings"]
+        what = (
+            f"The recipe for {settings['target']} % after {settings['epochs']} epochs of "
+            f"{settings['images']:,} images in batches of {settings['batch']}, tested on "
+            f"{settings['test_images']:,}; the reference changed to run on a CPU in float32"
+        )
+        lines += [f"### The recipe for {settings['target']} %, {DEVICES[kind]}", "", *source(entry)]
+        rows = [[who, _accuracy(e)] for who, e in entry["contenders"].items()]
+        lines += [f"{what}.", "", *table(["", "mean accuracy"], rows), ""]
     return lines
 
 
@@ -351,8 +365,9 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
     ),
     (
         "The loop",
-        "`fx.fit` beside a bare loop over the same compiled step. The processor's time is that "
-        "around a tiny step, where nothing hides it; the clock's time is with a step of 1 ms.",
+        "`fx.fit` beside a bare loop over the same compiled step: the median of the rounds and its "
+        "standard error. The processor's time is that around a tiny step, where nothing hides it, "
+        "in a process that has one core; the clock's time is with a step of 1 ms.",
         looping,
     ),
     (

@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from benchmarks import inference, loader, pipeline, speedrun, train_step
+from benchmarks import growth, inference, loader, pipeline, speedrun, train_step
 from benchmarks.networks.tasks import TASKS
 from benchmarks.page.results import DEVICES, Results, held, number, of, table
 
 EVEN = 0.97  # less than that share of a peer's speed is a loss
+
+# Of each part of the growth: which is ours, and what its sizes are.
+GROWN = {
+    "batch": (growth.FX, "training step at batch"),
+    "data": (growth.LOADER, "loader, images in the data set:"),
+    "seeds": (growth.TOGETHER, "runs of an MLP, seeds:"),
+}
 
 
 def title(name: str, entry: dict[str, Any]) -> str:
@@ -23,7 +30,7 @@ def losses(results: Results) -> list[str]:
         for name, entry in of(results, "train_step", kind).items():
             where = f"{device}: training step, {title(name, entry)}"
             found += _lost(where, entry["contenders"], train_step.FX, train_step.PEERS)
-            found += _memory(where, entry["contenders"])
+            found += _memory(where, entry["contenders"], train_step.FX)
         for entry in of(results, "inference", kind).values():
             for batch, contenders in entry["batches"].items():
                 where = f"{device}: inference at batch {batch}"
@@ -35,6 +42,8 @@ def losses(results: Results) -> list[str]:
             peers = (pipeline.USUAL, pipeline.STRONGEST)
             where = f"{device}: whole pipeline, {entry['settings']['precision']}"
             found += _lost(where, entry["contenders"], pipeline.FX, peers)
+            found += _memory(where, entry["contenders"], pipeline.FX)
+        found += _loaders(results, kind, device) + _growth(results, kind, device)
         found += _late(results, kind, device) + _seeds(results, kind, device)
         found += _slow_record(results, kind, device)
     return found
@@ -49,29 +58,70 @@ def _lost(where: str, contenders: dict[str, Any], own: str, peers: tuple[str, ..
     return [f"- {where}: fx's speed is {shares}."]
 
 
-def _memory(where: str, contenders: dict[str, Any]) -> list[str]:
-    """Where fx holds more than PyTorch's leanest."""
-    names = (train_step.FX, *train_step.PEERS)
-    taken = {name: held(contenders[name]) for name in names if name in contenders}
+def _memory(where: str, contenders: dict[str, Any], fx: str) -> list[str]:
+    """Where fx holds more than the leanest of the others."""
+    taken = {name: held(each) for name, each in contenders.items() if not _is_ours(name)}
     known = {name: size for name, size in taken.items() if size is not None}
-    own, least = known.get(train_step.FX), min(known, key=known.__getitem__, default=None)
+    own, least = held(contenders.get(fx, {})), min(known, key=known.__getitem__, default=None)
     if own is None or least is None or own * EVEN <= known[least]:
         return []
     sizes = f"{own / 2**20:,.0f} MB, {least} {known[least] / 2**20:,.0f} MB"
     return [f"- {where}: fx holds {sizes}."]
 
 
+def _is_ours(name: str) -> bool:
+    return name.partition(",")[0] == "fx"
+
+
+def _slower(where: str, speeds: dict[str, float | None], own: str) -> list[str]:
+    """Beside the fastest of the others, by medians."""
+    others = {name: each for name, each in speeds.items() if each and name != own}
+    mine, best = speeds.get(own), max(others, key=others.__getitem__, default=None)
+    if not mine or best is None or mine >= EVEN * others[best]:
+        return []
+    return [f"- {where}: {own} has {mine / others[best]:.2f} times the speed of {best}."]
+
+
+def _loaders(results: Results, kind: str, device: str) -> list[str]:
+    found = []
+    for entry in of(results, "loader", kind).values():
+        raced = entry["contenders"]
+        for own, peer in loader.FX.items():
+            alike = [
+                n for n, (*_, each) in loader.CONTENDERS.items() if each == peer and n in raced
+            ]
+            speeds = {n: raced[n].get("median") for n in alike if n == own or n[:2] != "fx"}
+            found += _slower(f"{device}: loader", speeds, own)
+    return found
+
+
+def _growth(results: Results, kind: str, device: str) -> list[str]:
+    return [
+        line
+        for entry in of(results, "growth", kind).values()
+        for part, (own, words) in GROWN.items()
+        for size in entry["parts"].get(part, {}).get(own, {})
+        for line in _slower(
+            f"{device}: growth, {words} {int(size):,}",
+            {name: at[size].get("median") for name, at in entry["parts"][part].items()},
+            own,
+        )
+    ]
+
+
 def _late(results: Results, kind: str, device: str) -> list[str]:
     found = []
     for entry in of(results, "cold_start", kind).values():
         for what, starts in entry["starts"].items():
-            for name, start in starts.items():
-                ratio = next(iter(start.get("ratios", {}).values()), 0)
-                if name.startswith("fx") and ratio > 1 / EVEN:
-                    first = {"train": "training step", "predict": "prediction"}[what]
+            times = {name: start["median"] for name, start in starts.items() if "median" in start}
+            others = {name: seconds for name, seconds in times.items() if not _is_ours(name)}
+            first = {"train": "training step", "predict": "prediction"}[what]
+            soonest = min(others, key=others.__getitem__, default=None)
+            for name, seconds in times.items():
+                if _is_ours(name) and soonest and seconds * EVEN > others[soonest]:
                     found.append(
-                        f"- {device}: cold start to the first {first}, {name}: {ratio:.1f} times "
-                        "PyTorch eager's time."
+                        f"- {device}: cold start to the first {first}, {name}: "
+                        f"{seconds / others[soonest]:.1f} times {soonest}'s time."
                     )
     return found
 
@@ -143,8 +193,9 @@ def _cpu_bars(results: Results) -> list[Bar]:
         )
     ]  # fmt: skip
     for batch, contenders in answers.items() or {"1": None}.items():
-        time = _time(contenders, inference.FX, peer)
-        rows.append((f"CPU: inference at batch {batch}, times PyTorch's", "at most", 1.05, time))
+        for own, word in {inference.FX: "", inference.ENGINE: ", the bundle"}.items():
+            what = f"CPU: inference at batch {batch}{word}, times PyTorch's"
+            rows.append((what, "at most", 1.05, _time(contenders, own, peer)))
     loaders = results.get("loader-cpu", {}).get("contenders", {})
     for name, what in {
         loader.HOST_TWO: "crop and flip on the host, 2 workers each",

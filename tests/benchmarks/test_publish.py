@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from benchmarks import gpu, publish, train_step
+from benchmarks import gpu, growth, loader, pipeline, publish, train_step
 from benchmarks.page import plots, verdict
 from benchmarks.page.results import load, number, of
 
@@ -57,6 +57,52 @@ def test_what_is_lost_is_said_and_what_is_even_is_not():
     seeds = {"settings": {"seeds": 32}, "models": {"convnet": {"speed_up": 0.53}}}
     (line,) = verdict.losses({"seeds-gpu-convnet": seeds})
     assert line.startswith("- GPU: 32 seeds of the convnet as one program run at 0.53 times")
+
+
+def lines_of(name, entry):
+    return verdict.losses({name: entry})
+
+
+def test_losses_to_other_than_pytorch_are_said():
+    name = "train_step-cpu-convnet-128-float32"
+    (line,) = lines_of(name, entry(EAGER=1.2, NNX=0.5))
+    assert line.endswith("fx's speed is 0.50 times Flax NNX's.")
+
+
+def test_a_slower_start_is_said_beside_the_soonest():
+    times = {"PyTorch eager, channels-last": 2.0, "onnxruntime": 0.5, "fx": 1.0, "fx, cached": 0.4}
+    starts = {"predict": {who: {"median": seconds} for who, seconds in times.items()}}
+    (line,) = lines_of("cold_start-cpu", {"starts": starts})
+    assert line == ("- CPU: cold start to the first prediction, fx: 2.0 times onnxruntime's time.")
+
+
+def test_slower_growth_and_loaders_are_said():
+    sizes = {"16": {"median": 100.0}, "64": {"median": 100.0}}
+    ours = {"16": {"median": 80.0}, "64": {"median": 99.0}}
+    parts = {"batch": {growth.TORCH: sizes, growth.FX: ours}}
+    (line,) = lines_of("growth-cpu", {"parts": parts})
+    assert line == (
+        "- CPU: growth, training step at batch 16: fx has 0.80 times the speed of PyTorch eager, "
+        "channels-last."
+    )
+    raced = {
+        loader.TORCH: {"median": 1.0},
+        loader.HOST_TWO: {"median": 5.0},
+        "grain, by batch, 2 workers": {"median": 10.0},
+        "grain, by image": {"skipped": "no"},
+    }
+    (line,) = lines_of("loader-cpu", {"contenders": raced})  # fmt: skip
+    assert line.endswith(
+        "fx host, 2 workers has 0.50 times the speed of grain, by batch, 2 workers."
+    )
+
+
+def test_a_pipeline_that_holds_more_is_said():
+    held = {pipeline.STRONGEST: {"host_growth_bytes": 2**20}, pipeline.FX: {
+        "host_growth_bytes": 2**21, "ratios": {}}}  # fmt: skip
+    report = {"settings": {"precision": "float32"}, "contenders": held}
+    (line,) = lines_of("pipeline-cpu-float32", report)
+    assert line.endswith("fx holds 2 MB, PyTorch, the strongest program 1 MB.")
 
 
 def test_a_bar_is_met_missed_or_not_run():

@@ -17,12 +17,13 @@ def test_what_runs_depends_on_the_device():
     assert options.steps == 8 and options.out.name == "train_step-cpu-convnet-128-float32.json"
     names = list(train_step.contenders(options))
     assert train_step.AUTOTUNE not in names
-    cut = [train_step.OWN_FLAGS, train_step.UNJITTED, train_step.LINEN, train_step.NNX]
-    assert names[-4:] == cut  # the peers from Flax are the first to find no time
+    cut = [train_step.LINEN, train_step.NNX, train_step.OWN_FLAGS, train_step.UNJITTED]
+    assert names[-4:] == cut  # what is un-jitted is the first to find no time
     options.device_kind, options.steps_per_call = "gpu", 50
     names = list(train_step.contenders(options))
     assert train_step.AUTOTUNE in names
-    assert names[-3:] == ["fx, 50 steps a call", train_step.LINEN, train_step.NNX]
+    assert names[-4:-1] == ["fx, 50 steps a call", train_step.LINEN, train_step.NNX]
+    assert names[-1] == train_step.UNJITTED
     options.network, options.precision = "gpt2", "bf16"
     names = list(train_step.contenders(options))
     assert train_step.CUDNN in names and train_step.CHANNELS_LAST not in names
@@ -66,6 +67,17 @@ def test_minutes_are_those_of_a_hundred_epochs():
     assert pipeline.EPOCHS * pipeline.CIFAR / 1000 / 60 == pytest.approx(83.3, abs=0.1)
 
 
+def test_a_pipeline_that_learns_otherwise_is_left_out():
+    found = {
+        pipeline.USUAL: {"rounds": [{"loss": 2.0}, {"loss": 1.8}]},
+        pipeline.STRONGEST: {"skipped": "no compiler"},
+        pipeline.FX: {"rounds": [{"loss": 2.01}, {"loss": 1.6}]},
+    }
+    pipeline.check_losses(found)
+    assert found[pipeline.FX] == {"skipped": "not the same mathematics: losses 11% apart"}
+    assert found[pipeline.USUAL]["losses_apart"] == 0
+
+
 def test_every_gpu_stage_is_under_nine_minutes_and_leaves_the_result_that_it_is_known_by(
     monkeypatch,
 ):
@@ -79,7 +91,7 @@ def test_every_gpu_stage_is_under_nine_minutes_and_leaves_the_result_that_it_is_
 
 def test_the_page_expects_what_make_bench_leaves():
     left = []
-    for stage in driver.STAGES:
+    for stage in [*driver.STAGES, *driver.MORE]:
         claim = importlib.import_module(f"benchmarks.{stage.claim}")
         left.append(claim.arguments(list(stage.arguments[1:])).out.stem)
     assert tuple(left) == publish.CPU_RESULTS
@@ -114,18 +126,22 @@ def test_the_driver_names_what_failed(monkeypatch, capsys):
         driver.main(["--only", "loop", "nothing"])
 
 
-WRITERS = {claim: section for claim, section in zip(
-    ("peaks", "train_step", "pipeline", "loader", "cold_start", "seeds", "inference", "loop",
-     "growth", "speedrun", "checkpoint"),
-    [section for _, _, section in sections.SECTIONS],
-)} | {"depth": sections.growing}  # fmt: skip
+WRITERS = {
+    "peaks": sections.machine_peaks, "train_step": sections.training,
+    "pipeline": sections.pipeline, "loader": sections.loading, "cold_start": sections.cold,
+    "seeds": sections.many_seeds, "inference": sections.answers, "loop": sections.looping,
+    "growth": sections.growing, "depth": sections.growing, "speedrun": sections.records,
+    "checkpoint": sections.checkpoints,
+}  # fmt: skip
 
 
 ON_GPU = [s for s in gpu.STAGES if s.name in ("train_step-gpt2-8-bf16", "train_step-vit-128-bf16")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [*driver.STAGES, *ON_GPU], ids=lambda stage: stage.name)
+@pytest.mark.parametrize(
+    "stage", [*driver.STAGES, *driver.MORE, *ON_GPU], ids=lambda stage: stage.name
+)
 def test_every_claim_runs_at_a_tiny_size_and_can_be_shown(stage, tmp_path, monkeypatch):
     out = tmp_path / "report.json"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other on busy machines
