@@ -330,7 +330,9 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
         "XLA's compiler for CUDA needs no GPU: these are the programs that it makes of a training "
         "step for an H200, read and not run, so that no time is in them. Activations moved are "
         "kernels that only copy or transpose one. Bytes are XLA's count after fusion, and all "
-        "that cuDNN's calls are given and give.",
+        "that cuDNN's calls are given and give. (On a CPU no activation is moved between two "
+        "spatial operations either, but for the gradients of weights XLA turns their arguments, "
+        "up to 11 in the ConvNet's step; tests/test_kept_fast.py counts them.)",
         programs,
     ),
     (
