@@ -15,7 +15,7 @@ RESERVED = (
     "loss", "learning_rate", "grad_norm", "loss_scale", "skipped", "finite", "epoch", "step",
     "kind",
 )  # fmt: skip
-REPORTED_BY_LAYER = ("finite", "gradient_norm", "update_ratio")
+REPORTED_BY_PART = ("finite", "gradient_norm", "learning_rate", "update_ratio")
 
 
 def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, targets: Any):
@@ -29,7 +29,7 @@ def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, ta
             'return {"accuracy": ...}'
         )
     for name in values:
-        if name in RESERVED or name.partition("/")[0] in REPORTED_BY_LAYER:
+        if name in RESERVED or name.partition("/")[0] in REPORTED_BY_PART:
             raise ValueError(f"metrics: {name!r} is reported already; use another name")
     check_scalars("metrics", values)
     return values

@@ -49,7 +49,8 @@ class Result:
             which="best")`.
         history: A row for each epoch: "epoch" (from 1), "step", "train_loss" and the other
             metrics' means over its examples, "val_..." for each of validate's, "learning_rate" of
-            its last step. The same in every run of the same program, interrupted or not.
+            its last step, and "learning_rate/<group>" where there are several parameter groups. The
+            same in every run of the same program, interrupted or not.
         timing: A row for each epoch: "epoch", "seconds", "images_per_s" (None where it was
             all compilation).
         best: "epoch", "step", "name" and "value" of the best validation; None without one.

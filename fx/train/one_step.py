@@ -102,10 +102,22 @@ class OneStep:
         return _prefixed("gradient_norm", gradient_norms(grads)) | _prefixed("update_ratio", ratios)
 
     def _rate(self, ts: TrainState, new: TrainState) -> Metrics:
-        rate: Any = optim.current_lr(new.opt_state)
-        if rate is None and self.lr is not None:
-            rate = self.lr(ts.step) if callable(self.lr) else self.lr
-        return {} if rate is None else {"learning_rate": jnp.asarray(rate, jnp.result_type(float))}
+        rates: dict[str, Any] = rates_in(new.opt_state)
+        if not rates and self.lr is not None:
+            rates = {"learning_rate": self.lr(ts.step) if callable(self.lr) else self.lr}
+        return {name: jnp.asarray(rate, jnp.result_type(float)) for name, rate in rates.items()}
+
+
+def rates_in(opt_state: Any) -> Metrics:
+    """The learning rates of an optimizer's state as metrics: the first, and that of each group.
+
+    Whether groups have the same one is not known while the step is traced, so each is reported.
+    """
+    first, groups = optim.current_lr(opt_state), optim.current_lrs(opt_state)
+    rates = {} if first is None else {"learning_rate": first}
+    if len(groups) > 1:
+        rates |= _prefixed("learning_rate", groups)
+    return rates
 
 
 def _keep(ts: TrainState, new: TrainState) -> TrainState:

@@ -22,6 +22,7 @@ class Record:
         sums: Metrics times examples, summed over its steps in float64; of "skipped", the steps.
         left_out: For each metric the examples of skipped steps, which its sum leaves out.
         learning_rate: That of the step taken last.
+        group_rates: Those of its parameter groups, by the names of their metrics.
         best: Epoch, step, name and value of the best validation so far.
         waited: Epochs since then.
         history: A row for each finished epoch, the same in every run of the same program.
@@ -37,6 +38,7 @@ class Record:
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
+    group_rates: dict[str, float] = dataclasses.field(default_factory=dict)
     best: dict[str, Any] | None = None
     waited: int = 0
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -74,6 +76,9 @@ class Record:
             if name == "learning_rate":
                 self.learning_rate = float(values[-1])
                 continue
+            if is_rate(name):
+                self.group_rates[name] = float(values[-1])
+                continue
             if _stem(name) != "skipped":
                 skipped, values = _skipped(name, metrics), values * examples
                 if skipped is not None and skipped.any():
@@ -82,6 +87,11 @@ class Record:
             self.sums[name] = _added(self.sums.get(name, 0.0), values)
         self.steps += len(examples)
         self.examples += int(examples.sum())
+
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the step taken last, as metrics."""
+        first = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
+        return first | self.group_rates
 
     def means(self) -> dict[str, float]:
         """Means over the examples of the epoch so far; of "skipped", the number of steps."""
@@ -99,8 +109,7 @@ class Record:
         row: dict[str, Any] = {"epoch": self.epoch + 1, "step": step}
         row |= {f"train_{name}": mean for name, mean in self.means().items()}
         row |= {f"val_{name}": float(value) for name, value in _loss_first(validation)}
-        if self.learning_rate is not None:
-            row["learning_rate"] = self.learning_rate
+        row |= self.rates()
         timing = {
             "epoch": self.epoch + 1,
             "seconds": self.seconds,
@@ -145,6 +154,11 @@ class Record:
 def _added(total: float, values: np.ndarray) -> float:
     """The total with each value added in turn: the same bits however the values are grouped."""
     return float(np.cumsum(np.concatenate(([total], values)))[-1])
+
+
+def is_rate(name: str) -> bool:
+    """Whether a metric is a learning rate: "learning_rate", or "learning_rate/<group>"."""
+    return name.partition("/")[0] == "learning_rate"
 
 
 def _stem(name: str) -> str:

@@ -248,8 +248,7 @@ class Run:
             self.measured = self.measured[0] + timed, self.measured[1] + seconds
         means = recent.means()
         self._warn(means)
-        if self.record.learning_rate is not None:
-            means["learning_rate"] = self.record.learning_rate
+        means |= self.record.rates()
         self._tell("log", self.record.epoch + 1, means, seconds, speed, ts)
 
     def _add_pending(self, recent: Record, ts: Any) -> None:

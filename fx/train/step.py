@@ -144,9 +144,10 @@ def make_step(
 
     Returns:
         A `Step`. Metrics hold "loss", what `metrics` returns, "learning_rate" where `lr` or the
-        optimizer's state has it (see `fx.optim.current_lr`), and what the options report. Where
-        an option keeps something in the optimizer's state (ema, check_finite, fp16), make the
-        state with `train.create(model, step.optimizer, key)`; it is right for every step.
+        optimizer's state has it (see `fx.optim.current_lr`), "learning_rate/<group>" of each
+        parameter group where it has several, and what the options report. Where an option keeps
+        something in the optimizer's state (ema, check_finite, fp16), make the state with
+        `train.create(model, step.optimizer, key)`; it is right for every step.
 
     Raises:
         ValueError: An unknown precision, a number out of its range; at the first call, a batch

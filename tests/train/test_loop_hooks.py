@@ -130,6 +130,35 @@ def test_an_unknown_learning_rate_is_said_once(optimizer, options, times, capsys
     assert times == 1 or row["learning_rate"] == pytest.approx(0.1)
 
 
+def test_the_rate_of_every_group_is_kept(tmp_path, capsys):
+    schedule = fx.optim.exponential_lr(0.5, gamma=0.5)
+    optimizer = fx.optim.groups({"first.*": fx.optim.sgd(schedule)}, default=fx.optim.sgd(0.125))
+    step = fx.train.make_step(Net(), loss_fn, optimizer)
+
+    def run(**options):
+        ts = fx.train.create(Net(), optimizer, jax.random.key(0))
+        return fx.fit(step, ts, Batches(), epochs=2, out=tmp_path / "run", log_every=6, **options)
+
+    def stop(event):
+        if event.kind == "log":  # the epoch's steps are taken, and it has not ended
+            raise fx.train.Stop
+
+    assert run(callbacks=stop).history == []
+    history = run(resume=True).history
+    for row, steps in zip(history, (5, 11)):
+        rates = {name: row[name] for name in row if "learning_rate" in name}
+        first = 0.5 * 0.5**steps
+        assert rates == {
+            "learning_rate": first,
+            "learning_rate/first.*": first,
+            "learning_rate/default": 0.125,
+        }
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert all(line["learning_rate/default"] == 0.125 for line in lines)
+    printed = capsys.readouterr().out
+    assert "lr 2.44e-04" in printed and "default" not in printed
+
+
 def test_a_plateau_is_told_of_every_epoch(tmp_path):
     optimizer = fx.optim.reduce_lr_on_plateau(fx.optim.sgd(0.5), patience=1, factor=0.5)
     step = fx.train.make_step(Net(), loss_fn, optimizer)

@@ -233,6 +233,11 @@ def run(model=None, loss=loss_fn, given=None, **options):
         (TypeError, "metrics: expected a dictionary of scalars", {"metrics": lambda o, t: 1.0}),
         (
             ValueError,
+            "metrics: 'learning_rate/head' is reported already; use another name",
+            {"metrics": lambda o, t: {"learning_rate/head": jnp.zeros(())}},
+        ),
+        (
+            ValueError,
             "metrics: 'loss' is reported already",
             {"metrics": lambda o, t: {"loss": 1.0}},
         ),

@@ -8,6 +8,7 @@ import numpy as np
 
 from fx.evaluate.statistics import Summary, summarize
 from fx.train.loop import Result
+from fx.train.record import is_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Runs:
         Raises:
             ValueError: As `values` and `fx.evaluate.summarize`.
         """
-        sound, names = self._sound, [name for name in self.metrics if name != "learning_rate"]
+        sound, names = self._sound, [name for name in self.metrics if not is_rate(name)]
         rows: list[tuple[str, ...]] = [("", f"mean ± {100 * confidence:g} %", "std", "min", "max")]
         for name in names:
             s = self.summary(name, at, confidence)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from fx.optim import current_lr
 from fx.train.compiles import Compilations
 from fx.train.guard import has_failed
-from fx.train.record import Record
+from fx.train.one_step import rates_in
+from fx.train.record import Record, is_rate
 from fx.train.state import TrainState
 from fx.train.step import Step
 
@@ -135,13 +135,14 @@ def _row_of(row: dict[str, Any], run: int) -> dict[str, Any]:
     """Cut one run's numbers out of the row of all, in the order that the loop gives one run's."""
     ending = run_name("", run)
     own = {name.removesuffix(ending): row[name] for name in row if name.endswith(ending)}
-    rate = own.pop("val_learning_rate", None)
+    names = sorted(name.removeprefix("val_") for name in own)
+    rates = {name: own.pop(f"val_{name}") for name in names if is_rate(name)}
     own.pop("train_finite", None)
     mine = {name: row[name] for name in ("epoch", "step")}
     for part in ("train_", "val_"):
         names = sorted(name for name in own if name.startswith(part))
         mine |= {name: own[name] for name in sorted(names, key=lambda n: n != f"{part}loss")}
-    return mine if rate is None else {**mine, "learning_rate": rate}
+    return mine | rates
 
 
 class ManyStep(Step):
@@ -155,7 +156,7 @@ class ManyStep(Step):
         report: dict[str, Any] = {name: mean for name, mean in means.items() if name != "finite"}
         for name, values in each.items():
             # The loop takes the mean of an epoch's metrics, but of the rate it wants the last.
-            for run in range(0 if name == "learning_rate" else values.shape[0]):
+            for run in range(0 if is_rate(name) else values.shape[0]):
                 report[run_name(name, run)] = Entry(values, run)
         return ts, report
 
@@ -242,10 +243,9 @@ def make_validate(
         for name in found[0] if found else ():
             values = [row[name] for row, on in zip(found, active & ~failed) if on]
             report[name] = float(np.mean(values)) if values else math.nan
-        rates = current_lr(ts.runs.opt_state)
-        if rates is not None:
+        for name, rates in rates_in(ts.runs.opt_state).items():
             per_run = np.broadcast_to(jax.device_get(rates), (count,)).astype(float).tolist()
-            report |= {run_name("learning_rate", run): r for run, r in enumerate(per_run)}
+            report |= {run_name(name, run): rate for run, rate in enumerate(per_run)}
         epoch = len(watch.records[int(np.argmax(active))].history) + 1
         row = {"epoch": epoch, "step": int(jax.device_get(ts.step))}
         row |= {run_name("train_finite", run): 0 for run in np.flatnonzero(failed).tolist()}

@@ -264,6 +264,19 @@ def test_learning_rates_are_an_axis():
     np.testing.assert_array_equal(runs.results[0].ts.params["first"]["weight"], start)  # lr 0
 
 
+@pytest.mark.full
+def test_the_rates_of_groups_are_those_of_each_run_alone():
+    second = fx.optim.sgd(fx.optim.exponential_lr(0.5, gamma=0.9))
+    optimizer = fx.optim.groups({"first.*": fx.optim.sgd(0.1)}, default=second)
+    step = fx.train.make_step(Net(), tiny_run.loss_fn, optimizer)
+    options = {"epochs": 1, "progress": False}
+    runs = fit_many(step, states(2, optimizer), Batches(), how="vmap", **options)
+    single = fx.fit(step, states(2, optimizer)[1], Batches(), **options)
+    assert_same_run(runs.results[1], single)
+    assert runs.values("learning_rate/default")[1] == single.history[0]["learning_rate/default"]
+    assert "train_loss" in runs.table() and "learning_rate" not in runs.table()
+
+
 def _copy(tree):
     return jax.tree.map(jnp.copy, tree)
 
