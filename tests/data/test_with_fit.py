@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fx
-from fx.data import Dataset, Loader, StreamLoader, WeightedSampler
+from fx.data import Dataset, Loader, StreamLoader, WeightedSampler, from_grain
 
 
 class Line:
@@ -31,12 +31,26 @@ def stream(epoch):
     return ((INPUTS[i], TARGETS[i]) for i in order)
 
 
+def pipeline(epoch):
+    """Shuffled and augmented anew in each epoch, by numbers that grain draws."""
+    grain = pytest.importorskip("grain")
+
+    class Noisy(grain.transforms.RandomMap):
+        def random_map(self, element, rng):
+            return noisy(element, rng)
+
+    rows = grain.MapDataset.range(30).seed(epoch).shuffle()
+    pairs = rows.map(lambda i: (INPUTS[i], TARGETS[i])).to_iter_dataset()
+    return pairs.random_map(Noisy()).batch(8)
+
+
 LOADERS = {
     "transform": lambda: Loader(Dataset(INPUTS, TARGETS), 8, transform=noisy, workers=3),
     "sampler": lambda: Loader(
         Dataset(INPUTS, TARGETS), 8, sampler=WeightedSampler(np.ones(30), 20)
     ),
     "stream": lambda: StreamLoader(stream, 8, length=30, transform=noisy),
+    "grain": lambda: from_grain(pipeline, length=4),
 }
 
 
@@ -49,7 +63,7 @@ def train(make, **options):
 
 
 @pytest.mark.parametrize(
-    "name", ["transform", pytest.param("sampler", marks=pytest.mark.full), "stream"]
+    "name", ["transform", pytest.param("sampler", marks=pytest.mark.full), "stream", "grain"]
 )
 def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path):
     whole = train(LOADERS[name])
@@ -59,12 +73,16 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path):
         pass
 
     def stop(event):
-        if event.step >= 6:
+        if event.step == 2 * len(LOADERS[name]()):
             raise Stop
 
     options = {"out": tmp_path / "run", "checkpoint_every": 2}
     with pytest.raises(Stop):
         train(LOADERS[name], log_every=1, callbacks=[stop], **options)
+    _, kept = fx.checkpoint.restore(options["out"], like=whole.ts)
+    assert (kept["epoch"], kept["steps"]) == (1, 2)  # in the middle of the second epoch
+    if name == "grain":
+        assert kept["loader"]["step"] == 2 and kept["loader"]["iterator"]
     resumed = train(LOADERS[name], resume=True, **options)
     assert resumed.ts.params["weight"].tolist() == whole.ts.params["weight"].tolist()
     assert resumed.history == whole.history
