@@ -1,7 +1,9 @@
 """Sources that come from elsewhere: sequences, PyTorch, Hugging Face, ArrayRecord, TFDS."""
 
+import importlib.util
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -248,6 +250,49 @@ class TestTfds:
         found = data.take(np.arange(12))
         np.testing.assert_array_equal(found[0], images)
         np.testing.assert_array_equal(found[1], labels)
+
+    @pytest.fixture
+    def builders(self, monkeypatch):
+        """TensorFlow as it seems, and builders that pretend to download; returns those made."""
+        library = pytest.importorskip("tensorflow_datasets")
+        real, made = importlib.util.find_spec, []
+
+        class Builder:
+            def __init__(self, name, data_dir, file_format):
+                self.asked, self.prepared = (name, data_dir, file_format), 0
+                self.data_dir = data_dir / name
+                features = {"label": SimpleNamespace(names=["zero", "one"])}
+                self.info = SimpleNamespace(features=features)
+                made.append(self)
+
+            def download_and_prepare(self):
+                self.prepared += 1
+
+            def as_data_source(self, split):
+                assert self.prepared == 1, "read before it was prepared"
+                if split != "train":
+                    raise NotImplementedError("tfrecord")
+                return [{"image": np.full((2, 2, 1), i), "label": i % 2} for i in range(5)]
+
+        monkeypatch.setattr(library, "builder", Builder)
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: name if name == "tensorflow" else real(name)
+        )
+        return made
+
+    def test_what_is_downloaded(self, tmp_path, builders):
+        data = tfds("mnist", data_dir=tmp_path)
+        [builder] = builders
+        assert builder.asked == ("mnist", tmp_path, "array_record") and builder.prepared == 1
+        assert len(data) == 5 and data.classes == ("zero", "one")
+        images, labels = data.take(np.array([3, 0]))
+        assert images[:, 0, 0, 0].tolist() == [3, 0] and labels.tolist() == [1, 0]
+
+    def test_what_was_downloaded_in_another_format(self, tmp_path, builders):
+        with pytest.raises(
+            ValueError, match="expected .*mnist in the format array_record, got .* --overwrite"
+        ):
+            tfds("mnist", "test", data_dir=tmp_path)
 
     def test_what_is_not(self, tmp_path):
         pytest.importorskip("tensorflow_datasets")
