@@ -93,6 +93,18 @@ def test_the_batch_of_the_bad_step_is_found_again(monkeypatch, loader, steps_per
     assert np.isnan(rows[1]).all() and np.isfinite(np.delete(rows, 1, 0)).all()
 
 
+def test_several_processes_end_without_an_xray(tmp_path, monkeypatch):
+    step, ts = make()
+    monkeypatch.setattr(failure.jax, "process_count", lambda: 2)
+    found = failure.Diverged(ts, epoch=1, at=3, number=10)
+    error = failure.explain_failure(step, found, Poisoned(), tmp_path)
+    assert str(error) == (
+        "fit: loss or gradients of step 4 of epoch 2 are not finite; the state is as it was before "
+        "that step. To see why, train the run in one process"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bad_step_can_be_a_finding(capsys):
     step, ts = make()
     options = {"epochs": 3, "progress": False}
