@@ -57,6 +57,23 @@ def test_a_sound_machine():
     assert str(Checkup(facts, ())).endswith("nothing is wrong")
 
 
+def test_a_machine_with_a_gpu_shows_its_cuda():
+    devices = [{"kind": "NVIDIA H200", "platform": "gpu", "memory_bytes": 3 * 2**30}]
+    cuda = {"runtime": 12080, "cudnn": 91002}
+    facts = sound(**ONE_GPU, jax__backend="gpu", jax__devices=devices, jax__cuda=cuda)
+    lines = [" ".join(line.split()) for line in str(Checkup(facts, ())).splitlines()]
+    for line in (
+        "device 0 NVIDIA H200 (gpu), 3.0 GiB for jax",
+        "CUDA runtime 12080",
+        "CUDA cudnn 91002",
+        "nvidia-smi 0 H200, 0 of 1 used",
+        "driver 570.1, for CUDA up to 12.8",
+    ):
+        assert line in lines
+    bare = str(Checkup(sound(jax__cuda=None), ()))  # as jax says it without a CUDA build
+    assert "CUDA" not in bare and "no NVIDIA GPU found" in bare
+
+
 WRONG = [
     (sound(**ONE_GPU), r"there is a GPU \(H200\), but jax runs on cpu", r"install '\.\[cuda12\]'"),
     (sound(**{**ONE_GPU, "gpu__cuda": "13.1"}), "jax runs on cpu", r"install '\.\[cuda13\]'"),
