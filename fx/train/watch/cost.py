@@ -123,19 +123,31 @@ class Meter:
         precision: As for `make_step`.
         peak: FLOP/s of one device; `find_peak` where it is left out, which on a device that is not
             in its table takes a second.
+        flops: What is counted. "program": products and convolutions of the program that was
+            written, by `flops`. "xla": what XLA's cost analysis says of the compiled program, by
+            `xla_flops`, times the devices; elementwise work is in it, and a step that no call has
+            compiled yet is compiled now. Since XLA counts the body of a loop once, programs with
+            products in loops are refused there.
 
     Attributes:
         flops_per_example: Operations for one example.
         peak: FLOP/s of all devices of the run.
 
     Raises:
-        ValueError: An unknown precision; a batch without examples.
+        ValueError: An unknown precision or way to count; a batch without examples; with
+            flops="xla", products in a loop (steps_per_call, accumulate, `nn.Stack`, a recurrent
+            layer), or a platform that does not tell.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> meter = Meter(lambda w, x: x @ w, jnp.ones((4, 5)), jnp.ones((3, 4)), peak=1e6)
         >>> meter(Event("log", 1, 50, {}, 1.0, 2500.0, None))
         {'mfu': 0.1}
+        >>> step, w, x = (lambda w, x: x @ w + 1.0), jnp.ones((4, 5)), jnp.ones((3, 4))
+        >>> for way in ("program", "xla"):
+        ...     Meter(step, w, x, peak=1e6, flops=way).flops_per_example
+        40.0
+        45.0
     """
 
     def __init__(
@@ -146,6 +158,7 @@ class Meter:
         *,
         precision: str = "float32",
         peak: float | None = None,
+        flops: str = "program",
     ) -> None:
         per_call = getattr(step, "steps_per_call", 1)
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
@@ -155,7 +168,7 @@ class Meter:
                 f"Meter: expected a batch of examples, got arrays of shapes {list(shapes)}"
             )
         devices = _devices((ts, batch))
-        self.flops_per_example = flops(step, ts, batch) / examples
+        self.flops_per_example = _operations(flops, step, ts, batch, len(devices)) / examples
         one = find_peak(precision, devices[0]) if peak is None else peak
         self.peak = one * len(devices)
 
@@ -167,6 +180,27 @@ class Meter:
             return memory()
         achieved = mfu(self.flops_per_example * event.images_per_s, 1.0, self.peak)
         return {"mfu": achieved, **memory()}
+
+
+def _operations(way: str, step: Callable, ts: Any, batch: Any, devices: int) -> float:
+    """Operations of a call on all devices, as `Meter` counts them."""
+    if way == "program":
+        return flops(step, ts, batch)
+    if way != "xla":
+        raise ValueError(f'Meter: expected flops="program" or "xla", got {way!r}')
+    if _has_loops(_traceable(step).trace(ts, batch).jaxpr.jaxpr):
+        raise ValueError(
+            'Meter: flops="xla" expected a step without products in loops, whose bodies XLA counts '
+            "once, but this one has some (steps_per_call, accumulate, nn.Stack and recurrent "
+            'layers make them); use flops="program"'
+        )
+    told = xla_flops(step, ts, batch)
+    if not told:
+        raise ValueError(
+            f'Meter: flops="xla" expected XLA to tell the operations of the compiled step, got '
+            f'{told} on {jax.default_backend()}; use flops="program"'
+        )
+    return told * devices
 
 
 def _traceable(step: Callable) -> Any:
@@ -185,6 +219,17 @@ def _devices(tree: Any) -> Sequence[Any]:
 
 def _count(jaxpr: core.Jaxpr) -> float:
     return float(sum(map(_count_one, jaxpr.eqns)))
+
+
+def _has_loops(jaxpr: core.Jaxpr) -> bool:
+    """Whether there are products in the body of a loop."""
+    for eqn in jaxpr.eqns:
+        inner = [each for value in eqn.params.values() for each in _jaxprs(value)]
+        if eqn.primitive.name in ("scan", "while") and any(map(_count, inner)):
+            return True
+        if any(map(_has_loops, inner)):
+            return True
+    return False
 
 
 def _count_one(eqn: core.JaxprEqn) -> float:

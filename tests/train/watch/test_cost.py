@@ -141,6 +141,24 @@ def test_a_meter_divides_by_the_peak_of_all_devices(monkeypatch):
     assert meter.peak == 2e9 and asked == [("bf16", jax.devices()[0])]
 
 
+def test_a_meter_by_xlas_analysis(monkeypatch):
+    step, ts, _ = make()
+    meter = cost.Meter(step, ts, batch_of(), peak=1e9, flops="xla")
+    told = cost.xla_flops(step, ts, batch_of())
+    assert meter.flops_per_example == told / 8 > cost.flops(step, ts, batch_of()) / 8
+    monkeypatch.setattr(cost, "_devices", lambda tree: jax.devices()[:1] * 2)  # told is one's share
+    meter = cost.Meter(step, ts, batch_of(), peak=1e9, flops="xla")
+    assert (meter.flops_per_example, meter.peak) == (2 * told / 8, 2e9)
+    with pytest.raises(ValueError, match=r'expected flops="program" or "xla", got \'hlo\''):
+        cost.Meter(step, ts, batch_of(), peak=1e9, flops="hlo")
+    several, _, _ = make(steps_per_call=2)
+    with pytest.raises(ValueError, match=r'whose bodies XLA counts once.*; use flops="program"'):
+        cost.Meter(several, ts, batch_of(2), peak=1e9, flops="xla")
+    monkeypatch.setattr(cost, "xla_flops", lambda *call: None)
+    with pytest.raises(ValueError, match="expected XLA to tell the operations.*got None on cpu"):
+        cost.Meter(step, ts, batch_of(), peak=1e9, flops="xla")
+
+
 def test_the_widest_array_says_how_many_devices(monkeypatch):
     class Far:
         process_index = 1
