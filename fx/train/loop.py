@@ -142,7 +142,8 @@ def fit(
     Raises:
         FileExistsError: `out` holds a run and resume is False; nothing is overwritten.
         BlockingIOError: Another run is writing to `out`.
-        OSError: `out` cannot be written to, or its disk is full; see `fx.checkpoint.save`.
+        OSError: `out` cannot be written to, or its disk is full; the text names the file, and the
+            checkpoints that are there stay. See `fx.checkpoint.save`.
         FloatingPointError: A step made with check_finite was not finite; the text is that of
             `fx.debug.xray`, and `out/crash` has state and batch.
         TypeError: Several states; a loader without `epoch` or length; a validate that cannot be

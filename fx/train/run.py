@@ -128,8 +128,13 @@ class Run:
         best = bool(validation) and self.record.judge(row, monitor, mode)
         watched = self.record.watched(row, monitor) if validation else "train_loss"
         ts = _observe(ts, row.get(watched))
-        self.save(ts, best=best)
-        self._tell("epoch", row["epoch"], row, timing["seconds"], speed, ts)
+        end = ("epoch", row["epoch"], row, timing["seconds"], speed, ts)
+        try:
+            self.save(ts, best=best)
+        except OSError:  # of the history, say: a resume from the checkpoint tells of later epochs
+            self._tell(*end)
+            raise
+        self._tell(*end)
         return ts
 
     def save(self, ts: Any, best: bool = False) -> None:

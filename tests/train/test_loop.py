@@ -1,8 +1,11 @@
+import errno
 import json
+import os
 import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 import fx
 from fx.checkpoint import writing
+from fx.train import loop
 from tests.train.tiny_run import Batches, assert_same_bits, make
 
 
@@ -140,6 +144,66 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, whole):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if line["kind"] == "log"]
     assert steps == sorted(set(steps))
+
+
+def fill_history(patch):
+    """No room for history.json from the second epoch on, and a part of it is there already."""
+    real, seen = Path.write_text, []
+
+    def write_text(path, text, *rest):
+        if path.name == "history.json.tmp":
+            seen.append(path)
+        if path.name != "history.json.tmp" or len(seen) < 2:
+            return real(path, text, *rest)
+        real(path, text[:10], *rest)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(Path, "write_text", write_text)
+
+
+def fill_log(patch):
+    """No room for a line of log.jsonl from step 10 on; the system itself says so."""
+
+    class Full(loop.JsonLog):
+        def __call__(self, event):
+            if event.step >= 10:
+                device = os.open("/dev/full", os.O_WRONLY)
+                os.dup2(device, self.stream.fileno())
+                os.close(device)
+            super().__call__(event)
+
+    patch.setattr(loop, "JsonLog", Full)
+
+
+@pytest.mark.parametrize("name, fill", [("history.json", fill_history), ("log.jsonl", fill_log)])
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path, whole, monkeypatch, name, fill):
+    text = (
+        rf"fit: .*{name} could not be written \(No space left on device\); the run's checkpoints "
+        "and what was in that file are untouched; make room, and go on with resume=True"
+    )
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=text) as caught:
+        fill(patch)
+        fit(tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "checkpoints") == [
+        "history.json", "log.jsonl"
+    ]  # fmt: skip
+    assert fx.checkpoint.steps(tmp_path)[0] == 6
+    assert json.loads((tmp_path / "history.json").read_text())["history"] == whole[0].history[:1]
+    resumed = fit(tmp_path, resume=True)
+    assert_same_bits(resumed.ts, whole[0].ts)
+    assert resumed.history == whole[0].history
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "epoch"] == [6, 12, 18, 24]
+
+
+def test_a_log_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "log.jsonl").mkdir()
+    text = (
+        r"log.jsonl could not be written \(Is a directory\); .*see to it that it can be written to"
+    )
+    with pytest.raises(IsADirectoryError, match=text):
+        loop.JsonLog(tmp_path / "log.jsonl")
 
 
 def test_keep_is_how_many_of_the_newest_stay(tmp_path):

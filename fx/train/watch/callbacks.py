@@ -4,10 +4,13 @@ A listener is any callable that takes an `Event`; where it has a `close()`, that
 end of the run, however it ends.
 """
 
+import contextlib
+import errno
 import importlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ class JsonLog:
         after: Keep only lines up to this step of a file that is there: what came after is about to
             be computed again. None keeps all.
 
+    Raises:
+        OSError: It cannot be written to, or its disk is full, at any line.
+
     Example:
         >>> log = JsonLog("log.jsonl")
         >>> log(Event("log", 1, 50, {"loss": 0.5}, 2.0, None, None))
@@ -35,14 +41,18 @@ class JsonLog:
         self.path = Path(path)
         if after is not None and self.path.exists():
             write_whole(self.path, "".join(_lines_until(self.path, after)))
-        self.stream = self.path.open("a")
+        with _explained(self.path):
+            # Without a buffer: what a full disk refused would come back when the file is closed.
+            self.stream = self.path.open("ab", buffering=0)
 
     def __call__(self, event: Event) -> None:
         """Write one line."""
         line = {"kind": event.kind, "epoch": event.epoch, "step": event.step, **numbers_in(event)}
         line |= {"seconds": event.seconds, "images_per_s": event.images_per_s}
-        self.stream.write(json.dumps(plain(line), allow_nan=False) + "\n")
-        self.stream.flush()
+        data = f"{json.dumps(plain(line), allow_nan=False)}\n".encode()
+        with _explained(self.path):
+            while data:  # a disk that is nearly full takes a part of it
+                data = data[self.stream.write(data) :]
 
     def close(self) -> None:
         """Close the file."""
@@ -156,10 +166,34 @@ class WandB:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file such that there is never half of it."""
+    """Write a file such that there is never half of it.
+
+    Raises:
+        OSError: It cannot be written; what was there stays, and nothing is left beside it.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with _explained(path):
+        try:
+            temporary.write_text(text)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say of an error of the file system which file it was, what is left, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        todo = "make room" if full else "see to it that it can be written to"
+        raise OSError(
+            error.errno,
+            f"fit: {path} could not be written ({error.strerror}); the run's checkpoints and what "
+            f"was in that file are untouched; {todo}, and go on with resume=True",
+        ) from error
 
 
 def _group(event: Event) -> str:
