@@ -7,8 +7,14 @@
 
 CIFAR-10 is read from FX_DATA_DIR/cifar-10-batches-bin, else as TensorFlow Datasets has prepared it,
 else downloaded by TensorFlow Datasets. What a run makes lies in --out: checkpoints, history.json,
-log.jsonl, report.txt and report.json, pictures, and the bundle to deploy. Times and accuracies are
-in docs/results.md.
+log.jsonl, report.txt and report.json, pictures, and the bundle to deploy.
+
+    python examples/cifar10.py --data digits --epochs 30 --batch-size 32 --lr 2e-3    # make train
+
+takes 2 min 35 s on 2 CPU cores and comes to 99.2 % of the 359 test images (seed 0). On CIFAR-10 the
+recipe of the first line had 61.9 % test accuracy after five epochs; with `--augment flip`, 63.9 and
+64.1 % (two seeds), and PyTorch 62.6 and 64.6 %. All 100 epochs have not been run. docs/results.md
+has the commands of these figures and their conditions.
 """
 
 import argparse

@@ -17,6 +17,7 @@ were learned and for weights that were trained on all tasks at once, as the pape
 """
 
 import argparse
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -114,12 +115,25 @@ def meta_train(steps_inside: int, epochs: int, steps: int, seed: int, progress: 
 def judge(ts, tasks: int = 500) -> list[float]:
     """Mean squared error on new tasks after 0 to 5 steps of training on each."""
     (x, y, queries), targets = next(iter(Tasks(12345, 1, tasks).epoch(0)))
+    one_step, outputs = _for_each_task()
+    params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (tasks, *leaf.shape)), ts.params)
     losses = []
     for steps in range(INNER_STEPS + 1):
-        model = Adapted(make_model(), steps)
-        outputs, _ = jax.jit(model.apply)(ts.params, ts.state, x, y, queries)
-        losses.append(float(F.mse_loss(outputs, targets)))
+        params = one_step(params, ts.state, x, y) if steps else params
+        losses.append(float(F.mse_loss(outputs(params, ts.state, queries), targets)))
     return losses
+
+
+@functools.cache
+def _for_each_task():
+    """One more step, and the outputs, compiled; every task has parameters of its own."""
+    learner = Adapted(make_model(), 1)
+
+    def outputs(params, state, queries):
+        return learner.model.apply(params, state, queries)[0]
+
+    one_step = jax.vmap(learner.adapt, (0, None, 0, 0))
+    return jax.jit(one_step), jax.jit(jax.vmap(outputs, (0, None, 0)))
 
 
 def main(arguments: list[str] | None = None) -> dict[str, list[float]]:

@@ -20,6 +20,15 @@ def test_it_learns_to_learn(capsys):
     assert capsys.readouterr().out.strip().splitlines()[-3].startswith("mean squared error")
 
 
+def test_its_program_runs(capsys):
+    found = meta_learning.main(["--epochs", "1", "--steps", "5"])
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert printed[-3] == "mean squared error on new tasks after 0 to 5 steps"
+    for line, (name, losses) in zip(printed[-2:], found.items(), strict=True):
+        assert line.split() == [*name.split(), *(f"{loss:.3f}" for loss in losses)]
+        assert len(losses) == 6 and losses[5] < losses[0]  # any weights gain by five steps
+
+
 def test_the_gradient_goes_through_the_inner_steps():
     with jax.enable_x64(True):
         wide = functools.partial(jax.tree.map, lambda leaf: leaf.astype(jnp.float64))
