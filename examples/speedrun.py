@@ -20,15 +20,15 @@ that alternate from epoch to epoch, shifts, and the mean over six views at the t
 The data set lies on the device, augmentation is one compiled call an epoch, and an epoch of
 training another.
 
-On a CPU, one run each (docs/results.md has the conditions), test accuracy beside the original's:
+On a CPU (docs/results.md has the conditions), test accuracy beside the original's:
 
-    --epochs 2 --limit 4000 --test-limit 1000 --batch-size 500               62.8 %, theirs 61.2 %
+    --runs 3 --epochs 2 --limit 10000 --test-limit 2000 --batch-size 500     78.2 %, theirs 78.1 %
     --target 96 --epochs 3 --limit 1000 --test-limit 300 --batch-size 100    37.3 %, theirs 31.3 %
 
-The second pair has a standard error of 2.8 points each. Run again on 2 shared CPU cores, with jax
-0.10.2, the first line took 155 s and came to 62.3 %, the second 147 s and 37.3 %, compilation
-included. That 94 and 96 % are reached, and in how many seconds, has not been measured, for want of
-a GPU; `python -m benchmarks.speedrun` measures it there beside the original.
+The first are means of three runs, of which one takes some 150 s on 2 cores; the second are of one
+run (147 s) and have a standard error of 2.8 points each. That 94 and 96 % are reached, and in how
+many seconds, has not been measured, for want of a GPU; `python -m benchmarks.speedrun` measures it
+there beside the original.
 """
 
 import argparse
