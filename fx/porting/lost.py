@@ -56,13 +56,9 @@ def _reads(rw: Any, function: Any, name: str) -> Iterator[ast.Name]:
             if isinstance(owner, ast.Subscript) and owner.value is part:
                 if isinstance(owner.ctx, ast.Store):
                     continue
-                part, owner = owner, rw.parent(owner)
+                owner = rw.parent(owner)
             call = rw.parent(owner)
             alone = isinstance(call, ast.Call) and isinstance(rw.parent(call), ast.Expr)
             writes = isinstance(owner, ast.Attribute) and owner.attr.endswith("_")
             if not (writes and alone and call.func is owner):
-                yield _name(part)
-
-
-def _name(node: Any) -> ast.Name:
-    return node.value if isinstance(node, ast.Subscript) else node
+                yield part
