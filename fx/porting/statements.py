@@ -346,7 +346,7 @@ def _stores(rw: Rewriter, target: ast.Subscript) -> bool:
 def _augment(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None:
     if not isinstance(target, ast.Subscript):
         seen = rw.record.at(rw.place.file, node.end_lineno or 0, node.end_col_offset or 0)
-        if any(name.startswith("torch.Tensor.__i") for name in seen):
+        if any(name.startswith("torch.Tensor.") and name.endswith("_") for name in seen):
             lost.check(rw, node, target)
         return None
     if not _stores(rw, target):
