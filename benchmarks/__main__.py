@@ -19,12 +19,21 @@ from benchmarks.shared.stages import Stage, run_all
 MINUTES = 19.5  # what has not begun by then is named as failed
 CPU = ("--device", "cpu")
 CHANNELS_LAST, HAND = "PyTorch eager, channels-last", "plain JAX by hand"
+
+
+def _step(name: str, limit_s: float, *only: str, **options: object) -> Stage:
+    """A training step of few contenders."""
+    given = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+    rounds = ("--rounds", "3", "--steps", "1", "--only", *only)
+    return Stage(f"train_step-{name}", ("train_step", *CPU, *given, *rounds), limit_s)
+
+
 STAGES = [  # the most wanted first
     Stage("peaks", ("peaks", *CPU), 60),
     Stage("train_step", ("train_step", *CPU, "--rounds", "4", "--steps", "3"), 400),
-    Stage("inference", ("inference", *CPU, "--rounds", "10", "--calls", "32"), 220),
+    Stage("inference", ("inference", *CPU, "--rounds", "6", "--calls", "50"), 220),
     Stage("loader", ("loader", *CPU, "--rounds", "8"), 120),
-    Stage("loop", ("loop", *CPU, "--rounds", "7"), 120),
+    Stage("loop", ("loop", *CPU, "--rounds", "5"), 120),
     Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "2"), 180),
     Stage("seeds-mlp", ("seeds", *CPU, "--models", "mlp"), 60),
     Stage("cold_start", ("cold_start", *CPU, "--rounds", "1"), 300),
@@ -32,36 +41,11 @@ STAGES = [  # the most wanted first
     Stage("depth", ("depth", *CPU, "--rounds", "1"), 150),
 ]  # fmt: skip
 MORE = [  # what --all has besides
-    Stage(
-        "train_step-512",
-        ("train_step", *CPU, "--batch", "512", "--rounds", "3", "--steps", "1",
-         "--only", CHANNELS_LAST, HAND, "fx"),
-        300,
-    ),
-    Stage(
-        "train_step-2048",
-        ("train_step", *CPU, "--batch", "2048", "--rounds", "3", "--steps", "1",
-         "--only", CHANNELS_LAST, HAND, "fx"),
-        600,
-    ),
-    Stage(
-        "train_step-bf16",
-        ("train_step", *CPU, "--precision", "bf16", "--rounds", "3", "--steps", "2",
-         "--only", CHANNELS_LAST, HAND, "fx"),
-        300,
-    ),
-    Stage(
-        "train_step-resnet18-16",
-        ("train_step", *CPU, "--network", "resnet18", "--batch", "16", "--rounds", "3",
-         "--steps", "1", "--only", CHANNELS_LAST, "fx"),
-        300,
-    ),
-    Stage(
-        "train_step-resnet18-128",
-        ("train_step", *CPU, "--network", "resnet18", "--batch", "128", "--rounds", "3",
-         "--steps", "1", "--only", CHANNELS_LAST, "fx"),
-        600,
-    ),
+    _step("512", 300, CHANNELS_LAST, HAND, "fx", batch=512),
+    _step("2048", 600, CHANNELS_LAST, HAND, "fx", batch=2048),
+    _step("bf16", 300, CHANNELS_LAST, HAND, "fx", precision="bf16"),
+    _step("resnet18-16", 300, CHANNELS_LAST, "fx", network="resnet18", batch=16),
+    _step("resnet18-128", 600, CHANNELS_LAST, "fx", network="resnet18", batch=128),
     Stage(
         "seeds-convnet",
         ("seeds", *CPU, "--models", "convnet", "--batch", "8", "--steps", "1", "--rounds", "2"),

@@ -1,7 +1,8 @@
-"""The speedrun's recipes on a CPU: accuracy beside the programs that they follow, same settings.
+r"""The speedrun's recipes on a CPU: accuracy beside the programs that they follow, same settings.
 
     FX_DATA_DIR=... python -m benchmarks.recipe --reference cifar10-airbench
-    FX_DATA_DIR=... python -m benchmarks.recipe --target 96 --epochs 3 --images 1000 --batch 100
+    FX_DATA_DIR=... python -m benchmarks.recipe --reference cifar10-airbench --target 96 \
+        --epochs 3 --images 1000 --batch 100
 
 Both train for a few epochs on the first images of CIFAR-10, as often as `--runs` says, and are
 tested with six views on the first test images. The reference is a checkout of cifar10-airbench. Its
@@ -147,13 +148,10 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 def main(given: list[str] | None = None) -> None:
     options = arguments(given)
-    words = sys.argv[1:] if given is None else given
-    shown = [Path(w).name if at and words[at - 1] == "--reference" else w
-             for at, w in enumerate(words)]  # fmt: skip
     names = ("target", "runs", "epochs", "images", "test_images", "batch")
     settings = {name: getattr(options, name) for name in names}
     settings["reference"] = speedrun.commit(options.reference)
-    found = report.begin("recipe", shown, **settings)
+    found = report.begin("recipe", given, **settings)
     found["contenders"] = measure(options)
     for name, entry in found["contenders"].items():
         print(f"{name}: {entry['accuracy']:.4f}, {entry['accuracies']}")

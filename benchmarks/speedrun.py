@@ -253,12 +253,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 def main(given: list[str] | None = None) -> None:
     options = arguments(given)
-    words = sys.argv[1:] if given is None else given
-    shown = [Path(w).name if at and words[at - 1] == "--reference" else w
-             for at, w in enumerate(words)]  # fmt: skip
     settings = {n: getattr(options, n) for n in ("target", "runs", "reference_runs", "rounds")}
     settings |= {"tiny": options.tiny, "reference": commit(options.reference)}
-    found = report.begin("speedrun", shown, **settings)
+    found = report.begin("speedrun", given, **settings)
     found["unit"] = "s"
     found["contenders"] = measure(options)
     print("\n" + table(found["contenders"]))

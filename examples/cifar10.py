@@ -11,7 +11,7 @@ log.jsonl, report.txt and report.json, pictures, and the bundle to deploy.
 
     python examples/cifar10.py --data digits --epochs 30 --batch-size 32 --lr 2e-3    # make train
 
-takes 2 min 35 s on 2 CPU cores and comes to 99.2 % of the 359 test images (seed 0). On CIFAR-10 the
+takes 2 to 3 min on 2 CPU cores and comes to 98.9 % of the 359 test images (seed 0). On CIFAR-10 the
 recipe of the first line had 61.9 % test accuracy after five epochs; with `--augment flip`, 63.9 and
 64.1 % (two seeds), and PyTorch 62.6 and 64.6 %. All 100 epochs have not been run. docs/results.md
 has the commands of these figures and their conditions.

@@ -2,7 +2,6 @@
 
     FX_DATA_DIR=... python examples/speedrun.py --runs 50         # on a GPU
     FX_DATA_DIR=... python examples/speedrun.py --target 96 --runs 10
-    FX_DATA_DIR=... python examples/speedrun.py --epochs 2 --limit 10000 --test-limit 2000   # CPU
 
 The recipes are those of Keller Jordan's cifar10-airbench
 (https://github.com/KellerJordan/cifar10-airbench, MIT). Both have a frozen whitening convolution,
@@ -17,18 +16,14 @@ that alternate from epoch to epoch, shifts, and the mean over six views at the t
   slow ones as well, here they stay as they are; airbench96_faster.py, which leaves out the batch's
   easier half as a small network sees it, is not followed.
 
-The data set lies on the device, augmentation is one compiled call an epoch, and an epoch of
-training another.
-
-On a CPU (docs/results.md has the conditions), test accuracy beside the original's:
+The data set lies on the device, augmentation is one compiled call an epoch, training another. Test
+accuracy on a CPU (docs/results.md has the conditions), beside the original's with the same options:
 
     --runs 3 --epochs 2 --limit 10000 --test-limit 2000 --batch-size 500     78.2 %, theirs 78.1 %
     --target 96 --epochs 3 --limit 1000 --test-limit 300 --batch-size 100    37.3 %, theirs 31.3 %
 
-The first are means of three runs, of which one takes some 150 s on 2 cores; the second are of one
-run (147 s) and have a standard error of 2.8 points each. That 94 and 96 % are reached, and in how
-many seconds, has not been measured, for want of a GPU; `python -m benchmarks.speedrun` measures it
-there beside the original.
+The first are means of three runs of some 150 s on 2 cores, the second one run each (147 s). 94 and
+96 % were not measured, for want of a GPU; `python -m benchmarks.speedrun` does it there.
 """
 
 import argparse

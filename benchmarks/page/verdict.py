@@ -70,7 +70,7 @@ def _memory(where: str, contenders: dict[str, Any], fx: str) -> list[str]:
 
 
 def _is_ours(name: str) -> bool:
-    return name.partition(",")[0] == "fx"
+    return name.startswith("fx")
 
 
 def _slower(where: str, speeds: dict[str, float | None], own: str) -> list[str]:
@@ -90,7 +90,7 @@ def _loaders(results: Results, kind: str, device: str) -> list[str]:
             alike = [
                 n for n, (*_, each) in loader.CONTENDERS.items() if each == peer and n in raced
             ]
-            speeds = {n: raced[n].get("median") for n in alike if n == own or n[:2] != "fx"}
+            speeds = {n: raced[n].get("median") for n in alike if n == own or not _is_ours(n)}
             found += _slower(f"{device}: loader", speeds, own)
     return found
 

@@ -57,14 +57,18 @@ def begin(claim: str, given: list[str] | None, **settings: Any) -> dict[str, Any
 
 
 def command(claim: str, arguments: list[str]) -> str:
-    """What to type for the same measurement: without where its file went, and its limits."""
-    kept, skip = [], False
+    """What to type for the same measurement: without where its file went, its limits, and folders.
+
+    Of the reference's checkout only the last part of the path is told.
+    """
+    kept, skip, before = [], False, ""
     for argument in arguments:
         skip = skip or argument in ("--out", "--budget-s", "--timeout-s")
         if not skip:
-            kept.append(argument)
+            kept.append(Path(argument).name if before == "--reference" else argument)
         elif not argument.startswith("--"):
             skip = False
+        before = argument
     return shlex.join(["python", "-m", f"benchmarks.{claim}", *kept])
 
 

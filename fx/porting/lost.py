@@ -20,7 +20,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
     function, name = rw.functions[-1], target.id
     given = function.args
     taken = {arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
-    if name not in taken - {"self"} or _bound_before(function, node, name):
+    if name not in taken - {"self"} or _bound_before(rw, node, name):
         return
     outer = rw.parent(node)
     again = node  # a loop reads again what stands before the write in it
@@ -38,13 +38,12 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
     )
 
 
-def _bound_before(function: Any, node: ast.stmt, name: str) -> bool:
+def _bound_before(rw: Any, node: ast.stmt, name: str) -> bool:
     """Whether the name is of the function's own by then."""
     return any(
-        isinstance(part, ast.Name) and part.id == name and part.lineno < node.lineno
-        and isinstance(part.ctx, ast.Store)
-        for statement in ast.walk(function) if isinstance(statement, ast.Assign)
-        for target in statement.targets for part in ast.walk(target)
+        isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store)
+        and part.lineno < node.lineno and not isinstance(rw.parent(part), ast.AugAssign)
+        for part in ast.walk(rw.functions[-1])
     )  # fmt: skip
 
 

@@ -73,6 +73,9 @@ def test_a_command_is_told_without_where_its_file_went():
     given = ["--rounds", "3", "--out", "/tmp/x.json", "--only", "fx, un-jitted", "--budget-s", "9"]
     expected = "python -m benchmarks.loop --rounds 3 --only 'fx, un-jitted'"
     assert report.command("loop", given) == expected
+    given = ["--reference", "/tmp/some/cifar10-airbench", "--runs", "3"]
+    expected = "python -m benchmarks.recipe --reference cifar10-airbench --runs 3"
+    assert report.command("recipe", given) == expected
 
 
 def test_an_unknown_contender_ends_the_program():
