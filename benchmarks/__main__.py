@@ -36,8 +36,8 @@ STAGES = [  # the most wanted first
     Stage("loop", ("loop", *CPU, "--rounds", "5"), 120),
     Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "2"), 180),
     Stage("seeds-mlp", ("seeds", *CPU, "--models", "mlp"), 60),
-    Stage("cold_start", ("cold_start", *CPU, "--rounds", "1"), 300),
     Stage("growth", ("growth", *CPU, "--rounds", "2"), 330),
+    Stage("cold_start", ("cold_start", *CPU, "--rounds", "1"), 300),
     Stage("depth", ("depth", *CPU, "--rounds", "1"), 150),
 ]  # fmt: skip
 MORE = [  # what --all has besides
