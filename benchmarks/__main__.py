@@ -31,8 +31,8 @@ def _step(name: str, limit_s: float, *only: str, **options: object) -> Stage:
 STAGES = [  # the most wanted first
     Stage("peaks", ("peaks", *CPU), 60),
     Stage("train_step", ("train_step", *CPU, "--rounds", "4", "--steps", "3"), 400),
-    Stage("inference", ("inference", *CPU, "--rounds", "6", "--calls", "50"), 220),
-    Stage("loader", ("loader", *CPU, "--rounds", "8"), 120),
+    Stage("inference", ("inference", *CPU, "--rounds", "4", "--calls", "50"), 220),
+    Stage("loader", ("loader", *CPU, "--rounds", "16"), 120),
     Stage("loop", ("loop", *CPU, "--rounds", "5"), 120),
     Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "2"), 180),
     Stage("seeds-mlp", ("seeds", *CPU, "--models", "mlp"), 60),
@@ -51,7 +51,8 @@ MORE = [  # what --all has besides
         ("seeds", *CPU, "--models", "convnet", "--batch", "8", "--steps", "1", "--rounds", "2"),
         180,
     ),
-    Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "2"), 180),
+    Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "5"), 300),
+    Stage("step_options", ("step_options", *CPU, "--rounds", "5"), 300),
 ]  # fmt: skip
 
 

@@ -60,6 +60,7 @@ STAGES = [
     Stage("growth", ("growth", "--precision", "bf16"), LIMIT_S),
     Stage("depth", ("depth",), LIMIT_S),
     Stage("checkpoint", ("checkpoint",), LIMIT_S),
+    Stage("step_options", ("step_options",), LIMIT_S),
     *_steps()[1:],
     Stage("pipeline-float32", ("pipeline", "--precision", "float32"), LIMIT_S),
 ]

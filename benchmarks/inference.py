@@ -4,10 +4,12 @@
 
 From uint8 images in NumPy to probabilities in NumPy, so that transfers, preprocessing and softmax
 are in it, on every side the same; float32. All answers are compared first. The contenders take
-turns; p50 and p99 are over all calls of all rounds.
+turns, with one size of batch after the other; the small ones, whose turns are short, have more
+rounds. p50 and p99 are over all calls of all rounds.
 """
 
 import argparse
+import functools
 import statistics
 import tempfile
 from pathlib import Path
@@ -23,6 +25,7 @@ COMPILE, AUTOTUNE, ONNX = "torch.compile", "torch.compile, max-autotune", "onnxr
 FX, ENGINE = "fx, jax.jit", "fx, bundle"
 PEERS = (EAGER, CHANNELS_LAST, COMPILE, AUTOTUNE, ONNX)
 TOLERANCE = 1e-4  # of probabilities, absolute
+SMALL, MORE = 64, 6  # batches up to this size have as many times the rounds
 
 
 def contenders(options: argparse.Namespace, weights: str) -> dict[str, Job]:
@@ -66,6 +69,11 @@ def calls(options: argparse.Namespace, batch: int) -> int:
     return max(3, min(options.calls, 8 * options.calls // batch))
 
 
+def rounds(options: argparse.Namespace, batch: int) -> int:
+    """More of the short ones: those of a second or so tell little on a busy machine."""
+    return options.rounds * (1 if batch > SMALL else MORE)
+
+
 def measure(options: argparse.Namespace) -> dict[str, race.Found]:
     """Found by batch size."""
     with tempfile.TemporaryDirectory() as folder:
@@ -80,15 +88,13 @@ def measure(options: argparse.Namespace) -> dict[str, race.Found]:
                 firsts = {str(batch): runner.ask("run", batch, 1)[1] for batch in options.batches}
                 return {"apart": apart, "first_call_s": firsts}
 
-            def turn(name: str, runner: Runner) -> dict[str, Any]:
-                rows = {}
-                for batch in options.batches:
-                    done, seconds = runner.ask("run", batch, calls(options, batch))
-                    rows[str(batch)] = done | {"seconds": seconds}
-                return rows
+            def turn(batch: int, name: str, runner: Runner) -> dict[str, Any]:
+                done, seconds = runner.ask("run", batch, calls(options, batch))
+                return done | {"batch": batch, "seconds": seconds}
 
             contest.start(first)
-            contest.rounds(options.rounds, turn)
+            for batch in options.batches:
+                contest.rounds(rounds(options, batch), functools.partial(turn, batch))
             found = contest.finish()
     return {str(batch): by_batch(found, str(batch)) for batch in options.batches}
 
@@ -99,7 +105,7 @@ def by_batch(found: race.Found, batch: str) -> race.Found:
     for name, entry in found.items():
         chosen[name] = dict(entry)
         if "rounds" in entry:
-            rows = [row[batch] for row in entry["rounds"]]
+            rows = [row for row in entry["rounds"] if row["batch"] == int(batch)]
             several = [x for row in rows for x in row["latencies_s"]]
             chosen[name]["rounds"] = [{k: row[k] for k in ("count", "seconds")} for row in rows]
             chosen[name]["first_s"] = chosen[name].pop("first_call_s")[batch]

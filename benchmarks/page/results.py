@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.shared import report
 
 Results = dict[str, dict[str, Any]]
+Lines = list[str]
 DEVICES = {"cpu": "CPU", "gpu": "GPU"}
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import train_step
+from benchmarks.page import own
 from benchmarks.page.results import (
     DEVICES,
+    Lines,
     Results,
     megabytes,
     number,
@@ -16,8 +18,6 @@ from benchmarks.page.results import (
     table,
 )
 from benchmarks.page.verdict import title
-
-Lines = list[str]
 
 
 def training(results: Results, kind: str) -> Lines:
@@ -172,24 +172,6 @@ def answers(results: Results, kind: str) -> Lines:
     return lines
 
 
-def looping(results: Results, kind: str) -> Lines:
-    """(g) The loop."""
-    lines: Lines = []
-    titles = {"processor_time": "the processor's time", "clock_time": "the clock's time"}
-    for entry in of(results, "loop", kind).values():
-        lines += [f"### {DEVICES[kind]}", "", *source(entry)]
-        for part, words in titles.items():
-            rows = [
-                [who, number(e["median_us_per_call"]),
-                 f"{e['median_overhead_us']:.1f} ± {e['standard_error_us']:.1f}",
-                 f"{e['share_of_1_ms']:.1%}"]
-                for who, e in entry[part].items()
-            ]  # fmt: skip
-            head = [words, "us a call", "more than the bare loop", "of a step of 1 ms"]
-            lines += [*table(head, rows), ""]
-    return lines
-
-
 def growing(results: Results, kind: str) -> Lines:
     """(h) How it grows."""
     words = {"batch": "batch", "data": "images in the data set", "seeds": "seeds"}
@@ -261,58 +243,12 @@ def _accuracy(entry: dict[str, Any]) -> str:
     return f"{entry['accuracy']:.2%} ({low_high}n = {entry['runs']})"
 
 
-def checkpoints(results: Results, kind: str) -> Lines:
-    """What a checkpoint costs."""
-    lines: Lines = []
-    for entry in of(results, "checkpoint", kind).values():
-        lines += [f"### {DEVICES[kind]}", "", *source(entry)]
-        rows = [
-            [f"{state}, {e['state_bytes'] / 1e6:.0f} MB, `{way}`",
-             *(number(1e3 * e[way][key]) for key in ("held_s", "cost_s", "left_s")),
-             f"{e[way]['share_of_epoch']:.2%}"]
-            for state, e in entry["states"].items()
-            for way in ("save", "Writer")
-        ]  # fmt: skip
-        head = ["", "the loop waits, ms", "costs in all, ms", "goes on for, ms", "of an epoch"]
-        lines += [*table(head, rows), ""]
-    return lines
-
-
-def machine_peaks(results: Results, kind: str) -> Lines:
-    """What shares are of."""
-    lines: Lines = []
-    for entry in of(results, "peaks", kind).values():
-        rows = [[name, f"{value / 1e9:,.0f}"] for name, value in entry["peaks"].items()]
-        lines += [*source(entry), *table([DEVICES[kind], "10^9 a second"], rows), ""]
-    return lines
-
-
-def programs(results: Results, kind: str) -> Lines:
-    """What is compiled for a GPU that is not there."""
-    entry = results.get("compiled-h200")
-    if kind != "gpu" or entry is None:
-        return []
-    rows = [
-        [
-            f"{each['network']}, batch {each['batch']}, {each['precision']}: {who}",
-            *(f"{found[count]:,}" for count in ("kernels", "convolutions", "attention", "moved")),
-            *(f"{found[size] / 1e9:.2f}" for size in ("bytes", "temporary_bytes")),
-            f"{found['bytes'] / each['contenders'][train_step.FX]['bytes']:.2f}",
-        ]
-        for each in entry["programs"]
-        for who, found in each["contenders"].items()
-    ]
-    head = ["", "kernels", "cuDNN's convolutions", "cuDNN's attention", "activations moved"]
-    head += ["GB read and written", "GB of temporary memory", "bytes beside fx's"]
-    return [*source(entry), *table(head, rows), ""]
-
-
 SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
     (
         "The machine",
         "The fastest product of large matrices and the fastest copy that either framework "
         "reached. Shares below are of these.",
-        machine_peaks,
+        own.machine_peaks,
     ),
     (
         "A training step",
@@ -333,7 +269,7 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
         "that cuDNN's calls are given and give. (On a CPU no activation is moved between two "
         "spatial operations either, but for the gradients of weights XLA turns their arguments, "
         "up to 11 in the ConvNet's step; tests/test_kept_fast.py counts them.)",
-        programs,
+        own.programs,
     ),
     (
         "The whole pipeline",
@@ -370,7 +306,14 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
         "`fx.fit` beside a bare loop over the same compiled step: the median of the rounds and its "
         "standard error. The processor's time is that around a tiny step, where nothing hides it, "
         "in a process that has one core; the clock's time is with a step of 1 ms.",
-        looping,
+        own.looping,
+    ),
+    (
+        "Options of the step",
+        "The reference network's step at batch 128 with one option each, all of them fx's, in one "
+        "process in turns. What is more than without is the median over the rounds (least to "
+        "most).",
+        own.step_options,
     ),
     (
         "How it grows",
@@ -389,6 +332,6 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
     (
         "Checkpoints",
         "What `fx.checkpoint.save` and the background `Writer` cost a run.",
-        checkpoints,
+        own.checkpoints,
     ),
 ]

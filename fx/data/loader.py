@@ -266,8 +266,8 @@ class Loader:
         here = self._here(size)
         for step in range(start, full, steps_per_call):
             stop = min(step + steps_per_call, full)
-            places = np.arange(step * size, stop * size).reshape(-1, size)[:, here]  # [k, B]
-            places = places[0] if steps_per_call == 1 else places
+            steps = step if steps_per_call == 1 else np.arange(step, stop)[:, None]
+            places = steps * size + here  # [B] or [k, B]
             yield _Task(epoch, step, order[places], places, size)
         if full < len(self) and start < len(self):
             places = full * size + self._here(n - full * size)

@@ -33,7 +33,9 @@ def check_leaves(where: str, tree: Any) -> None:
                 "that differ need collate=fx.data.PadCollate(), text and the like a transform= "
                 "that turns them into numbers"
             )
-        if not config.jax_enable_x64 and (wide := too_wide(_name(path), leaf)):
+        if leaf.dtype.itemsize < 8 or config.jax_enable_x64:
+            continue
+        if wide := too_wide(_name(path), leaf):
             raise ValueError(
                 f"{where}: {wide}, and without x64 JAX would wrap them around; renumber them, or "
                 'jax.config.update("jax_enable_x64", True) before any array is made'

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import compiled
 from benchmarks.page import results
-from benchmarks.page.sections import programs
+from benchmarks.page.own import programs
 
 HLO = """HloModule jit_step
 

@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 import benchmarks.__main__ as driver
-from benchmarks import gpu, inference, loader, pipeline, publish, train_step
-from benchmarks.page import sections
+from benchmarks import gpu, inference, loader, pipeline, publish, step_options, train_step
+from benchmarks.page import own, sections
 from benchmarks.shared import report, stages
 
 
@@ -30,10 +30,11 @@ def test_what_runs_depends_on_the_device():
 
 
 def test_latencies_are_over_all_calls_and_throughput_by_round():
-    def row(*latencies):
-        return {"1": {"count": 2, "seconds": sum(latencies), "latencies_s": list(latencies)}}
+    def row(batch, *latencies):
+        times = {"seconds": sum(latencies), "latencies_s": list(latencies)}
+        return {"batch": batch, "count": 2, **times}
 
-    rounds = [row(0.001, 0.003), row(0.002, 0.004)]
+    rounds = [row(1, 0.001, 0.003), row(1, 0.002, 0.004), row(32, 0.1, 0.2)]
     found = {inference.FX: {"rounds": rounds, "first_call_s": {"1": 0.5}}, "x": {"skipped": "why"}}
     chosen = inference.by_batch(found, "1")
     assert chosen["x"] == {"skipped": "why"}
@@ -43,6 +44,14 @@ def test_latencies_are_over_all_calls_and_throughput_by_round():
     assert inference.table(chosen).splitlines()[1].split()[-3:-1] == ["2.50", "3.97"]
     options = inference.arguments(["--calls", "100"])
     assert [inference.calls(options, batch) for batch in (1, 8, 32, 1024)] == [100, 100, 25, 3]
+    assert [inference.rounds(options, batch) for batch in (1, 64, 1024)] == [30, 30, 5]
+
+
+def test_an_options_cost_is_taken_within_a_round():
+    found = {step_options.PLAIN: {"values": [1.0, 2.0, 4.0]}, "remat": {"values": [1.5, 2.0, 5.0]}}
+    entry = step_options.summarise(found)["remat"]
+    assert (entry["median"], entry["cost"]) == (2.0, 0.25)
+    assert (entry["cost_low"], entry["cost_high"]) == (0.0, 0.5)
 
 
 def test_a_loaders_peer_is_the_one_that_does_the_same():
@@ -127,11 +136,11 @@ def test_the_driver_names_what_failed(monkeypatch, capsys):
 
 
 WRITERS = {
-    "peaks": sections.machine_peaks, "train_step": sections.training,
+    "peaks": own.machine_peaks, "train_step": sections.training,
     "pipeline": sections.pipeline, "loader": sections.loading, "cold_start": sections.cold,
-    "seeds": sections.many_seeds, "inference": sections.answers, "loop": sections.looping,
+    "seeds": sections.many_seeds, "inference": sections.answers, "loop": own.looping,
     "growth": sections.growing, "depth": sections.growing, "speedrun": sections.records,
-    "checkpoint": sections.checkpoints,
+    "checkpoint": own.checkpoints, "step_options": own.step_options,
 }  # fmt: skip
 
 
