@@ -8,7 +8,8 @@ from fx.nn.module import Module
 from fx.nn.scope import Scope
 
 
-def _check(container: Module, name: str, module: Any) -> None:
+def check_part(container: Module, name: str, module: Any) -> None:
+    """Raise unless a container can have it as a part: a module, or None."""
     if module is not None and not describe.is_module(module):
         mend = ""
         if isinstance(module, type):
@@ -20,6 +21,10 @@ def _check(container: Module, name: str, module: Any) -> None:
         raise TypeError(
             f"{type(container).__name__}: expected a module at {name!r}, got {module!r}{mend}"
         )
+
+
+def _check(container: Module, name: str, module: Any) -> None:
+    check_part(container, name, module)
     if hasattr(type(container), name):
         raise ValueError(
             f"{type(container).__name__}: a part called {name!r} would hide the method of that "

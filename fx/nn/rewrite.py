@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fx.nn import describe
+from fx.nn.container import ModuleDict, ModuleList, Sequential, check_part
+from fx.nn.keys import Path
 from fx.nn.module import Module
+from fx.nn.parameter import Buffer, Parameter
 
 
 def tie(module: Module, alias: str, source: str) -> None:
@@ -57,6 +60,8 @@ def replace(module: Module, name: str, new: Any) -> Module:
 
     Raises:
         ValueError: the name leads nowhere.
+        TypeError: something other than a declaration or None for a declaration; than a part, a
+            function or None for a part; than a part or None in a container.
 
     Example:
         >>> from fx import nn
@@ -64,11 +69,27 @@ def replace(module: Module, name: str, new: Any) -> Module:
         >>> nn.replace(model, "0", nn.Linear(8, 2))[0].out_features
         2
     """
-    describe.find(module, tuple(name.split(".")))
+    _check_alike(module, tuple(name.split(".")), new)
     head, _, rest = name.partition(".")
     attributes = dict(vars(module))
     attributes[head] = replace(attributes[head], rest, new) if rest else new
     return describe.rebuild(type(module), attributes)
+
+
+def _check_alike(module: Module, path: Path, new: Any) -> None:
+    parent, old = (describe.find(module, each) for each in (path[:-1], path))
+    name = ".".join(path)
+    if isinstance(parent, Sequential | ModuleList | ModuleDict):
+        check_part(parent, name, new)
+    declares = isinstance(old, Parameter | Buffer)
+    if new is None or not (declares or describe.is_module(old)):
+        return
+    if not (isinstance(new, Parameter | Buffer) if declares else callable(new)):
+        wanted = "nn.Parameter, nn.Buffer" if declares else "a part, a function"
+        raise TypeError(
+            f"nn.replace: expected {wanted} or None for {type(module).__name__}'s {name!r}, got "
+            f"{type(new).__name__}; a description holds no values: those are in params and state"
+        )
 
 
 def transform(module: Module, change: Callable[[Module], Module]) -> Module:
