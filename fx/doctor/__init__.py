@@ -9,6 +9,8 @@ from fx.doctor.findings import Facts
 from fx.doctor.findings import Finding as Finding
 from fx.doctor.findings import find as find
 
+_LIBRARIES = {"runtime": "CUDA", "cudnn": "cuDNN"}
+
 
 @dataclass(frozen=True)
 class Checkup:
@@ -92,7 +94,7 @@ def _devices(jax: dict, gpu: dict, cpu: dict) -> list[tuple[str, Any]]:
         memory = f", {size / 2**30:.1f} GiB for jax" if isinstance(size, int) else ""
         rows.append((f"device {number}", f"{device['kind']} ({device['platform']}){memory}"))
     if isinstance(jax.get("cuda"), dict):
-        rows += [(f"CUDA {name}", version) for name, version in jax["cuda"].items()]
+        rows += [(_LIBRARIES[n], _dotted(n, v)) for n, v in jax["cuda"].items() if n in _LIBRARIES]
     for number, one in enumerate(gpu.get("gpus", ())):
         used = f"{one['memory_used']} of {one['memory_total']} used"
         rows.append((f"nvidia-smi {number}", f"{one['name']}, {used}"))
@@ -102,6 +104,14 @@ def _devices(jax: dict, gpu: dict, cpu: dict) -> list[tuple[str, Any]]:
         rows.append(("nvidia-smi", gpu.get("trouble", gpu.get("error", "no NVIDIA GPU found"))))
     rows.append(("CPU cores", f"{cpu.get('count')}, usable by XLA's threads {cpu.get('usable')}"))
     return rows
+
+
+def _dotted(library: str, number: int) -> str:
+    """A version as NVIDIA's headers number it: 12080 is CUDA 12.8, 91002 cuDNN 9.10.2."""
+    if library == "runtime":
+        return f"{number // 1000}.{number % 1000 // 10}"
+    scale = 10_000 if number >= 90_000 else 1_000  # up to cuDNN 8
+    return f"{number // scale}.{number % scale // 100}.{number % 100}"
 
 
 def _memory(variables: dict) -> list[tuple[str, Any]]:

@@ -64,12 +64,14 @@ def test_a_machine_with_a_gpu_shows_its_cuda():
     lines = [" ".join(line.split()) for line in str(Checkup(facts, ())).splitlines()]
     for line in (
         "device 0 NVIDIA H200 (gpu), 3.0 GiB for jax",
-        "CUDA runtime 12080",
-        "CUDA cudnn 91002",
+        "CUDA 12.8",
+        "cuDNN 9.10.2",
         "nvidia-smi 0 H200, 0 of 1 used",
         "driver 570.1, for CUDA up to 12.8",
     ):
         assert line in lines
+    old = sound(jax__cuda={"runtime": 11020, "cudnn": 8907})
+    assert "11.2" in str(Checkup(old, ())) and "8.9.7" in str(Checkup(old, ()))
     bare = str(Checkup(sound(jax__cuda=None), ()))  # as jax says it without a CUDA build
     assert "CUDA" not in bare and "no NVIDIA GPU found" in bare
 
