@@ -4,6 +4,7 @@ Each function draws one figure into one file and returns its path; the ending ch
 (png, svg, pdf). Nothing is told by colour alone.
 """
 
+import itertools
 import math
 import numbers
 import os
@@ -17,6 +18,8 @@ from jax.typing import ArrayLike
 from fx.evaluate import drawing, scores
 
 _HUES = (drawing.ORANGE, drawing.PURPLE, drawing.GREEN)
+_GROUP = "learning_rate/"
+_TALL, _LINE = 180, 11  # points: a panel's height, about, and a line of text's
 _FALLING = ("loss", "perplexity", "error")  # what training lowers
 _COUNTED = 25  # classes; a wider confusion matrix has no room for a count per cell
 _NAMED = 120  # classes; a wider one has no room for a name per row
@@ -28,7 +31,8 @@ def learning_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLik
     Args:
         history: one mapping an epoch, as ``fx.fit`` returns it. ``train_loss`` and ``val_loss``
             share a panel, and so does every other pair of that form; ``learning_rate`` has its
-            own. ``epoch`` gives the position, else they count from 1. Missing and None are gaps.
+            own, with a line for each parameter group where there are several. ``epoch`` gives the
+            position, else they count from 1. Missing and None are gaps.
         path: the picture's file; its folder is made if missing.
 
     Returns:
@@ -40,8 +44,8 @@ def learning_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLik
     """
     metrics = _metric_names(history)
     epochs = [entry.get("epoch", number + 1) for number, entry in enumerate(history)]
-    rate = _series(history, "learning_rate")
-    panels = len(metrics) + bool(np.isfinite(rate).any())
+    rates = _rates(history)
+    panels = len(metrics) + bool(rates)
     if not panels:
         raise ValueError(
             "plots.learning_curves: expected epochs with keys such as train_loss, val_accuracy or "
@@ -52,10 +56,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLik
     for axis, metric in zip(axes, metrics, strict=False):
         _metric_panel(axis, history, epochs, metric)
     if panels > len(metrics):
-        axes[-1].plot(epochs, rate, color=drawing.INK, linewidth=1.6, marker=_marker(epochs))
-        axes[-1].yaxis.set_major_formatter("{x:.3g}")
-        axes[-1].set_title("learning rate", loc="left")
-        axes[-1].set_ylim(0, 1.05 * np.nanmax(rate) or 1)
+        _rate_panel(axes[-1], epochs, rates)
     drawing.open_frame(*axes)
     for axis in axes:
         axis.set_xlabel("epoch")
@@ -266,6 +267,14 @@ def _metric_names(history: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(names)
 
 
+def _rates(history: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """The learning rate under no name; those of several parameter groups under theirs."""
+    keys = dict.fromkeys(key for entry in history for key in entry if key.startswith(_GROUP))
+    found = {key.removeprefix(_GROUP): _series(history, key) for key in keys}
+    found = found or {"": _series(history, "learning_rate")}
+    return {name: rate for name, rate in found.items() if np.isfinite(rate).any()}
+
+
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     """Missing, None and infinite values are gaps: nan."""
     values = [entry.get(key) for entry in history]
@@ -275,6 +284,19 @@ def _series(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
 
 def _marker(epochs: Sequence[float]) -> str:
     return "o" if len(epochs) == 1 else ""
+
+
+def _rate_panel(axis: Any, epochs: Sequence[float], rates: Mapping[str, np.ndarray]) -> None:
+    hues = itertools.cycle((drawing.BLUE, *_HUES) if len(rates) > 1 else (drawing.INK,))
+    ends = []
+    for (name, rate), hue in zip(rates.items(), hues):
+        axis.plot(epochs, rate, color=hue, linewidth=1.6, marker=_marker(epochs))
+        last = np.flatnonzero(np.isfinite(rate))[-1]
+        ends.append((epochs[last], rate[last], drawing.plain_text(name), hue))
+    axis.yaxis.set_major_formatter("{x:.3g}")
+    axis.set_title("learning rate", loc="left")
+    axis.set_ylim(0, 1.05 * max(np.nanmax(rate) for rate in rates.values()) or 1)
+    _label_ends(axis, ends)
 
 
 def _metric_panel(
@@ -315,13 +337,17 @@ def _label_ends(axis: Any, ends: Sequence[tuple[float, float, str, str]]) -> Non
     """Names the lines where they end, apart even where they meet."""
     ends = sorted(ends, key=lambda end: end[1])
     low, high = axis.get_ylim()
-    close = len(ends) == 2 and ends[1][1] - ends[0][1] < 0.06 * (high - low)
-    shifts = (-6, 6) if close else (0, 0)
-    for (x, y, label, hue), shift in zip(ends, shifts, strict=False):
+    heights = [_TALL * (y - low) / (high - low) for _, y, *_ in ends]
+    placed: list[float] = []
+    for height in heights:
+        placed.append(max(height, placed[-1] + _LINE) if placed else height)
+    shifts = [place - height for place, height in zip(placed, heights, strict=True)]
+    middle = sum(shifts) / max(len(shifts), 1)
+    for (x, y, label, hue), shift in zip(ends, shifts, strict=True):
         axis.annotate(
             label,
             (x, y),
-            xytext=(6, shift),
+            xytext=(6, shift - middle),
             textcoords="offset points",
             va="center",
             color=hue,

@@ -68,6 +68,14 @@ def test_learning_curves_take_gaps_and_what_there_is(tmp_path):
     assert has(image[:, :660], BLUE) and not has(image[:, 700:], BLUE)
 
 
+def test_learning_curves_draw_a_rate_for_each_group(tmp_path):
+    rates = {"learning_rate": 0.1, "learning_rate/head": 0.1, "learning_rate/body": 0.01}
+    entries = [{"train_loss": 1 / e} | {k: v / e for k, v in rates.items()} for e in (1, 2, 3)]
+    image = pixels(plots.learning_curves(entries, tmp_path / "curves.png"))
+    rate = image[:, 660:]
+    assert has(rate, BLUE) and has(rate, ORANGE)
+
+
 @pytest.mark.parametrize("classes", [2, 10, 40, 130])
 def test_confusion_matrix_draws_any_number_of_classes(classes, tmp_path):
     rng = np.random.default_rng(0)
