@@ -1,4 +1,4 @@
-"""A loss that is a mean whose weight differs from one part of a batch to the next."""
+"""A mean whose weight differs from one part of a batch to the next."""
 
 from typing import Any, NamedTuple
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 
 class Mean(NamedTuple):
-    """A loss as the sum and the weight that divides it, for a `loss_fn` to return.
+    """A mean as the sum and the weight that divides it, for a `loss_fn` to return, or as a metric.
 
     A mean over the targets that count, as that of `cross_entropy` with ignore_index or class
     weights, is not the mean of the means of a batch's parts. From the two, `make_step` with
     accumulate divides the sum over all parts by the weight of all, and `make_eval` does so over all
-    examples.
+    examples. A metric is one likewise: the share of the targets that count, say.
 
     Attributes:
         total: The sum, a scalar.
@@ -36,14 +36,21 @@ class Mean(NamedTuple):
     weight: Any
 
 
-def divided(loss: Any) -> Any:
-    """The loss as one number, where it is a `Mean`."""
-    if not isinstance(loss, Mean):
-        return loss
-    return loss.total / jnp.asarray(loss.weight, jnp.result_type(loss.total))
+def divided(value: Any) -> Any:
+    """A loss or metric as one number, where it is a `Mean`."""
+    if not isinstance(value, Mean):
+        return value
+    kind = _kind(value.total)
+    return jnp.asarray(value.total, kind) / jnp.asarray(value.weight, kind)
 
 
-def sum_and_weight(loss: Any) -> tuple[jax.Array, jax.Array]:
+def sum_and_weight(value: Any) -> tuple[jax.Array, jax.Array]:
     """What to add up over parts, and what divides the sums; a plain mean has the weight 1."""
-    total, weight = loss if isinstance(loss, Mean) else (loss, 1)
-    return total, jnp.asarray(weight, jnp.result_type(total))
+    total, weight = value if isinstance(value, Mean) else (value, 1)
+    return total, jnp.asarray(weight, _kind(total))
+
+
+def _kind(total: Any) -> Any:
+    """The dtype of a mean; that of a count is float32."""
+    kind = jnp.result_type(total)
+    return kind if jnp.issubdtype(kind, jnp.inexact) else jnp.float32

@@ -19,7 +19,7 @@ REPORTED_BY_PART = ("finite", "gradient_norm", "learning_rate", "update_ratio")
 
 
 def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, targets: Any):
-    """Compute the user's metrics, and check that they are a dictionary of scalars."""
+    """Compute the user's metrics, and check that they are a dictionary of scalars or `Mean`s."""
     if metrics is None:
         return {}
     values = metrics(outputs, targets)
@@ -31,15 +31,20 @@ def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, ta
     for name in values:
         if name in RESERVED or name.partition("/")[0] in REPORTED_BY_PART:
             raise ValueError(f"metrics: {name!r} is reported already; use another name")
-    check_scalars("metrics", values)
-    return values
+    for name, value in values.items():
+        check_scalars("metrics", _parts(name, value))
+    return dict(values)
 
 
 def read_loss(loss_fn: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
     """Compute the loss, and check that it is a scalar or a `Mean` of two."""
     loss = loss_fn(outputs, targets)
-    check_scalars("loss_fn", loss._asdict() if isinstance(loss, Mean) else {"loss": loss})
+    check_scalars("loss_fn", _parts("loss", loss))
     return loss
+
+
+def _parts(name: str, value: Any) -> Metrics:
+    return value._asdict() if isinstance(value, Mean) else {name: value}
 
 
 def check_scalars(where: str, values: Metrics) -> None:

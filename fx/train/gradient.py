@@ -62,7 +62,10 @@ def make_gradient(
         check_same("the model's state", state, new_state)
         if scale is not None:
             grads = jax.tree.map(lambda g: g * (1 / scale).astype(g.dtype), grads)
-        report = {"loss": loss, **read_metrics(metrics, outputs, targets)}
+        named = read_metrics(metrics, outputs, targets)
+        if accumulate == 1:
+            named = {name: divided(value) for name, value in named.items()}
+        report = {"loss": loss, **named}
         report |= {f"finite/{name}": flag for name, flag in finite.items()}
         return grads, new_state, report, weight
 
@@ -121,7 +124,9 @@ def _split(tree: Any, parts: int) -> Any:
     return jax.tree.map(split, tree)
 
 
-def _over_parts(name: str, values: jax.Array) -> jax.Array:
+def _over_parts(name: str, values: Any) -> jax.Array:
+    if isinstance(values, Mean):
+        return divided(Mean(jnp.sum(values.total), jnp.sum(values.weight)))
     if name.startswith("finite/"):
         return jnp.all(values, 0)
     if not jnp.issubdtype(values.dtype, jnp.inexact):

@@ -1,6 +1,7 @@
 """Compiled evaluation and prediction, over batches that are padded to one size."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
 from fx.train.state import TrainState
 
-Sums = tuple[Metrics, Any, Any]
+Sums = tuple[dict[str, Mean], Any]
 RUN_AHEAD = 8
 """Calls that may be on their way to the device at once."""
 
@@ -32,9 +33,9 @@ class Evaluation:
     """What `make_eval` makes: `validate(ts) -> {"loss": float, ...}`.
 
     Attributes:
-        sums: `(params, state, batch, mask) -> (totals, weight, counts)`, compiled: sums over a
-            batch's examples; what divides that of the loss; how many examples there are, are
-            finite, and have no loss, [3].
+        sums: `(params, state, batch, mask) -> (means, counts)`, compiled: a `Mean` of loss and
+            each metric over a batch's examples; how many examples there are, are finite, and have
+            no loss, [3].
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
     """
 
@@ -55,20 +56,22 @@ class Evaluation:
         return jax.device_get(found)
 
     def average(self, found: list[Sums]) -> dict[str, float]:
-        """Turn the totals of all batches into means over examples, in float64."""
-        rows = [totals for totals, _, _ in found]
-        count, finite, empty = sum((counts for *_, counts in found), np.zeros(3, int)).tolist()
+        """Turn the sums of all batches into means, in float64."""
+        count, finite, empty = sum((counts for _, counts in found), np.zeros(3, int)).tolist()
         if not count:
             raise ValueError("make_eval: the loader yielded no example to evaluate")
-        weight = sum(float(weight) for _, weight, _ in found)
-        if (empty or weight == 0) and finite == count:
+        parts = [means for means, _ in found]
+        totals = {name: sum(float(part[name].total) for part in parts) for name in parts[0]}
+        weights = {name: sum(float(part[name].weight) for part in parts) for name in parts[0]}
+        if (empty or weights["loss"] == 0) and finite == count:
             raise ValueError(
                 f"make_eval: the loss of {empty or count} of {count} examples is nan, although all "
                 "outputs are finite; loss_fn gets one example at a time, and a mean over targets "
                 "that are all ignored is 0 / 0; return train.Mean(sum, number of targets) instead"
             )
-        means = {name: sum(float(row[name]) for row in rows) / count for name in rows[0]}
-        return means | {"loss": sum(float(row["loss"]) for row in rows) / weight}
+        return {
+            name: totals[name] / weight if weight else math.nan for name, weight in weights.items()
+        }
 
 
 def make_eval(
@@ -84,11 +87,11 @@ def make_eval(
 
     Loss and metrics are computed for each example by itself, `loss_fn(outputs[i:i+1],
     targets[i:i+1])`, and averaged over examples, in float64. So what is computed from a batch as a
-    whole is not the batch's: a metric such as ROC-AUC belongs in `fx.evaluate`, and a loss whose
-    examples weigh differently, a cross entropy with class weights or ignore_index, is to return a
-    `train.Mean`. Without, an example all of whose targets are ignored has no mean, 0 / 0; that is
-    an error. A model that has diverged is none: its outputs are not finite, and the loss that comes
-    back is nan.
+    whole is not the batch's: a metric such as ROC-AUC belongs in `fx.evaluate`, and a loss or
+    metric whose examples weigh differently, a cross entropy with class weights or ignore_index, is
+    to return a `train.Mean`. Without, an example all of whose targets are ignored has no mean,
+    0 / 0; that is an error. A model that has diverged is none: its outputs are not finite, and the
+    loss that comes back is nan.
 
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
@@ -96,7 +99,7 @@ def make_eval(
         loss_fn: `(outputs, targets) -> loss`, a scalar or a `Mean`. Where targets are None it gets
             the inputs, as in `make_step`.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
-        metrics: `(outputs, targets) -> {name: scalar}`.
+        metrics: `(outputs, targets) -> {name: scalar or Mean}`.
         transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random.
         precision: As for `make_step`.
 
@@ -132,19 +135,18 @@ def make_eval(
             outputs = forward(params, state, inputs)
         targets = targets_of(inputs, targets)
 
-        def of_one(output: Any, target: Any) -> tuple[Metrics, jax.Array]:
+        def of_one(output: Any, target: Any) -> dict[str, Mean]:
             output, target = jax.tree.map(lambda leaf: leaf[None], (output, target))
-            loss, weight = sum_and_weight(read_loss(loss_fn, output, target))
-            return {"loss": loss, **read_metrics(metrics, output, target)}, weight
+            found = read_metrics(metrics, output, target)
+            found["loss"] = read_loss(loss_fn, output, target)
+            return {name: Mean(*sum_and_weight(value)) for name, value in found.items()}
 
         _check_rows(outputs, mask.shape[0])
-        values, weights = jax.vmap(of_one)(outputs, targets)
+        rows = jax.vmap(of_one)(outputs, targets)
         # where, not a product: padding may give nan.
-        totals, weight = jax.tree.map(
-            lambda rows: jnp.sum(jnp.where(mask, _float(rows), 0)), (values, weights)
-        )
-        empty, finite = mask & jnp.isnan(values["loss"]), _finite_rows(outputs, mask)
-        return totals, weight, jnp.stack([jnp.sum(mask), jnp.sum(finite), jnp.sum(empty)])
+        means = jax.tree.map(lambda row: jnp.sum(jnp.where(mask, _float(row), 0)), rows)
+        empty, finite = mask & jnp.isnan(rows["loss"].total), _finite_rows(outputs, mask)
+        return means, jnp.stack([jnp.sum(mask), jnp.sum(finite), jnp.sum(empty)])
 
     return Evaluation(sums, loader)
 

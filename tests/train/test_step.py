@@ -385,6 +385,34 @@ def test_a_mean_weighs_examples_as_one_large_batch_does():
         fx.train.make_eval(given, loss_fn, given)(fresh())
 
 
+def right(outputs, targets):
+    """The share of the places that count whose class is right; once as a count, once as a mean."""
+    counted = targets != -1
+    hits = (outputs.argmax(1) == targets) & counted
+    share = jnp.mean(hits.any(-1), dtype=jnp.float32)
+    return {"accuracy": fx.train.Mean(jnp.sum(hits), jnp.sum(counted)), "any": share}
+
+
+def test_a_metric_weighs_examples_likewise():
+    outputs = np.random.default_rng(0).normal(size=(3, 5, 4))
+    best = outputs.argmax(1)
+    targets = best.copy()
+    targets[0, :3], targets[1, 1:] = -1, -1  # one of four places, and one of one, count
+    targets[0, 3] = (targets[0, 3] + 1) % 5
+    given = Given(outputs, targets)
+    validate = fx.train.make_eval(given, lambda y, t: jnp.mean(y), given, metrics=right)
+    found = validate(fresh())
+    assert found["accuracy"] == found["any"] == 0.5
+    targets[1] = best[1]
+    given = Given(outputs, targets)
+    validate = fx.train.make_eval(given, lambda y, t: jnp.mean(y), given, metrics=right)
+    found = validate(fresh())  # four of the five places that count
+    assert found["accuracy"] == pytest.approx(0.8) and found["any"] == 0.5
+    given = Given(outputs, np.full((3, 4), -1))
+    validate = fx.train.make_eval(given, lambda y, t: jnp.mean(y), given, metrics=right)
+    assert np.isnan(validate(fresh())["accuracy"])
+
+
 @pytest.mark.parametrize(
     "loss", [lambda y, t: (y.sum(), y.mean()), lambda y, t: fx.train.Mean(y, 1)]
 )

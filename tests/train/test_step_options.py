@@ -84,6 +84,25 @@ def test_parts_of_unequal_weight_are_the_large_batch(options, parts):
         assert abs(equal(ts, (inputs, targets))[1]["loss"] - report["loss"]) > 0.01
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_a_metric_of_unequal_weight_is_that_of_the_large_batch(parts):
+    def counting(outputs, targets):
+        counted = targets != 1
+        hits = (outputs.argmax(-1) == targets) & counted
+        first = fx.train.Mean(jnp.sum(hits), jnp.sum(counted))
+        return {"accuracy": first, "size": fx.train.Mean(jnp.float32(6), len(targets))}
+
+    inputs, targets = batch()
+    targets = np.where(np.arange(8) < 2, 1, targets)
+    step, ts = make(metrics=counting, accumulate=parts)
+    outputs, _ = Plain().apply(ts.params, ts.state, inputs, train=True)
+    counted = targets != 1
+    expected = np.mean(np.argmax(outputs, -1)[counted] == targets[counted])
+    report = step(ts, (inputs, targets))[1]
+    np.testing.assert_allclose(report["accuracy"], expected, rtol=1e-6)
+    np.testing.assert_allclose(report["size"], 6 * parts / 8, rtol=1e-6)
+
+
 def test_parts_of_a_batch_draw_their_own_numbers():
     class Noise(Plain):
         def apply(self, params, state, x, *, train=False, key=None):
