@@ -24,7 +24,7 @@ def together(what: str) -> Iterator[None]:
         failed = multihost_utils.process_allgather(np.array(error is not None, np.int32))
         if error is None and np.any(failed):
             raise RuntimeError(
-                f"checkpoint: {what} failed on process {np.flatnonzero(failed).tolist()}; the "
+                f"fx: {what} failed on process {np.flatnonzero(failed).tolist()}; the "
                 "output of that process says why"
             )
     if error is not None:

@@ -1,14 +1,17 @@
 """The end of a run whose loss or gradients are not finite: what happened, kept to look at."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from fx.checkpoint.processes import together
 from fx.debug.crash import save_crash
 from fx.debug.report import Report
 from fx.debug.xray import xray
+from fx.train.processes import whole
 from fx.train.state import TrainState
 
 
@@ -34,7 +37,7 @@ def explain_failure(
 
     Args:
         step: The step, made with check_finite.
-        found: Where it happened.
+        found: Where it happened; of several processes each must ask.
         loader: Where the batch came from, and comes from again.
         folder: The run's folder; its `crash/` gets state, batch and report.
 
@@ -43,19 +46,24 @@ def explain_failure(
     """
     ts, epoch, at = found.ts, found.epoch, found.at
     where = f"fit: loss or gradients of step {at + 1} of epoch {epoch + 1} are not finite"
-    if not isinstance(ts, TrainState) or jax.process_count() > 1:
+    several = jax.process_count() > 1
+    if not isinstance(ts, TrainState) or (several and getattr(step, "alone", None) is None):
         return FloatingPointError(
             f"{where}; the state is as it was before that step. To see why, train the run in one "
             "process"
         )
     batch = _batch(step, loader, epoch, at)
+    if several:  # each looks at the whole for itself: they would otherwise not end together
+        step, ts, batch = dataclasses.replace(step, function=step.alone), whole(ts), whole(batch)
     try:
         report = xray(step, ts, batch)
     except Exception as error:  # what went wrong must not be lost for what went wrong after it
         report = Report(False, note=f"xray failed with {type(error).__name__}: {error}")
     if folder is None:
         return FloatingPointError(f"{where}.\n{report}")
-    save_crash(folder / "crash", step, ts, batch, report)
+    with together("keeping the bad step"):
+        if jax.process_index() == 0:
+            save_crash(folder / "crash", step, ts, batch, report)
     return FloatingPointError(
         f"{where}.\n{report}\nState, key, batch and this report are in {folder / 'crash'}; "
         "fx.debug.xray(step, *fx.debug.load_crash(folder, ts, batch)) looks again"

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 _HOW = (
@@ -115,6 +117,30 @@ def any_process(flag: bool) -> bool:
     from jax.experimental import multihost_utils
 
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def whole(tree: Any) -> Any:
+    """Gather arrays that are spread over processes; every process must ask, at the same point.
+
+    Args:
+        tree: Arrays, PRNG keys among them.
+
+    Returns:
+        The tree, every array whole on this process's default device.
+    """
+    from jax.experimental import multihost_utils
+
+    def gather(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array):
+            return leaf
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = gather(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        if leaf.is_fully_addressable:
+            return jnp.asarray(jax.device_get(leaf))
+        return jnp.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+
+    return jax.tree.map(gather, tree)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,8 @@ class Step:
             `train.create(model, step.optimizer, key)`.
         steps_per_call: Training steps that one call runs, over the leading axis of its batch.
         compilations: How often it was compiled, and why again.
+        alone: Where the step is spread over devices, `function` for one of them: the same program
+            over whole arrays, without the layout.
     """
 
     function: Callable[[TrainState, Any], tuple[TrainState, Metrics]]
@@ -44,6 +46,9 @@ class Step:
     optimizer: optax.GradientTransformation = dataclasses.field(repr=False)
     steps_per_call: int = 1
     compilations: Compilations = dataclasses.field(default_factory=Compilations, repr=False)
+    alone: Callable[[TrainState, Any], tuple[TrainState, Metrics]] | None = dataclasses.field(
+        default=None, repr=False
+    )
 
     def __call__(self, ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         """Run `steps_per_call` steps.
@@ -103,7 +108,7 @@ def make_step(
         model: Any object with `apply(params, state, *inputs, train, key) -> (outputs, state)`.
         loss_fn: `(outputs, targets) -> loss`, a scalar, or a `train.Mean` of two.
         optimizer: An optax transformation, those of `fx.optim` included.
-        metrics: `(outputs, targets) -> {name: scalar}`, to report beside the loss.
+        metrics: `(outputs, targets) -> {name: scalar or train.Mean}`, to report beside the loss.
         transform: `(inputs, key) -> inputs`, compiled into the step: augmentation, normalisation.
         precision: "float32": real float32, on GPUs and TPUs too. "tf32": products as TF32 on
             GPUs. "bf16": parameters and inputs are cast to bfloat16 for the forward pass and its
@@ -114,9 +119,8 @@ def make_step(
         accumulate: k > 1 splits each batch into k parts, one after the other, and averages their
             gradients: less memory, the same update to rounding where `loss_fn` is a mean over
             examples of equal weight. Where it is not, as `cross_entropy` with ignore_index or class
-            weights, let `loss_fn` return a `train.Mean`, whose parts are weighted. Metrics are
-            averaged in any case. BatchNorm sees the parts, as it does in torch, and dropout draws
-            for each.
+            weights, let `loss_fn` return a `train.Mean`, whose parts are weighted; so may metrics.
+            BatchNorm sees the parts, as it does in torch, and dropout draws for each.
         remat: Compute again in the backward pass what is cheap, instead of keeping it: only the
             results of products and convolutions are kept. Or a policy of
             `jax.checkpoint_policies`.
@@ -182,43 +186,47 @@ def make_step(
     scaled, stops = precision == "fp16", bool(check_finite)
     if scaled or stops:
         optimizer = guarded(optimizer, scaled=scaled, stops=stops)
-    gradient = make_gradient(
-        model,
-        loss_fn,
-        metrics,
-        precision=precision,
-        accumulate=accumulate,
-        remat=remat,
-        flags=check_finite == "layers",
-        sharding=sharding,
-    )
 
-    one_step = OneStep(
-        optimizer,
-        gradient,
-        transform=transform,
-        clip_norm=clip_norm,
-        clip_value=clip_value,
-        scaled=scaled,
-        stops=stops,
-        diagnostics=diagnostics,
-        lr=lr,
-    )
+    def over(layout: Sharding | None) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+        gradient = make_gradient(
+            model,
+            loss_fn,
+            metrics,
+            precision=precision,
+            accumulate=accumulate,
+            remat=remat,
+            flags=check_finite == "layers",
+            sharding=layout,
+        )
+        one_step = OneStep(
+            optimizer,
+            gradient,
+            transform=transform,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            scaled=scaled,
+            stops=stops,
+            diagnostics=diagnostics,
+            lr=lr,
+        )
 
-    def function(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        check_optimizer(optimizer, ts)
-        if steps_per_call > 1:
-            check_stacked(batch, steps_per_call)
-        if sharding is not None:
-            batch = sharding.split(batch, stacked=steps_per_call > 1)
-        with matmul_precision(precision):
-            single = steps_per_call == 1
-            result = one_step(ts, batch) if single else jax.lax.scan(one_step, ts, batch)
-        return result if sharding is None else sharding.keep(*result)
+        def function(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+            check_optimizer(optimizer, ts)
+            if steps_per_call > 1:
+                check_stacked(batch, steps_per_call)
+            if layout is not None:
+                batch = layout.split(batch, stacked=steps_per_call > 1)
+            with matmul_precision(precision):
+                single = steps_per_call == 1
+                result = one_step(ts, batch) if single else jax.lax.scan(one_step, ts, batch)
+            return result if layout is None else layout.keep(*result)
 
+        return function
+
+    function, alone = over(sharding), None if sharding is None else over(None)
     compilations = Compilations(max_compiles)
     compiled = jax.jit(compilations.watch(function), donate_argnums=0 if donate else ())
-    return Step(function, compiled, optimizer, steps_per_call, compilations)
+    return Step(function, compiled, optimizer, steps_per_call, compilations, alone)
 
 
 def _at_least_one(name: str, value: Any) -> int:

@@ -88,12 +88,10 @@ def test_two_processes_write_one_checkpoint_and_fail_together(tmp_path):
     )
     assert first[0] == second[0] == "written []"
     assert first[1].startswith("OSError [Errno 28] checkpoint: step 3 could not be written to ")
-    assert second[1].startswith(
-        "RuntimeError checkpoint: finishing a checkpoint failed on process [0]"
-    )
+    assert second[1].startswith("RuntimeError fx: finishing a checkpoint failed on process [0]")
     assert (
         first[2] == "read [4.0, 5.0, 6.0, 7.0] 4" and second[2] == "read [8.0, 9.0, 10.0, 11.0] 4"
     )
     assert first[3].startswith("BlockingIOError checkpoint: expected to be the only one")
-    assert second[3].startswith(f"RuntimeError checkpoint: taking the lock on {taken} failed on")
+    assert second[3].startswith(f"RuntimeError fx: taking the lock on {taken} failed on")
     assert checkpoint.steps(run) == [1, 4]

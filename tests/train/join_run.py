@@ -1,8 +1,9 @@
 """A process of a run: python -m tests.train.join_run OUT PORT COUNT INDEX [option=value ...]
 
 Options: `die` and `stop`, the step before which this process gets SIGKILL or SIGTERM; `hang`, the
-step before which it stops like a machine that falls silent; `raise`, before which it raises;
-`timeout`, in seconds; `predict`, to write what `fx.train.predict` gives here to OUT/INDEX.npz.
+step before which it stops like a machine that falls silent; `raise`, before which it raises; `nan`,
+the step whose tenth example is NaN; `timeout`, in seconds; `fsdp`, to spread parameters; `predict`,
+to write what `fx.train.predict` gives here to OUT/INDEX.npz.
 """
 
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import fx
@@ -42,14 +44,17 @@ class Watched:
     def epoch(self, epoch, start=0):
         for number, batch in enumerate(self.loader.epoch(epoch, start)):
             at(epoch * len(self) + start + number, self.wants)
+            if self.wants.get("nan") == epoch * len(self) + start + number:
+                batch = batch[0].at[9, 0, 2, 3].set(jnp.nan), batch[1]
             yield batch
 
 
 def main(out, index, wants):
     sharding = fsdp(min_size=32) if wants.get("fsdp") else data_parallel()
     batches = loader(sharding, np.float32)
-    step = make_step(network(), loss_fn, optimizer(), sharding=sharding)
-    ts = create(network(), optimizer(), jax.random.key(0), sharding=sharding)
+    checked = "nan" in wants
+    step = make_step(network(), loss_fn, optimizer(), sharding=sharding, check_finite=checked)
+    ts = create(network(), step.optimizer, jax.random.key(0), sharding=sharding)
     validate = fx.train.make_eval(network(), loss_fn, batches)
     options = {"epochs": 3, "out": out, "resume": True, "log_every": 2, "checkpoint_every": 3}
     result = fx.fit(

@@ -93,7 +93,7 @@ def test_the_batch_of_the_bad_step_is_found_again(monkeypatch, loader, steps_per
     assert np.isnan(rows[1]).all() and np.isfinite(np.delete(rows, 1, 0)).all()
 
 
-def test_several_processes_end_without_an_xray(tmp_path, monkeypatch):
+def test_a_step_of_several_processes_that_cannot_run_alone_gets_no_xray(tmp_path, monkeypatch):
     step, ts = make()
     monkeypatch.setattr(failure.jax, "process_count", lambda: 2)
     found = failure.Diverged(ts, epoch=1, at=3, number=10)

@@ -14,7 +14,7 @@ import pytest
 
 import fx
 from fx.train.processes import any_process, barrier, distributed
-from tests.train.mesh_run import loader, loss_fn, network, optimizer
+from tests.train.mesh_run import BATCH, loader, loss_fn, network, optimizer
 from tests.train.tiny_run import assert_same_bits
 
 ROOT = Path(__file__).parent.parent.parent
@@ -152,6 +152,25 @@ def test_fsdp_over_two_processes(tmp_path, alone):
         assert row == pytest.approx(other, rel=1e-4)
     for a, b in zip(jax.tree.leaves(ts.params), jax.tree.leaves(expected.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)  # float32, 12 steps of Adam
+
+
+@pytest.mark.slow
+def test_a_bad_step_of_two_processes_is_explained_as_of_one(tmp_path):
+    """The example is the second process's, the first layer's weights lie half on each."""
+    out = tmp_path / "run"
+    both = ends(*pair(out, ["nan=6", "fsdp=1"], ["nan=6", "fsdp=1"]))
+    assert [status for status, *_ in both] == [1, 1], both
+    for _, _, errors, _ in both:
+        assert "fit: loss or gradients of step 3 of epoch 2 are not finite" in errors
+        assert (out / "crash/report.txt").read_text().strip() in errors
+    step = fx.train.make_step(network(), loss_fn, optimizer(), check_finite=True)
+    fresh = fx.train.create(network(), step.optimizer, jax.random.key(1))
+    ts, batch = fx.debug.load_crash(out / "crash", fresh, next(loader(dtype=np.float32).epoch(0)))
+    assert int(ts.step) == 6 and batch[0].shape == (BATCH, 1, 6, 6)
+    assert np.argwhere(np.isnan(batch[0])).tolist() == [[9, 0, 2, 3]]
+    report = fx.debug.xray(step, ts, batch)
+    assert report.phase == "input" and report.samples == (9,)
+    assert str(report) == (out / "crash/report.txt").read_text().strip()
 
 
 @pytest.mark.slow
