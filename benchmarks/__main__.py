@@ -52,7 +52,7 @@ MORE = [  # what --all has besides
         180,
     ),
     Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "5"), 300),
-    Stage("step_options", ("step_options", *CPU, "--rounds", "5"), 300),
+    Stage("step_options", ("step_options", *CPU, "--rounds", "24", "--steps", "1"), 300),
 ]  # fmt: skip
 
 
