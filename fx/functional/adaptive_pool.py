@@ -93,7 +93,7 @@ def _adaptive(reduce_parts, input, output_size, dims, where):
     sizes = _sizes(output_size, dims, where)
 
     def pool(x):  # [N, *spatial, C]
-        check_filled(x, where)
+        check_filled(x, where, channels_too=dims == 3 or reduce_parts is _max_parts)
         dtype = x.dtype
         for axis in reversed(range(1, dims + 1)):
             parts = sizes[axis - 1]

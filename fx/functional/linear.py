@@ -90,7 +90,8 @@ def embedding(
 
     Raises:
         TypeError: the input is not of an integer dtype.
-        ValueError: padding_idx is not a row of the weight.
+        ValueError: padding_idx is not a row of the weight; the weight has none and the input is
+            not empty.
 
     Example:
         >>> import jax.numpy as jnp
@@ -112,10 +113,12 @@ def embedding(
             f"embedding: expected padding_idx within the {num} rows of the weight, "
             f"got {padding_idx}"
         )
-    # jnp.take lets a negative index count from the end; in torch it is an error like any other.
+    if num == 0 and input.size:
+        raise ValueError("embedding: expected an empty input for a weight without rows")
+    # Indexing lets a negative index count from the end; in torch it is an error like any other.
     input = as_index(input)
     index = jnp.where(input < 0, num, input)
-    rows = jnp.take(weight, index, axis=0, mode="fill", fill_value=jnp.nan)
+    rows = weight.at[index].get(mode="fill", fill_value=jnp.nan)
     if scale_grad_by_freq:
         often = jnp.maximum(jnp.bincount(index.ravel(), length=num)[index], 1)
         rows = _with_gradient_of(rows, rows / often[..., None].astype(rows.dtype))

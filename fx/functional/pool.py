@@ -155,13 +155,14 @@ def avg_pool3d(
     )
 
 
-def check_filled(x: jax.Array, where: str) -> None:
+def check_filled(x: jax.Array, where: str, channels_too: bool = True) -> None:
     """Refuse an input [N, *spatial, C] with nothing in it but for a batch of none, as torch does.
 
     Raises:
-        ValueError: an axis other than the batch's has length 0.
+        ValueError: an axis other than the batch's, and with channels_too=False the channels', has
+            length 0.
     """
-    if any(isinstance(n, int) and n == 0 for n in x.shape[1:]):
+    if any(isinstance(n, int) and n == 0 for n in x.shape[1 : None if channels_too else -1]):
         *spatial, channels = x.shape[1:]
         raise ValueError(
             f"{where}: expected every axis but the batch's of 1 or more, got {channels} channels "

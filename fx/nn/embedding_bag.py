@@ -57,7 +57,8 @@ class EmbeddingBag(Module):
         dtype=None,
     ):
         no_device(self, device)
-        positive(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        positive(self, 0, num_embeddings=num_embeddings)
+        positive(self, embedding_dim=embedding_dim)
         if mode not in ("sum", "mean", "max"):
             raise ValueError(f'EmbeddingBag: expected mode "sum", "mean" or "max", got {mode!r}')
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as TF
 
 from fx import functional as F
+from fx import nn
 from tests.functional.check import assert_close, check, check_bfloat16, normal, sample
 
 FLAT, OFFSETS = np.array([2, 0, 4, 2, 2, 1]), np.array([0, 2, 3])
@@ -151,3 +152,19 @@ def test_errors():
         F.embedding_bag(w, w)
     with pytest.raises(ValueError, match="expected padding_idx within the 5 rows of the weight"):
         F.embedding_bag(index, w, padding_idx=5)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_a_table_without_rows_takes_no_indices(mode):
+    table, none = jnp.zeros((0, 3)), np.zeros((0, 2), int)
+    theirs = torch.zeros(0, 3)
+    assert F.embedding(none, table).shape == (0, 2, 3)
+    assert F.embedding_bag(none, table, mode=mode).shape == (0, 3)
+    bags = F.embedding_bag(none[:, 0], table, jnp.array([0, 0]), mode=mode)
+    expected = TF.embedding_bag(
+        torch.zeros(0, dtype=torch.long), theirs, torch.tensor([0, 0]), mode=mode
+    )
+    np.testing.assert_array_equal(bags, expected)
+    assert nn.EmbeddingBag(0, 3, mode=mode).init(jax.random.key(0))[0]["weight"].shape == (0, 3)
+    with pytest.raises(ValueError, match="embedding: expected an empty input for a weight without"):
+        F.embedding_bag(np.zeros((1, 2), int), table, mode=mode)

@@ -176,3 +176,11 @@ def test_errors():
         F.adaptive_avg_pool2d(x, 0)
     with pytest.raises(TypeError, match=r"expected output_size of ints or None, got 1.5"):
         F.adaptive_max_pool2d(x, 1.5)  # pyright: ignore
+
+
+def test_no_channels_are_pooled_where_torch_pools_them():
+    assert F.adaptive_avg_pool1d(jnp.zeros((2, 0, 5)), 2).shape == (2, 0, 2)
+    assert F.adaptive_avg_pool2d(jnp.zeros((2, 0, 5, 5)), 2).shape == (2, 0, 2, 2)
+    for pool, axes in ((F.adaptive_avg_pool3d, 3), (F.adaptive_max_pool2d, 2)):
+        with pytest.raises(ValueError, match="every axis but the batch's of 1 or more, got 0 chan"):
+            pool(jnp.zeros((2, 0, *[5] * axes)), 2)
