@@ -325,7 +325,7 @@ def _mark_best(axis: Any, epochs: Sequence[float], values: np.ndarray, largest: 
         (epochs[best], values[best]),
         xytext=(0, 6 if largest else -6),
         textcoords="offset points",
-        ha="center",
+        ha="right" if best == len(values) - 1 else "center",  # there the line's name stands
         va="bottom" if largest else "top",
         color=drawing.BLUE,
         fontsize=8,
