@@ -15,6 +15,7 @@ holds a lock on the run's folder, which dies with its process.
 from fx.checkpoint.lock import only_writer as only_writer
 from fx.checkpoint.manifest import verify as verify
 from fx.checkpoint.reading import restore as restore
+from fx.checkpoint.reading import restore_weights as restore_weights
 from fx.checkpoint.reading import steps as steps
 from fx.checkpoint.writing import Writer as Writer
 from fx.checkpoint.writing import save as save

@@ -46,17 +46,79 @@ def restore(
     Source: orbax alone reads flipped bytes, casts dtypes and fills partial trees without a word.
     """
     path = _newest_sound(folder_of(run_dir), _checked(which), notify)
-    expected = check_tree(path, read_manifest(path), like)
+    ts = _load(path, read_manifest(path), like)
+    return ts, json.loads((path / "loop.json").read_text())
+
+
+def restore_weights(
+    run_dir: str | os.PathLike[str],
+    model: Any,
+    which: str | int = "latest",
+    *,
+    notify: Callable[[str], None] = print,
+) -> tuple[Any, Any]:
+    """Read a model's weights from a run, whatever optimizer trained them: to use or to export them.
+
+    Only their part of the files is read. An average of the weights is in the optimizer's state,
+    which `restore` gives back with the rest.
+
+    Args:
+        run_dir: The run's folder.
+        model: Any object with `init(key) -> (params, state)`, as it was trained.
+        which: "latest", "best", or a step's number, as in `restore`.
+        notify: Called with a sentence when a damaged step is passed over.
+
+    Returns:
+        `(params, state)`, on the default device.
+
+    Raises:
+        FileNotFoundError: The run has no checkpoint (no best one, none of that step).
+        TypeError: A model without `init`; a `which` of another kind.
+        ValueError: As in `restore`; of params and state, all that differs is listed.
+
+    Example:
+        >>> import tempfile
+        >>> import jax
+        >>> import fx
+        >>> model = fx.nn.Linear(3, 2)
+        >>> ts = fx.train.create(model, fx.optim.adam(0.1), jax.random.key(0))
+        >>> with tempfile.TemporaryDirectory() as run:
+        ...     path = fx.checkpoint.save(run, ts, {})
+        ...     params, state = restore_weights(run, model)
+        >>> bool((params["weight"] == ts.params["weight"]).all())
+        True
+    """
+    if isinstance(model, type) or not callable(getattr(model, "init", None)):
+        raise TypeError(
+            "checkpoint.restore_weights: expected a model with init(key), got "
+            f"{type(model).__name__}; restore(run_dir, like=ts) reads a whole training state"
+        )
+    path = _newest_sound(folder_of(run_dir), _checked(which), notify)
+    params, state = jax.eval_shape(model.init, jax.random.key(0))
+    like = {"params": params, "state": state}
+    found = _load(path, read_manifest(path), like, parts=tuple(like))
+    return found["params"], found["state"]
+
+
+def _load(path: Path, manifest: dict[str, Any], like: Any, parts: tuple[str, ...] = ()) -> Any:
+    """Read a step into the structure of `like`: all of it, or the parts of it so called."""
+    tree = manifest["tree"]
+    others = [name for name in tree if parts and name.split("/", 1)[0] not in parts]
+    if parts:
+        kept = {name: entry for name, entry in tree.items() if name not in others}
+        manifest = {"tree": kept}  # of another optimizer nothing is to be said
+    expected = check_tree(path, manifest, like)
     from orbax.checkpoint import v1  # takes half a second, and no other part of fx needs it
 
-    shapes = {name: abstract(leaf) for name, leaf in expected.items() if is_stored(leaf)}
+    shapes: dict[str, Any] = {n: abstract(leaf) for n, leaf in expected.items() if is_stored(leaf)}
+    # orbax leaves out what is `...`, and still compares the names with those on the disk.
+    shapes |= {name: ... for name in others if 0 not in tree[name]["shape"]}
     loaded = v1.load(str(path / "tree"), shapes)
     leaves = [
         place(loaded[name], leaf) if name in loaded else empty(leaf)
         for name, leaf in expected.items()
     ]
-    ts = jax.tree.unflatten(jax.tree.structure(like), leaves)
-    return ts, json.loads((path / "loop.json").read_text())
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def steps(run_dir: str | os.PathLike[str]) -> list[int]:

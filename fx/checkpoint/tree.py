@@ -107,8 +107,8 @@ def check_tree(path: Path, manifest: dict[str, Any], like: Any) -> dict[str, Any
     raise ValueError(
         f"checkpoint {path}: it was made by another model or optimizer, or by other settings of "
         "these:\n" + "\n".join(lines) + "\nTo go on with the run, make both as they were when it "
-        "was saved; to start another run from its weights, restore it into what it was saved from "
-        "and take over what fits, ts.replace(params=...)"
+        "was saved; to start another run from its weights, or to use them, read these alone into "
+        "the model as it was: params, state = checkpoint.restore_weights(run_dir, model)"
     )
 
 

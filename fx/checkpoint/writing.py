@@ -51,7 +51,7 @@ def save(
 
     Raises:
         ValueError: keep below 1, or a state whose arrays were donated to a later step.
-        TypeError: Something in loop_state that JSON would lose or change.
+        TypeError: A ts without `step`; something in loop_state that JSON would lose or change.
         BlockingIOError: Another run writes to this folder; see `only_writer`.
         OSError: The disk is full, the folder cannot be written to, or the like. Nothing of this
             step is left, and the steps before are as they were.
@@ -236,6 +236,12 @@ def _prepare(
     if keep < 1:
         raise ValueError(f"checkpoint.save: expected keep of 1 or more, got {keep}")
     _check_json(loop_state, "loop_state")
+    if not hasattr(ts, "step"):
+        raise TypeError(
+            f"checkpoint.save: expected a state with an attribute `step`, got {type(ts).__name__}; "
+            "several models and optimizers go into one as dicts: train.TrainState(step, params="
+            '{"a": ..., "b": ...}, state={...}, opt_state={...}, key=key)'
+        )
     arrays = named(ts)
     gone = [name for name, a in arrays.items() if isinstance(a, jax.Array) and a.is_deleted()]
     if gone:

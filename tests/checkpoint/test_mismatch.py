@@ -1,5 +1,6 @@
 """What a checkpoint says that does not fit."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -68,7 +69,7 @@ def test_a_changed_model_is_told_in_a_few_lines(saved):
     assert text.count("opt_state") == 1
     assert "The model's parameters differ: another class, another size, or another name" in text
     assert "The optimizer's state was made of" not in text
-    assert text.endswith("take over what fits, ts.replace(params=...)")
+    assert text.endswith("params, state = checkpoint.restore_weights(run_dir, model)")
 
 
 def test_another_optimizer_is_told_by_its_classes(saved):
@@ -86,3 +87,31 @@ def test_a_long_list_is_cut(tmp_path):
     assert text.count("not in the checkpoint") == 41
     assert "params/layer39: not in" in text and "params/layer40: not in" not in text
     assert "\n  and 20 more\n  state/mean: not in the checkpoint\n" in text
+
+
+def test_weights_are_read_whatever_optimizer_made_them(tmp_path):
+    """With an average, a scale without elements, and a best step beside the latest."""
+    model = fx.nn.Sequential(fx.nn.Linear(3, 4), fx.nn.BatchNorm1d(4))
+    best = state(model, fx.optim.with_ema(fx.optim.adam(0.1), 0.9))
+    best = best.replace(opt_state=(best.opt_state, jnp.zeros((0, 2))))
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, (best.params, best.state))
+    checkpoint.save(tmp_path, best, {}, best=True)
+    last = best.replace(step=jnp.int32(1), params=doubled[0], state=doubled[1])
+    checkpoint.save(tmp_path, last, {})
+    chex.assert_trees_all_equal(checkpoint.restore_weights(tmp_path, model), doubled)
+    found = checkpoint.restore_weights(tmp_path, model, which="best")
+    chex.assert_trees_all_equal(found, (best.params, best.state))
+
+
+def test_weights_of_another_model_are_refused(saved):
+    with pytest.raises(ValueError, match="made by another model") as error:
+        checkpoint.restore_weights(saved, fx.nn.Linear(8, 3))
+    assert "  params/weight: not in the checkpoint" in str(error.value)
+    assert "opt_state" not in str(error.value)
+    with pytest.raises(TypeError, match=r"expected a model with init\(key\), got NoneType"):
+        checkpoint.restore_weights(saved, None)
+
+
+def test_what_has_no_step_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="an attribute `step`, got dict; several models .* dicts"):
+        checkpoint.save(tmp_path, {"generator": jnp.ones(2)}, {})
