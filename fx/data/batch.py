@@ -1,5 +1,7 @@
 """What a batch is to everything that uses one: a pair of inputs and targets."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -25,3 +27,20 @@ def targets_of(inputs: Any, targets: Any) -> Any:
 def as_arguments(inputs: Any) -> tuple:
     """Inputs as the model's positional arguments: a tuple is several, anything else is one."""
     return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+@contextlib.contextmanager
+def explained(inputs: Any) -> Iterator[None]:
+    """Say of a call that fails at the number of its arguments how inputs become arguments."""
+    try:
+        yield
+    except TypeError as error:
+        if "positional argument" in str(error):
+            came = f"a {type(inputs).__name__}"
+            if isinstance(inputs, tuple):
+                came = f"a tuple of {len(inputs)}, and so became {len(inputs)} arguments"
+            error.add_note(
+                f"the batch's inputs are {came}; the model gets a tuple as several arguments, and "
+                "anything else, a dict for example, as one"
+            )
+        raise

@@ -122,9 +122,12 @@ def load_state_dict(
     if strict:
         wrong += [f"unexpected: {name}" for name in state_dict if name not in known]
     if wrong:
+        todo = "pass strict=False where names alone differ"
+        if not strict:
+            todo = "leave out of the dict what is not to be loaded, a head of other classes say"
         raise ValueError(
             f"load_state_dict: the weights do not fit {type(model).__name__}; change the model, or "
-            "pass strict=False where names alone differ\n  " + "\n  ".join(wrong)
+            f"{todo}\n  " + "\n  ".join(wrong)
         )
     for leaf in describe.leaves(model):
         if leaf.path == leaf.source:

@@ -45,7 +45,8 @@ def scale_by_learning_rate(lr: float | jax.Array | Schedule) -> optax.GradientTr
 
     Returns:
         An optax transformation; `current_lr` reads the rate from its state. Its `init` raises
-        ValueError where the first rate is below 0, as far as that is known while it is traced.
+        ValueError where the first rate is below 0, as far as that is known while it is traced;
+        a step raises TypeError where the function asks for the step's value.
 
     Example:
         >>> import jax.numpy as jnp
@@ -62,7 +63,7 @@ def scale_by_learning_rate(lr: float | jax.Array | Schedule) -> optax.GradientTr
     def at(count: jax.Array) -> jax.Array:
         # optax's schedules mix floats and integers, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
-            return jnp.asarray(lr(count) if callable(lr) else lr, jnp.result_type(float))
+            return jnp.asarray(_value(lr, count), jnp.result_type(float))
 
     def init(params: Any) -> ScaleByLearningRateState:
         del params
@@ -80,6 +81,24 @@ def scale_by_learning_rate(lr: float | jax.Array | Schedule) -> optax.GradientTr
         return updates, ScaleByLearningRateState(count, rate)
 
     return optax.GradientTransformation(init, update)
+
+
+def _value(lr: Any, count: jax.Array) -> Any:
+    if not callable(lr):
+        return lr
+    try:
+        return lr(count)
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+    ) as error:
+        raise TypeError(
+            f"learning rate: expected {lr!r} to be traceable, but it asks for the step's value "
+            "(`if`, `min`, `math`, NumPy), which is not known while the step is compiled; write "
+            "jnp.where(step < 10, a, b), jnp.minimum(step / 10, 1), jnp.cos, or take a schedule of "
+            "fx.optim"
+        ) from error
 
 
 def current_lr(opt_state: Any) -> jax.Array | None:

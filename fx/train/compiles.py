@@ -26,7 +26,7 @@ class Compilations:
     reasons: list[str] = dataclasses.field(default_factory=list)
     traces: int = 0
     seen: tuple[int, int] = (0, 0)
-    _seen: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    _seen: list[dict[str, str]] = dataclasses.field(default_factory=list, repr=False)
 
     @property
     def count(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fx.data.batch import as_arguments
+from fx.data.batch import as_arguments, explained
 from fx.debug.finite import layer_flags
 from fx.evaluate.mean import Mean, divided, sum_and_weight
 from fx.functional.layout import as_weights_lie
@@ -40,7 +40,8 @@ def make_gradient(
     def objective(params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any):
         arguments = as_arguments(to_compute(inputs, precision))
         compute = to_compute(params, precision)
-        outputs, new_state = model.apply(compute, state, *arguments, train=True, key=key)
+        with explained(inputs):
+            outputs, new_state = model.apply(compute, state, *arguments, train=True, key=key)
         outputs = to_output(outputs, precision)
         found = read_loss(loss_fn, outputs, targets)
         loss, weight = (divided(found), None) if accumulate == 1 else sum_and_weight(found)

@@ -111,7 +111,8 @@ def fit(
         validate: `ts -> {"loss": ..., ...}`, at the end of each epoch; see `make_eval`.
         epochs: How many to train, those before a resume included.
         patience: Stop after so many epochs without a better validation.
-        monitor: Which of validate's values is watched; "accuracy" where it gives one, else "loss".
+        monitor: Which of validate's values is watched, "loss" or "val_loss", say; left out,
+            "accuracy" where it gives one, else "loss".
         mode: "max" or "min": whether higher or lower is better. Left out, the name must tell: "min"
             where it ends in "loss", "perplexity" or "error", "max" where it ends in "accuracy",
             "auc", "f1", "precision", "recall" or "score".
@@ -147,11 +148,12 @@ def fit(
         FloatingPointError: A step made with check_finite was not finite; the text is that of
             `fx.debug.xray`, and `out/crash` has state and batch.
         TypeError: Several states; a loader without `epoch` or length; a validate that cannot be
-            called; a number that is not an integer.
+            called; a number that is not an integer; a callback that returns a state.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
-            validate does not give, or one without mode whose name does not tell it; a ts that was
-            donated to an earlier step; a checkpoint of another model, optimizer, data set or order
-            of batches; a loader that yields more or fewer batches than its length.
+            validate does not give (no "accuracy" or "loss", where none is named), or one without
+            mode whose name does not tell it; a ts that was donated to an earlier step; a checkpoint
+            of another model, optimizer, data set or order of batches; a loader that yields more or
+            fewer batches than its length.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.data.batch import as_arguments, split_batch, targets_of
+from fx.data.batch import as_arguments, explained, split_batch, targets_of
 from fx.evaluate.mean import Mean, sum_and_weight
 from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
@@ -224,7 +224,8 @@ def _prepare(transform: Callable[[Any, Any], Any] | None) -> Callable[[Any], Any
 def _forward(model: Any, precision: str) -> Callable[[Any, Any, Any], Any]:
     def forward(params: Any, state: Any, inputs: Any) -> Any:
         arguments = as_arguments(to_compute(inputs, precision))
-        outputs, _ = model.apply(to_compute(params, precision), state, *arguments, train=False)
+        with explained(inputs):
+            outputs, _ = model.apply(to_compute(params, precision), state, *arguments, train=False)
         return to_output(outputs, precision)
 
     return forward

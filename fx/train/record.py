@@ -123,13 +123,18 @@ class Record:
 
     def watched(self, row: dict[str, Any], monitor: str | None) -> str:
         """Which value of an epoch's row decides how good it is."""
+        wanted = [f"val_{monitor}", monitor] if monitor else ["val_accuracy", "val_loss"]
+        names = [name for name in row if name.startswith("val_")]
+        for name in wanted:
+            if name in names:
+                return name
+        known = sorted(name.removeprefix("val_") for name in names)
         if monitor is None:
-            monitor = "accuracy" if "val_accuracy" in row else "loss"
-        name = f"val_{monitor}"
-        if name not in row:
-            known = sorted(key.removeprefix("val_") for key in row if key.startswith("val_"))
-            raise ValueError(f"fit: monitor={monitor!r} expected one of validate's names, {known}")
-        return name
+            raise ValueError(
+                f'fit: expected validate to give "accuracy" or "loss", got {known}; say which of '
+                'them is watched, monitor="...", and whether lower or higher is better, mode="min"'
+            )
+        raise ValueError(f"fit: monitor={monitor!r} expected one of validate's names, {known}")
 
     def judge(self, row: dict[str, Any], monitor: str | None, mode: str | None) -> bool:
         """Update `best` and `waited` from the epoch's row; return whether it is the best so far."""

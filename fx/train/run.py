@@ -119,7 +119,10 @@ class Run:
     ) -> Any:
         """Validate, record, save and report; return the state to go on with."""
         started = time.perf_counter()
-        validation = {} if validate is None else validate(ts)
+        with self._kept_for_resume(ts):
+            validation = {} if validate is None else validate(ts)
+            if validation:  # better now than when the epoch is closed
+                self.record.watched({f"val_{name}": 0 for name in validation}, monitor)
         self.record.seconds += time.perf_counter() - started
         examples, seconds = self.measured
         speed = examples / seconds if examples else None
@@ -136,6 +139,20 @@ class Run:
             raise
         self._tell(*end)
         return ts
+
+    @contextlib.contextmanager
+    def _kept_for_resume(self, ts: Any) -> Iterator[None]:
+        """Where validation fails, save what the epoch has come to: training it took longer."""
+        try:
+            yield
+        except Exception as error:
+            if self.writer is not None and jax.process_count() == 1:
+                self.save(ts)
+                error.add_note(
+                    f"fit: the epoch's training is saved in {self.writer.run_dir}; mend what "
+                    "failed, and resume=True goes on with the validation"
+                )
+            raise
 
     def save(self, ts: Any, best: bool = False) -> None:
         """Begin to write a checkpoint, and write the history, where the run has a folder."""
@@ -291,6 +308,12 @@ class Run:
                 found = callback(event)
                 if isinstance(found, dict):  # for what reports the event after it
                     event = dataclasses.replace(event, values={**event.values, **found})
+                elif type(found) is type(ts):
+                    raise TypeError(
+                        f"fit: expected callback {callback!r} to return a dict or None, got a "
+                        f"{type(found).__name__}; a callback cannot change the training state: let "
+                        "the optimizer do it, by a schedule of the step, or call fit again"
+                    )
         except Stop:
             self.interrupt.ask()
         except jax.errors.JaxRuntimeError as error:

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -330,3 +332,21 @@ def test_errors(make, text):
 def test_wrong_kinds(make, text):
     with pytest.raises(TypeError, match=text):
         make()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda step: 0.1 if step < 10 else 0.01,
+        lambda step: 0.1 * min(1, (step + 1) / 10),
+        lambda step: np.cos(step),
+        lambda step: math.sqrt(step + 1),
+        optim.lambda_lr(0.1, lambda step: 0.9 ** len(range(step))),
+    ],
+)
+def test_a_schedule_that_asks_for_the_steps_value_says_what_to_write(schedule):
+    optimizer = optim.sgd(schedule)
+    grads = jnp.ones(2)
+    state = optimizer.init(grads)
+    with pytest.raises(TypeError, match="asks for the step's value .* write jnp.where.step < 10"):
+        jax.jit(optimizer.update)(grads, state)

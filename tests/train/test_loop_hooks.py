@@ -286,6 +286,38 @@ def test_callbacks_may_return_arrays_fail_and_be_one(tmp_path):
     assert last["kind"] == "epoch" and last["step"] == 6
 
 
+def test_a_callback_cannot_change_the_state():
+    step, ts = make()
+    with pytest.raises(TypeError, match="test_a_callback.*return a dict or None, got a TrainState"):
+        fx.fit(step, ts, Batches(), epochs=1, progress=False, callbacks=lambda event: event.ts)
+
+
+def test_an_epoch_whose_validation_fails_is_not_lost(tmp_path, whole):
+    """What validate raises, and names that nothing is watched by: a resume begins with them."""
+    options = {"epochs": 2, "out": tmp_path, "progress": False}
+
+    def broken(ts):
+        raise RuntimeError("no such file")
+
+    step, ts = make()
+    with pytest.raises(RuntimeError, match="no such file") as caught:
+        fx.fit(step, ts, Batches(), validate=broken, **options)
+    assert "resume=True goes on with the validation" in caught.value.__notes__[-1]
+    text = r"""expected validate to give "accuracy" or "loss", got \['fid'\]; .* monitor="...","""
+    with pytest.raises(ValueError, match=text):
+        fx.fit(step, make()[1], Batches(), validate=lambda ts: {"fid": 1.0}, resume=True, **options)
+    result = fx.fit(
+        step, make()[1], Batches(), validate=lambda ts: {"fid": 1.0, "loss": 2.0}, resume=True,
+        monitor="val_loss", **options,
+    )  # fmt: skip
+    assert_same_bits(result.ts, whole.ts)
+    assert [row["val_fid"] for row in result.history] == [1.0, 1.0]
+    assert [row["train_loss"] for row in result.history] == [
+        row["train_loss"] for row in whole.history
+    ]
+    assert (result.best["name"], result.best["epoch"]) == ("val_loss", 1)
+
+
 def test_another_monitor_on_resume_is_refused(tmp_path):
     step, ts = make()
 

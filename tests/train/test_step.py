@@ -265,6 +265,27 @@ def test_errors(error, text, call):
         run(**call)
 
 
+@pytest.mark.parametrize(
+    "inputs, note", [((np.zeros(8), np.zeros(8)), "a tuple of 2, and so became 2"), ({}, "a dict;")]
+)
+def test_how_inputs_become_arguments_is_said_where_their_number_is_wrong(inputs, note):
+    class Three(fx.nn.Module):
+        def forward(self, a, b, c):
+            return a
+
+    class Rows:
+        def padded(self):
+            yield (inputs, np.zeros(8)), np.ones(8, bool)
+
+    ts = fx.train.create(Three(), OPTIMIZER, jax.random.key(0))
+    step = fx.train.make_step(Three(), loss_fn, OPTIMIZER)
+    validate = fx.train.make_eval(Three(), loss_fn, Rows())
+    for call in (lambda: validate(ts), lambda: step(ts, (inputs, np.zeros(8)))):
+        with pytest.raises(TypeError, match="positional argument") as caught:
+            call()
+        assert any(f"the batch's inputs are {note}" in each for each in caught.value.__notes__)
+
+
 def test_evaluation_is_the_mean_over_examples_with_padding_left_out():
     ts = fresh()
     loader = Batches(50, 8)  # 50 = 6 * 8 + 2: six rows of padding

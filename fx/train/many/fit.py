@@ -13,6 +13,7 @@ from fx.optim import has_plateau
 from fx.train.many.measure import first_batch, measure
 from fx.train.many.runs import Runs
 from fx.train.many.together import ManyStep
+from fx.train.many.tunable import fixed_rates
 from fx.train.many.ways import Plan, begun_as, one_by_one, one_program, step_of_all
 from fx.train.record import mode_of
 from fx.train.state import TrainState, is_donated
@@ -88,9 +89,10 @@ def fit_many(
 
     Raises:
         TypeError: A step that is no `Step`; states that are not a sequence of them.
-        ValueError: No states; lists of other lengths; states of different steps, structures or
-            shapes; loaders of other lengths or batch shapes (how="loop" takes these); an unknown
-            how; a resume that asks for the other way; and what `fx.fit` raises.
+        ValueError: No states; lists of other lengths; states of different steps, structures,
+            shapes, or learning rates that are not `tunable`; loaders of other lengths or batch
+            shapes (how="loop" takes these); an unknown how; a resume that asks for the other way;
+            and what `fx.fit` raises.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -167,7 +169,21 @@ def _check_states(step: Any, states: Any) -> list[TrainState]:
     steps = [int(jax.device_get(ts.step)) for ts in states]
     if len(set(steps)) > 1:
         raise ValueError(f"fit_many: expected states of the same step, got {steps}")
+    _check_rates(states)
     return list(states)
+
+
+def _check_rates(states: Sequence[TrainState]) -> None:
+    """Raise where fresh states were made with rates of their own, which the step does not read."""
+    first, *others = map(fixed_rates, states)
+    for run, rates in enumerate(others, start=1):
+        if rates != first:
+            raise ValueError(
+                f"fit_many: expected states of one optimizer, but that of run 0 has the learning "
+                f"rate {first[0]:.3g} and that of run {run} {rates[0]:.3g}; the step would train "
+                "all with its own. For a rate a run, make step and states with optimizers "
+                "fx.train.tunable(fx.optim.adam, lr)"
+            )
 
 
 def _kinds(ts: TrainState) -> dict[str, str]:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx import optim
+
 
 class TunableState(NamedTuple):
     """What `tunable` keeps.
@@ -71,3 +73,15 @@ def tunable(
         return updates, TunableState(state.value, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def fixed_rates(ts: Any) -> list[float]:
+    """Read the first learning rates of a fresh state, but for those that its step takes from it."""
+
+    def apart(node: Any) -> bool:
+        kinds = (TunableState, optim.ScaleByLearningRateState)
+        return isinstance(node, kinds) or hasattr(node, "hyperparams")
+
+    nodes = jax.tree.leaves(ts.opt_state, is_leaf=apart)
+    rates = [node for node in nodes if isinstance(node, optim.ScaleByLearningRateState)]
+    return [float(node.learning_rate) for node in rates if not int(node.count)]

@@ -1,11 +1,12 @@
 """An optimizer that reads an argument from its state."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 import fx
 from fx.train.many.tunable import tunable
-from tests.train.tiny_run import assert_same_bits
+from tests.train.tiny_run import Batches, Net, assert_same_bits, loss_fn
 
 
 def test_tunable_equals_the_optimizer_inside():
@@ -25,3 +26,20 @@ def test_tunable_equals_the_optimizer_inside():
 def test_tunable_takes_numbers(value):
     with pytest.raises(ValueError, match="tunable: expected value to be a number, or a tree of th"):
         tunable(fx.optim.sgd, value)
+
+
+def test_rates_that_the_step_would_not_read_are_refused():
+    def states(optimizer):
+        return [fx.train.create(Net(), optimizer(lr), jax.random.key(0)) for lr in (0.1, 0.02)]
+
+    def fit(optimizer, states):
+        step = fx.train.make_step(Net(), loss_fn, optimizer(0.5))
+        return fx.train.fit_many(step, states, Batches(), epochs=1, how="loop", progress=False)
+
+    with pytest.raises(
+        ValueError, match="rate 0.1 and that of run 1 0.02; the step would train al"
+    ):
+        fit(fx.optim.sgd, states(fx.optim.sgd))
+    runs = fit(lambda lr: tunable(fx.optim.sgd, lr), states(lambda lr: tunable(fx.optim.sgd, lr)))
+    rates = [float(result.history[-1]["learning_rate"]) for result in runs.results]
+    assert rates == pytest.approx([0.1, 0.02])
