@@ -132,7 +132,7 @@ def _check_spec(spec: Any) -> tuple[tuple[int | None, ...], np.dtype]:
     except (TypeError, ValueError) as error:
         raise ValueError(
             'export: expected a spec (shape, dtype) like ((None, 32, 32, 3), "uint8"), '
-            f"got {spec!r}"
+            f"got {spec!r}; a bundle has one input: export a module that makes several of it"
         ) from error
     if not shape or shape[0] is not None or not all(isinstance(n, int) for n in shape[1:]):
         raise ValueError(

@@ -237,6 +237,11 @@ def test_a_failure_while_writing_leaves_the_old_bundle_and_nothing_else(tmp_path
     [
         ({"spec": (8, 3)}, ValueError, r"expected a spec \(shape, dtype\) like"),
         ({"spec": ((None, 2, 3), "floaty")}, ValueError, r"expected a spec \(shape, dtype\)"),
+        (
+            {"spec": (((None, 4), "int32"), ((None, 4), "bool"))},
+            ValueError,
+            "a bundle has one input: export a module that makes several of it",
+        ),
         ({"spec": ((4, 2, 3), "float32")}, ValueError, "whose first axis, the batch, is None"),
         ({"spec": ((None, None, 3), "float32")}, ValueError, "whose others are numbers"),
         ({"spec": ((None, 2, 3), "float64")}, ValueError, "without x64 has no float64"),

@@ -9,6 +9,8 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers, which may look there for updates
 
+import chex
+import jax
 import numpy as np
 import torch
 import transformers
@@ -49,15 +51,25 @@ def test_the_snippets_run_in_order_as_written(capsys, tmp_path, monkeypatch):
     names: dict = {}
     said = []
     for block in blocks(PAGE):
+        if "adapters.safetensors" in block.code:  # as training leaves them
+            names["params"] = jax.tree.map(lambda leaf: leaf + 0.1, names["params"])
+            names["weights"] = {n: leaf + 0.1 for n, leaf in names["weights"].items()}
+            adapted = names["params"]["transformer"]["h"]["1"]["mlp"]["c_fc"]
         exec(compile(block.code, f"{PAGE.name}:{block.line}", "exec"), names)
         said += re.findall(r"^print\(.*\)  # (.*)", block.code, re.M)
-    assert capsys.readouterr().out.splitlines() == said and len(said) == 6
+    assert capsys.readouterr().out.splitlines() == said and len(said) == 7
     assert names["params"]["transformer"]["h"]["block"]["ln_1"]["weight"].shape == (2, 16)
     assert (
         fx.state_dict(names["lean"], names["params"]).keys()
         == dict(transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "gpt2").state_dict()).keys()
     )
     assert np.isfinite(names["logits"]).all()
+    base = fx.models.gpt2.Conv1D(64, 16)
+    merged = names["merged"]["transformer"]["h"]["1"]["mlp"]["c_fc"]
+    x = jax.random.normal(jax.random.key(1), (3, 16))
+    plain, _ = base.apply(merged, {}, x)
+    assert abs(plain - base.apply(adapted["base"], {}, x)[0]).max() > 0.1
+    chex.assert_trees_all_close(plain, names["LoRA"](base).apply(adapted, {}, x)[0], rtol=1e-5)
 
 
 def test_every_network_is_on_the_page():

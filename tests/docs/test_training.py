@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import fx
 from tests.docs.snippets import Row, blocks, parse
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +29,16 @@ def test_the_snippets_run_in_order(namespace):
     assert float(namespace["rate"]) == pytest.approx(0.01)
     assert namespace["result"].stopped == "finished"
     assert len(namespace["runs"]) == 4
+    teacher = namespace["start"].params["teacher"]
+    assert (
+        set(teacher) == {"0", "1", "5"}
+        and "running_mean" in namespace["start"].state["teacher"]["1"]
+    )
+    first, last = namespace["found_gan"].history
+    assert last["train_critic"] != first["train_critic"] and last["step"] == 16
+    assert namespace["tried"].values("learning_rate") == pytest.approx([1e-3, 1e-2, 1e-1])
+    rates = fx.optim.current_lrs(namespace["late"].init(namespace["params"]))
+    assert rates == {"0.*": 0.0, "default": pytest.approx(1e-2)}
     assert namespace["sweep"].suggestion is not None
 
 
