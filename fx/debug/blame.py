@@ -1,6 +1,6 @@
 """From a value that is not finite back to the operation that made it so."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,8 @@ class Walker:
 
     An infinity need not be a fault: masks and the starts of maxima are infinite on purpose. So a
     walk starts at a result, follows nan as far as it goes, and infinity only from where nan was
-    made of it; an infinity that the program's text or constants hold is never at fault.
+    made of it; an infinity that the program's text or constants hold is never at fault. Of a nan
+    that stands in the text, what first mixed it with other values is.
     """
 
     def __init__(self, program: Program, codes: dict[int, np.ndarray]) -> None:
@@ -61,6 +62,11 @@ class Walker:
             op: holder for holder in self.order for body in holder.bodies for op in body.operations
         }
         self.makers = {n: (op, k) for op in self.order for k, n in enumerate(op.outputs)}
+        self.written: set[int] = set()  # made of a nan that stands in the program's text
+        for op in self.order:
+            values = [x for x in op.inputs if isinstance(x, int)]
+            if not op.bodies and all(x in self.written for x in values):
+                self.written.update(op.outputs if values or _writes(np.isnan, op) else ())
         self.bodies = {
             n: (op, body, k)
             for op in self.order
@@ -141,10 +147,13 @@ class Walker:
                 continue
             maker = self.makers.get(place[0], (None, 0))[0]
             before = [source for source in self._sources(place, bit) if self.code(source) & bit]
+            if bit == NAN:  # a nan written out is no fault of its own: what chose it made it one
+                before = [source for source in before if source[0] not in self.written]
             stack += [(source, maker or user) for source in before]
             if maker is None and user is not None and place[0] in self.constants:
                 maker, before = user, []
-            written = meant and bit == INF and (place[0] in self.constants or _writes_inf(maker))
+            constant = place[0] in self.constants or _writes(np.isinf, maker)
+            written = meant and bit == INF and constant
             if maker is not None and not before and not written:
                 births[maker, place[1]] = None
         return list(births), inputs, users
@@ -209,8 +218,8 @@ class Walker:
             yield outer, before
 
 
-def _writes_inf(operation: Operation | None) -> bool:
-    """Whether an operation reads an infinity that stands in the program's text."""
+def _writes(kind: Callable[[Any], Any], operation: Operation | None) -> bool:
+    """Whether an operation reads an infinity, or a nan, that stands in the program's text."""
     inputs = () if operation is None else operation.inputs
     literals = [np.asarray(x.val) for x in inputs if not isinstance(x, int)]
-    return any(np.isinf(x).any() for x in literals if jnp.issubdtype(x.dtype, jnp.floating))
+    return any(kind(x).any() for x in literals if jnp.issubdtype(x.dtype, jnp.floating))

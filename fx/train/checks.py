@@ -79,6 +79,33 @@ def check_optimizer(optimizer: optax.GradientTransformation, ts: TrainState) -> 
     )
 
 
+def check_returned(number: int, found: Any) -> None:
+    """Raise unless a step that somebody wrote gave a state that counts, and metrics.
+
+    Args:
+        number: Steps taken before it.
+        found: What it returned.
+    """
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(
+            f"fit: expected step to return (ts, metrics), got {type(found).__name__}; write "
+            'return ts, {"loss": loss}'
+        )
+    ts, metrics = found
+    if not hasattr(ts, "step") or not isinstance(metrics, dict):
+        raise TypeError(
+            "fit: expected step to return the new training state and a dict of scalars, got "
+            f"{type(ts).__name__} and {type(metrics).__name__}; write "
+            'return ts.replace(step=ts.step + 1, params=params, ...), {"loss": loss}'
+        )
+    stopped = not jnp.all(jnp.asarray(metrics.get("finite", True)))  # by its own check
+    if int(jax.device_get(ts.step)) == number and not stopped:
+        raise ValueError(
+            f"fit: expected step to count, but ts.step is {number} as it was before; checkpoints "
+            "and random numbers go by it: write ts.replace(step=ts.step + 1, ...)"
+        )
+
+
 def check_same(what: str, before: Any, after: Any) -> None:
     """Raise unless two trees have the same names, shapes and dtypes."""
     old, new = named_leaves(before), named_leaves(after)

@@ -148,12 +148,13 @@ def fit(
         FloatingPointError: A step made with check_finite was not finite; the text is that of
             `fx.debug.xray`, and `out/crash` has state and batch.
         TypeError: Several states; a loader without `epoch` or length; a validate that cannot be
-            called; a number that is not an integer; a callback that returns a state.
+            called; a number that is not an integer; a callback that returns a state; a step that
+            returns something else than a state and a dictionary.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
             validate does not give (no "accuracy" or "loss", where none is named), or one without
             mode whose name does not tell it; a ts that was donated to an earlier step; a checkpoint
             of another model, optimizer, data set or order of batches; a loader that yields more or
-            fewer batches than its length.
+            fewer batches than its length; a step that does not count `ts.step` up.
 
     Example:
         >>> import jax, jax.numpy as jnp

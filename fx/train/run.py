@@ -16,6 +16,7 @@ import numpy as np
 from fx import checkpoint, optim
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
+from fx.train.checks import check_returned
 from fx.train.failure import Diverged
 from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
@@ -202,7 +203,10 @@ class Run:
                 lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), batch
             )
         steps, examples = self.kinds[kind]
-        ts, metrics = self.step(ts, batch)
+        found = self.step(ts, batch)
+        if new and not isinstance(self.step, Step):
+            check_returned(self.number, found)
+        ts, metrics = found
         self.pending.append((metrics, steps, examples))
         self.number += steps
         ahead = max(1, RUN_AHEAD // steps)

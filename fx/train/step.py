@@ -158,8 +158,8 @@ def make_step(
             that is not a pair or that accumulate does not divide, a loss or metric that is not a
             scalar, a model whose state changes structure, shape or dtype, an optimizer state of
             another optimizer; at any call, a state that was donated.
-        TypeError: A steps_per_call or accumulate that is not an integer; at the first call,
-            metrics that are not a dictionary.
+        TypeError: A loss or an optimizer that is none; a steps_per_call or accumulate that is not
+            an integer; at the first call, metrics that are not a dictionary.
         RuntimeError: At a call that compiles the step more often than max_compiles.
 
     Example:
@@ -180,7 +180,7 @@ def make_step(
     check_precision(precision)
     steps_per_call = _at_least_one("steps_per_call", steps_per_call)
     accumulate = _at_least_one("accumulate", accumulate)
-    _check_options(loss_fn, clip_norm, clip_value, max_compiles, check_finite)
+    _check_options(loss_fn, optimizer, clip_norm, clip_value, max_compiles, check_finite)
     if ema is not None:
         optimizer = optim.with_ema(optimizer, ema)
     scaled, stops = precision == "fp16", bool(check_finite)
@@ -238,6 +238,7 @@ def _at_least_one(name: str, value: Any) -> int:
 
 def _check_options(
     loss_fn: Any,
+    optimizer: Any,
     clip_norm: float | None,
     clip_value: float | None,
     max_compiles: int | None,
@@ -247,6 +248,11 @@ def _check_options(
         raise TypeError(
             f"make_step: expected loss_fn to be a function (outputs, targets) -> loss, got "
             f"{loss_fn!r}; of a loss of nn, write an instance: nn.CrossEntropyLoss()"
+        )
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
+        raise TypeError(
+            f"make_step: expected an optax transformation, got {optimizer!r}; make one with "
+            "fx.optim.adam(1e-3)"
         )
     for name, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
         if value is not None and not value > 0:

@@ -162,6 +162,19 @@ def test_a_row_that_is_masked_out_wholly():
     assert (report.layer, report.operation, report.samples) == ("bad", "sub", (7,))
 
 
+def test_a_label_that_is_no_class_is_found_by_its_sample():
+    """`cross_entropy` writes a nan there: the choice is at fault, not the nan in its text."""
+
+    def loss(outputs, targets):
+        return fx.functional.cross_entropy(outputs, targets.at[5].set(3))
+
+    step = fx.train.make_step(Net(jnp.tanh), loss, optax.sgd(0.1))
+    report = xray(step, fx.train.create(Net(jnp.tanh), step.optimizer, jax.random.key(0)), batch())
+    assert (report.operation, report.samples, report.layer) == ("select_n", (5,), "")
+    constant = look(lambda x: x + jnp.log(jnp.zeros(()) - 1.0))  # computed, not written: its fault
+    assert (constant.operation, constant.layer) == ("log", "bad")
+
+
 def test_a_finite_step():
     report = look(lambda x: jnp.where(jnp.arange(6) < 9, x, -jnp.inf))
     assert report.finite and str(report) == "X-ray: everything that the step returns is finite"

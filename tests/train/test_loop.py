@@ -473,7 +473,7 @@ def test_errors(text, options):
 
 def test_a_metric_without_a_value_for_each_step_is_an_error():
     def step(ts, batch):
-        return ts, {"loss": jnp.zeros(3)}
+        return ts.replace(step=ts.step + 1), {"loss": jnp.zeros(3)}
 
     ts = fx.train.TrainState(0, {}, {}, (), None)
     with pytest.raises(ValueError, match=r"metric 'loss' .* each of 1 steps, got shape \[3\]"):
@@ -497,6 +497,36 @@ def test_another_order_of_batches_cannot_go_on(whole):
 def test_wrong_kinds(text, options):
     with pytest.raises(TypeError, match="fit: " + text):
         fit(**options)
+
+
+@pytest.mark.parametrize(
+    "own, error, text",
+    [
+        (
+            lambda ts, batch: ts,
+            TypeError,
+            r"to return \(ts, metrics\), got TrainState; write return",
+        ),
+        (
+            lambda ts, batch: (ts, 0.5),
+            TypeError,
+            "a dict of scalars, got TrainState and float; wri",
+        ),
+        (
+            lambda ts, batch: (ts.params, {}),
+            TypeError,
+            "a dict of scalars, got dict and dict; write",
+        ),
+        (
+            lambda ts, batch: (ts, {"loss": 0.5}),
+            ValueError,
+            "count, but ts.step is 0 as it was befo",
+        ),
+    ],
+)
+def test_a_step_of_ones_own_that_returns_something_else(own, error, text):
+    with pytest.raises(error, match=text):
+        fx.fit(own, make()[1], Batches(), epochs=1, progress=False)
 
 
 def test_step_and_state_are_not_swapped():

@@ -286,6 +286,12 @@ def test_how_inputs_become_arguments_is_said_where_their_number_is_wrong(inputs,
         assert any(f"the batch's inputs are {note}" in each for each in caught.value.__notes__)
 
 
+@pytest.mark.parametrize("optimizer", [fx.optim.adam, "adam", loss_fn])
+def test_what_is_no_optimizer_is_refused(optimizer):
+    with pytest.raises(TypeError, match="make_step: expected an optax transformation, got"):
+        fx.train.make_step(Net(), loss_fn, optimizer)
+
+
 def test_evaluation_is_the_mean_over_examples_with_padding_left_out():
     ts = fresh()
     loader = Batches(50, 8)  # 50 = 6 * 8 + 2: six rows of padding
