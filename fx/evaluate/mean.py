@@ -25,7 +25,7 @@ class Mean(NamedTuple):
         ...     total = cross_entropy(logits, targets, ignore_index=-1, reduction="sum")
         ...     return Mean(total, jnp.sum(targets != -1))
         >>> found = loss_fn(jnp.zeros((3, 2)), jnp.array([0, -1, 1]))
-        >>> print(found.total / found.weight)
+        >>> print(found.total / float(found.weight))
         0.6931472
 
     Source:
