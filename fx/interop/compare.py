@@ -1,7 +1,7 @@
 """A model and its PyTorch twin, run side by side: where do they part?"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import jax
@@ -277,10 +277,15 @@ def _numbers(tensor: Any) -> np.ndarray:
 
 
 def _arrays(tree: Any) -> Iterator[Any]:
-    """The arrays and tensors of nested tuples, lists and dicts, in order."""
+    """The arrays and tensors of nested tuples, lists, dicts and dataclasses, in order.
+
+    Dicts by key: those that come out of a compiled function are sorted, PyTorch's are not.
+    """
+    if is_dataclass(tree) and not isinstance(tree, type):
+        tree = {part.name: getattr(tree, part.name) for part in fields(tree)}
     if isinstance(tree, Mapping):
-        for value in tree.values():
-            yield from _arrays(value)
+        for name in sorted(tree, key=str):
+            yield from _arrays(tree[name])
     elif isinstance(tree, Sequence) and not isinstance(tree, str):
         for value in tree:
             yield from _arrays(value)

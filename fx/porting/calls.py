@@ -73,7 +73,15 @@ def _parsed(text: str) -> ast.expr:
 
 def plain(text: str) -> bool:
     """Whether an expression can stand before a dot without parentheses."""
-    return isinstance(_parsed(text), _PLAIN)
+    return isinstance(_parsed(text), _PLAIN) or _enclosed(text.strip())
+
+
+def _enclosed(text: str) -> bool:
+    """Whether an expression has parentheses around it."""
+    try:
+        return text.startswith("(") and text.endswith(")") and bool(_parsed(text[1:-1]))
+    except SyntaxError:  # those of two parts
+        return False
 
 
 def wrapped(text: str) -> str:

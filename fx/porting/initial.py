@@ -13,16 +13,25 @@ def docstring(node: ast.stmt) -> bool:
 
 def left_out(rw: Rewriter, node: Any) -> str:
     """Drop statements that initialise, with a note."""
-    rw.notes.append(
-        f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}: initial values are left out; "
-        "write them as nn.init.by_type"
-    )
+    text = ast.unparse(node)
+    said = "initial values are left out; write them as nn.init.by_type"
+    if ".requires_grad" in text:
+        said = "requires_grad is left out; choose what is trained with fx.partition"
+    elif _marks(rw, node):
+        said = "the mark on a weight is left out"
+    rw.notes.append(f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}: {said}")
     return DROP
 
 
 def initialises(rw: Rewriter, body: list[ast.stmt]) -> bool:
     """Whether statements do nothing but give weights their first values."""
-    return bool(body) and all(_initialising(rw, node) for node in body)
+    rest = [node for node in body if not _names_a_value(node)]
+    return bool(rest) and all(_initialising(rw, node) for node in rest)
+
+
+def _names_a_value(node: ast.stmt) -> bool:
+    """Whether a statement only gives a number a name."""
+    return isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets)
 
 
 def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
@@ -34,7 +43,7 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     if isinstance(node, ast.If):
         return initialises(rw, node.body) and (not node.orelse or initialises(rw, node.orelse))
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
-        return isinstance(node, ast.Assign) and ".data" in ast.unparse(node.targets[0])
+        return isinstance(node, ast.Assign) and (_of_a_weight(node.targets[0]) or _marks(rw, node))
     call = node.value
     text = ast.unparse(call.func)
     known, value = rw.resolve(call.func)
@@ -51,6 +60,34 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         method = _method(rw, last)
         return method is not None and initialises(rw, [n for n in method.body if not docstring(n)])
     return False
+
+
+def _of_a_weight(target: ast.expr) -> bool:
+    """Whether an assignment is to a weight's data, or freezes it."""
+    return ".data" in ast.unparse(target) or getattr(target, "attr", "") == "requires_grad"
+
+
+def _marks(rw: Rewriter, node: ast.stmt) -> bool:
+    """Whether a statement puts an attribute of the user's on a parameter made before."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else None
+    if not (isinstance(target, ast.Attribute) and rw.functions):
+        return False
+    owner = ast.unparse(target.value)
+    made = [
+        part.value for part in ast.walk(rw.functions[-1])
+        if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == owner
+    ]  # fmt: skip
+    return any(isinstance(m, ast.Call) and rw.torch_key(m)[0] == "nn.Parameter" for m in made)
+
+
+def reports(rw: Rewriter, node: ast.Call) -> bool:
+    """Whether a call prints what only weights tell, which a constructor does not have here."""
+    known, value = rw.resolve(node.func)
+    if not (known and value is print and rw.functions and rw.functions[0].name == "__init__"):
+        return False
+    calls = [ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)]
+    methods = [_method(rw, name.removeprefix("self.")) for name in calls]
+    return any(".parameters(" in ast.unparse(n) for n in [node, *methods] if n is not None)
 
 
 def _method(rw: Rewriter, name: str) -> Any:

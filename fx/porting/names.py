@@ -8,7 +8,8 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting.record import is_users
+from fx.porting.record import is_users, unscripted
+from fx.porting.rules import SAME
 
 DTYPES = {
     "float": "float32", "float32": "float32", "half": "float16", "float16": "float16",
@@ -61,7 +62,7 @@ def resolve(node: ast.expr, names: dict[str, Any], local: set[str]) -> tuple[boo
         if node.id in local:
             return False, None
         if node.id in names:
-            return True, names[node.id]
+            return True, unscripted(names[node.id])
         return hasattr(builtins, node.id), getattr(builtins, node.id, None)
     if isinstance(node, ast.Attribute):
         known, owner = resolve(node.value, names, local)
@@ -88,6 +89,8 @@ def torch_name(value: Any) -> str | None:
     outside = module and module.split(".")[0] not in ("torch", "builtins")
     if callable(value) and not isinstance(value, type) and not outside:
         found = _resolved(value, resolve_name)
+        if found == "torch.spmm":
+            found = "torch.mm"  # the two share one function
         if found:
             return _short(found, value)
         if module.split(".")[0] == "torch":
@@ -140,13 +143,25 @@ def translated(name: str) -> str | None:
         return f"jnp.{DTYPES[word]}"
     if head == "torch" and word in ("sigmoid", "tanh", "relu", "softmax"):
         return f"F.{word}"
-    if head == "torch" and word in ("inf", "pi", "nan"):
+    if head == "torch" and (word in ("inf", "pi", "nan") or word in SAME.split()):
         return f"jnp.{word}"
+    if name.startswith("torch.nn.utils."):
+        return _utility(word, name)
     others = {
         "torch.Size": "tuple", "torch.FloatTensor": "jax.Array", "torch.nn": "nn",
         "torch.nn.functional": "F",
     }  # fmt: skip
     return others.get(name)
+
+
+def _utility(word: str, name: str) -> str | None:
+    """Where fx.nn.utils has a name of torch.nn.utils."""
+    from fx.nn import utils
+
+    for space in ("rnn", "parametrizations", "parametrize"):
+        if name == f"torch.nn.utils.{space}.{word}" and hasattr(getattr(utils, space), word):
+            return f"nn.utils.{space}.{word}"
+    return f"nn.utils.{word}" if word in utils.__all__ else None
 
 
 def need(

@@ -6,7 +6,7 @@ import linecache
 import sys
 import traceback
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> None:
     module.eval()
     try:
         with torch.no_grad():
-            watch(lambda: module(*inputs, **kwargs), record)
+            record.outputs = _kinds(watch(lambda: module(*inputs, **kwargs), record))
     finally:
         module.train(mode)
     trained = copy.deepcopy(module).train()
@@ -163,6 +163,15 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> None:
             watch(lambda: trained(*inputs, **kwargs), record)
     except (RuntimeError, ValueError):
         pass  # one value per channel, say: `training` will tell
+
+
+def _kinds(outputs: Any) -> set[type]:
+    """The types of nested outputs."""
+    parts: Any = outputs.values() if isinstance(outputs, dict) else outputs
+    if is_dataclass(outputs):
+        parts = vars(outputs).values()
+    inner = parts if isinstance(outputs, dict | list | tuple) or is_dataclass(outputs) else ()
+    return {type(outputs)}.union(*map(_kinds, inner))
 
 
 def _proved(written: Written, example: _Example, tolerance: float) -> Port:

@@ -41,6 +41,7 @@ class Record:
     functions: set[tuple[str, int]] = field(default_factory=set)
     constructed: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
     locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
+    outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
 
     def at(self, file: str, line: int, column: int) -> dict[str, list[Fact]]:
         """The torch functions that were called from a place, by name."""
@@ -52,6 +53,11 @@ def is_users(file: str) -> bool:
     if not file.endswith(".py") or _within(file, _torch_folder()):
         return False
     return not _within(file, _STANDARD) or any(_within(file, folder) for folder in _PACKAGES)
+
+
+def unscripted(value: Any) -> Any:
+    """The function that `torch.jit.script` was given; anything else as it is."""
+    return getattr(value, "_torchdynamo_inline", value)
 
 
 def watch(run: Callable[[], Any], record: Record) -> Any:

@@ -1,6 +1,7 @@
 """The text of a definition with torch's calls replaced, by position: comments and layout stay."""
 
 import ast
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -190,11 +191,24 @@ class Rewriter:
             return '"cpu"'  # where the model ran; what other devices need is XLA's affair
         if node.attr == "device" and isinstance(node.value, ast.Name) and not self.ran_any(node):
             return "None"
+        if node.attr in ("values", "indices") and self._is_pair(node.value):
+            return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
         if node.attr in ("values", "indices") and isinstance(node.value, ast.Call):
             key, _ = self.torch_key(node.value)
-            if key and key.rpartition(".")[2] in ("max", "min"):
+            word = (key or "").rpartition(".")[2]
+            if word in ("max", "min"):
                 return self.text(node.value)
+            if word in ("topk", "sort"):
+                return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
         return None
+
+    def _is_pair(self, node: ast.expr) -> bool:
+        """Whether a name stands for the pair that torch's max, sort and topk give."""
+        if not (isinstance(node, ast.Name) and self.functions):
+            return False
+        place = self.place.file, self.source.first_line(self.functions[-1]), node.id
+        kinds = self.record.locals.get(place, set())
+        return bool(kinds) and {kind.__module__ for kind in kinds} == {"torch.return_types"}
 
     def ran_any(self, node: Any) -> bool:
         """Whether the statement that a node is part of ran."""
@@ -213,7 +227,8 @@ class Rewriter:
             while isinstance(root, ast.Attribute):
                 root = root.value
             _, owner = self.resolve(root)
-            if not hasattr(owner, "__path__") and not _local_module(owner):
+            standard = getattr(owner, "__name__", "") in sys.stdlib_module_names | {"numpy"}
+            if standard or (not hasattr(owner, "__path__") and not _local_module(owner)):
                 return None  # an attribute of a class or of a module that is imported: copied
             word = node.attr
             module = getattr(value, "__module__", None) or owner.__name__
@@ -238,8 +253,8 @@ class Rewriter:
             return special.parameter(call)
         if head == "F" and word.removesuffix("_") in special.RANDOM:
             return special.dropout(call)
-        if head == "nn" and translated(key):
-            return None  # the class's name is translated, its arguments are the same
+        if (head == "nn" or key.startswith("torch.nn.utils.")) and translated(key):
+            return None  # the name is translated, the arguments are the same
         if head == "F" and translated(f"F.{word.removesuffix('_')}"):
             return self._functional(call, word.removesuffix("_"))
         if word in special.SPECIAL and head in ("torch", "Tensor"):
@@ -250,6 +265,7 @@ class Rewriter:
         """`self.children()` and `self.named_children()`: what of the attributes are modules."""
         which = "if isinstance(part, nn.Module)"
         found = {
+            "next(self.parameters())": "jax.tree.leaves(self.functional()[1][0])[0]",
             "self.children()": f"[part for part in vars(self).values() {which}]",
             "self.named_children()": f"[(name, part) for name, part in vars(self).items() {which}]",
         }

@@ -1,9 +1,11 @@
 """Calls of torch whose counterpart depends on what was seen, or has another form."""
 
 import ast
+import re
 from collections.abc import Callable
 from typing import Any
 
+from fx.porting import scatter
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.names import DTYPES
 from fx.porting.record import Shape
@@ -41,14 +43,17 @@ def expand(call: Call) -> str:
 
 
 def _repeated(call: Call, x: str, texts: list[str]) -> str:
-    """An expansion of what has no name: the axes of size 1 repeated."""
+    """An expansion of what has no name: the axes of size 1 repeated, new ones put before."""
+    ranks = {len(shape) for shape in call.shapes()}
+    new = len(texts) - min(ranks, default=0)
     for axis, text in enumerate(texts):
-        sizes = {shape[axis] for shape in call.shapes() if len(shape) == len(texts)}
-        if text != "-1" and sizes != {1}:
+        sizes = {shape[axis - new] for shape in call.shapes()} if axis >= new else {1}
+        if len(ranks) != 1 or (text != "-1" and sizes != {1}):
             raise call.obstacle("-1 is not known here; give the tensor a name first")
-        if text != "-1":
-            x = f"jnp.repeat({x}, {text}, axis={axis})"
-    return x
+    if not new and sum(text != "-1" for text in texts) == 1:
+        axis = next(axis for axis, text in enumerate(texts) if text != "-1")
+        return f"jnp.repeat({x}, {texts[axis]}, axis={axis})"
+    return f"jnp.tile({x}, ({', '.join('1' if text == '-1' else text for text in texts)}))"
 
 
 def squeeze(call: Call) -> str:
@@ -174,6 +179,25 @@ def spread(call: Call) -> str:
     return f"{call.receiver()}.{word}({', '.join(given)})"
 
 
+def both(call: Call) -> str:
+    """`torch.var_mean(x, dim)`: a pair."""
+    x, word = call.receiver(), call.key.rpartition(".")[2]
+    if not simple(x):
+        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+    call.key = f"torch.{word.removesuffix('_mean')}"
+    text = spread(call)
+    return f"({text}, {re.sub(r'(, )?ddof=[^,)]*', '', text.replace(f'.{word[:3]}(', '.mean('))})"
+
+
+def made(call: Call) -> str:
+    """`torch.Tensor([1, 2])`: numbers; `torch.Tensor(2, 3)`: a shape."""
+    if len(call.args) == 1 and isinstance(call.args[0], ast.List | ast.Tuple | ast.ListComp):
+        return f"jnp.array({call.text(call.args[0])}, jnp.float32)"
+    if len(call.args) == 1 and not isinstance(call.args[0], ast.Constant):
+        raise call.obstacle("numbers and shapes look alike here; write torch.tensor or torch.zeros")
+    return f"jnp.zeros(({', '.join(map(call.text, call.args))},))"
+
+
 def meshgrid(call: Call) -> str:
     """`torch.meshgrid`, whose default is "ij" where NumPy's is "xy"."""
     args = call.args
@@ -198,8 +222,17 @@ def view_as_complex(call: Call) -> str:
     """Pairs of numbers as complex ones."""
     x = call.receiver()
     if not simple(x):
-        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+        return f"jax.lax.complex(*jnp.unstack({call.text(call.args[0])}, axis=-1))"
     return f"jax.lax.complex({x}[..., 0], {x}[..., 1])"
+
+
+def view_as_real(call: Call) -> str:
+    """Complex numbers as pairs."""
+    x = call.receiver()
+    if not simple(x):
+        x = call.text(call.args[0])
+        return f"jnp.stack([part({x}) for part in (jnp.real, jnp.imag)], axis=-1)"
+    return f"jnp.stack([{x}.real, {x}.imag], axis=-1)"
 
 
 def unflatten(call: Call) -> str:
@@ -283,8 +316,25 @@ def parameter(call: Call) -> str:
     return f"nn.Parameter({call.text(value) if value is not None else 'jnp.zeros(0)'})"
 
 
+def _filled(call: Call, node: ast.expr) -> str | None:
+    """Shape and initialiser of torch.empty(...).normal_(std=0.02) and the like."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return None
+    kind = {"fill_": "constant", "normal_": "normal", "uniform_": "uniform"}.get(node.func.attr)
+    made = _declared(call, node.func.value) if kind else None
+    if made is None:
+        return None
+    given = [call.text(arg) for arg in node.args]
+    names = {"from": "a", "to": "b"}
+    given += [f"{names.get(k.arg or '', k.arg)}={call.text(k.value)}" for k in node.keywords]
+    return f"{made.rpartition(', nn.init.')[0]}, nn.init.{kind}({', '.join(given)})"
+
+
 def _declared(call: Call, node: ast.expr) -> str | None:
     """Shape and initialiser of torch.zeros(...), 0.02 * torch.randn(...) and the like."""
+    filled = _filled(call, node)
+    if filled is not None:
+        return filled
     factor = None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         sides = [node.left, node.right]
@@ -297,7 +347,13 @@ def _declared(call: Call, node: ast.expr) -> str | None:
         return None
     key, _ = call.rewriter.torch_key(node)
     word = (key or "").removeprefix("torch.")
-    kinds = {"zeros": "zeros", "ones": "ones", "empty": "zeros", "Tensor": "zeros"}
+    kinds = {
+        "zeros": "zeros",
+        "ones": "ones",
+        "empty": "zeros",
+        "Tensor": "zeros",
+        "FloatTensor": "zeros",
+    }
     shape = [arg for arg in node.args]
     if {k.arg for k in node.keywords} - {"device", "dtype", "requires_grad", "size"} or not shape:
         return None
@@ -323,7 +379,13 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
     "split": parts, "chunk": parts, "to": to, "type": to, "var": spread, "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
+    "view_as_real": view_as_real,
     "unflatten": unflatten, "unfold": unfold, "sort": sort, "bernoulli_": bernoulli,
+    "var_mean": both, "std_mean": both, "topk": scatter.topk, "Tensor": made, "FloatTensor": made,
+    **{f"{word}{end}": scatter.scatter for word in ("scatter", "scatter_add", "scatter_reduce")
+       for end in ("", "_")},
+    **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")
+       for end in ("", "_")},
 }  # fmt: skip
 RANDOM = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",

@@ -2,11 +2,10 @@
 
 import ast
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
-from fx.porting import cached, lost
-from fx.porting.calls import simple, wrapped
-from fx.porting.initial import docstring, initialises, left_out
+from fx.porting import cached, inplace
+from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
 
@@ -14,11 +13,6 @@ FALSE = {
     "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
     "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
-}  # fmt: skip
-AUGMENTED = {ast.Add: "add", ast.Mult: "multiply", ast.Div: "divide"}
-IN_PLACE = {
-    "copy_": "set", "fill_": "set", "zero_": "set", "add_": "add", "mul_": "multiply",
-    "div_": "divide",
 }  # fmt: skip
 CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled")
 
@@ -34,7 +28,7 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         return _assign(rw, node, node.targets[0])
     if isinstance(node, ast.AugAssign):
-        return _augment(rw, node, node.target)
+        return inplace.augmented(rw, node, node.target)
     if isinstance(node, ast.AnnAssign):
         return _annotated(rw, node)
     if isinstance(node, ast.With) and _is_context(rw, node):
@@ -172,7 +166,9 @@ def _annotated(rw: Rewriter, node: ast.AnnAssign) -> str:
 
 def _is_data(rw: Rewriter, node: ast.stmt) -> bool:
     parent = rw.parent(node)
-    return isinstance(parent, ast.ClassDef) and bool(kept(rw, parent))
+    if not isinstance(parent, ast.ClassDef):
+        return False
+    return bool(kept(rw, parent)) or NamedTuple in [rw.resolve(base)[1] for base in parent.bases]
 
 
 def _if(rw: Rewriter, node: ast.If) -> str | None:
@@ -252,27 +248,17 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     if key in ("torch._assert", "torch._check") or word in ("_assert", "_check"):
         rest = f", {rw.text(node.args[1])}" if len(node.args) > 1 else ""
         return f"assert {rw.text(node.args[0])}{rest}"
-    if rw.trying and key is None and getattr(node.func, "attr", "") in IN_PLACE:
+    if rw.trying and key is None and getattr(node.func, "attr", "") in inplace.IN_PLACE:
         raise Obstacle(node, "did not run, so that what it writes to is not known")
     known, value = rw.resolve(node.func)
     if known and getattr(value, "__name__", "") == "_log_api_usage_once":
         return DROP
     if initialises(rw, [ast.Expr(node)]):
         return left_out(rw, node)
+    if reports(rw, node):
+        return DROP
     if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
-        assert isinstance(node.func, ast.Attribute)
-        target = node.func.value
-        part = isinstance(target, ast.Subscript)
-        lost.check(rw, rw.parent(node), target.value if part else target)
-        if part:
-            name, index = rw.text(target.value), rw.text(target.slice)
-            if word not in IN_PLACE:
-                raise Obstacle(node, f"{word} on a part of an array; write x = x.at[...]")
-            value = rw.text(node.args[0]) if node.args else "0"
-            return f"{name} = {name}.at[{index}].{IN_PLACE[word]}({value})"
-        if not simple(rw.text(target)):
-            raise Obstacle(node, f"{word} on what has no name")
-        return f"{rw.text(target)} = {rw.text(node)}"
+        return inplace.call(rw, node)
     return None
 
 
@@ -298,23 +284,30 @@ def _is_super_init(node: ast.Call) -> bool:
 
 
 def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
-    if isinstance(target, ast.Subscript) and _stores(rw, target):
-        lost.check(rw, node, target.value)
-        name = rw.text(target.value)
-        return f"{name} = {name}.at[{rw.text(target.slice)}].set({rw.text(node.value)})"
+    if isinstance(target, ast.Subscript) and inplace.stores(rw, target):
+        return inplace.stored(rw, node, target)
     stored = cached.stored(rw, target)
     if stored is not None:
         return f"{stored} = {rw.text(node.value)}"
     if cached.is_key(rw, node):
         return DROP
+    if initialises(rw, [node]):
+        return left_out(rw, node)
     if isinstance(node.value, ast.Call):
         key, _ = rw.torch_key(node.value)
         if key == "F.batch_norm":
             return _batch_norm(rw, node.value, rw.source.segment(target))
     shared = _path(node.value), _path(target)
-    if all(shared) and shared[0] != shared[1] and str(shared[0]).rpartition(".")[2] == "weight":
+    if (
+        all(shared)
+        and shared[0] != shared[1]
+        and str(shared[0]).rpartition(".")[2] in ("weight", "bias")
+    ):
         if "." in str(shared[1]):
             return f'nn.tie(self, "{shared[1]}", "{shared[0]}")'
+    if isinstance(target, ast.Name | ast.Attribute) and isinstance(node.value, ast.Call):
+        written = rw.text(node.value)
+        return DROP if written == rw.text(target) else f"{rw.text(target)} = {written}"
     return None
 
 
@@ -336,29 +329,6 @@ def _path(node: ast.expr) -> str | None:
     text = ast.unparse(node)
     dotted = all(isinstance(n, ast.Attribute | ast.Name | ast.expr_context) for n in ast.walk(node))
     return text.removeprefix("self.") if dotted and text.startswith("self.") else None
-
-
-def _stores(rw: Rewriter, target: ast.Subscript) -> bool:
-    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
-    return "torch.Tensor.__setitem__" in seen
-
-
-def _augment(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None:
-    if not isinstance(target, ast.Subscript):
-        seen = rw.record.at(rw.place.file, node.end_lineno or 0, node.end_col_offset or 0)
-        if any(name.startswith("torch.Tensor.") and name.endswith("_") for name in seen):
-            lost.check(rw, node, target)
-        return None
-    if not _stores(rw, target):
-        return None
-    lost.check(rw, node, target.value)
-    name, index, value = rw.text(target.value), rw.text(target.slice), rw.text(node.value)
-    if isinstance(node.op, ast.Sub):
-        return f"{name} = {name}.at[{index}].add(-{wrapped(value)})"
-    word = AUGMENTED.get(type(node.op))
-    if word is None:
-        raise Obstacle(node, "this operator on a part of an array; write x = x.at[...]")
-    return f"{name} = {name}.at[{index}].{word}({value})"
 
 
 def _is_context(rw: Rewriter, node: ast.With) -> bool:

@@ -223,8 +223,13 @@ class Tree:
         name = torch_name(value)
         if name is not None and translated(name):
             return str(translated(name))
-        if name is None and isinstance(value, type | types.FunctionType):
+        defined = getattr(value, "__qualname__", "<").replace(".", "").isidentifier()
+        if name is None and isinstance(value, type | types.FunctionType) and defined:
             return need(value, value.__name__, {}, value.__module__, self.needs, None)
+        if id(value) in (self.constructed or {}):
+            kind = type(value)
+            name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
+            return self._constructor_call(value, name)
         return self._unknown(value)
 
     def _dataclass(self, value: Any) -> str:
@@ -244,6 +249,8 @@ class Tree:
         return made if isinstance(made, str) else made.flat()
 
     def _unknown(self, value: Any) -> str:
+        if isinstance(value, types.FunctionType):
+            raise Obstacle(None, "a lambda has no form in source; write it as a function")
         raise Obstacle(None, f"{type(value).__name__} has no form in source")
 
     def _share(self, module: Any, path: str) -> None:

@@ -1,6 +1,7 @@
 """The ported file: the definitions that a model needs, in order, and how it is made."""
 
 import ast
+import dataclasses
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -130,11 +131,24 @@ class Writer:
                 "def forward(self, *args, **kwargs):\n"
                 f"        return self.{chosen[0]}(*args, **kwargs)"
             )
-        decorators = "".join(f"@{rw.text(d)}\n" for d in kept(rw, node))
+        decorators = "".join(f"@{text}\n" for text in self._decorators(rw, node, kind))
         bases = f"({', '.join(head)})" if head else ""
         parts = (["\n    ".join(fields)] if fields else []) + methods
         body = "\n\n    ".join(parts) or "pass"
         return f"{decorators}{MARK}{node.lineno}{MARK}class {name}{bases}:\n    {body}"
+
+    def _decorators(self, rw: Rewriter, node: ast.ClassDef, kind: type) -> list[str]:
+        """A class's decorators. Dataclasses: outputs are trees here, and what parts hold a hash."""
+        found = [rw.text(decorator) for decorator in kept(rw, node)]
+        if not dataclasses.is_dataclass(kind):
+            return found
+        held = any(type(v) is kind for part in self.root.modules() for v in vars(part).values())
+        if held and kind.__hash__ is None:
+            stores = [n for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store)]
+            changes = any(isinstance(n, ast.Attribute) for n in stores) or len(kind.__mro__) > 2
+            given = "unsafe_hash=True" if changes else "frozen=True"
+            found = [_with(text, given) if "dataclass" in text else text for text in found]
+        return ["jax.tree_util.register_dataclass"] * (kind in self.record.outputs) + found
 
     def _makes(self, kind: type) -> bool:
         """Whether the constructor of a class is written from the live tree."""
@@ -294,6 +308,12 @@ def _sorted_imports(statements: set[str]) -> str:
         groups[0 if root in sys.stdlib_module_names else 2 if root == "fx" else 1].add(text)
     ordered = (sorted(group, key=lambda t: (t.startswith("from"), t)) for group in groups)
     return "\n".join("\n".join(group) + "\n" for group in ordered if group)
+
+
+def _with(decorator: str, given: str) -> str:
+    """A decorator with one more argument."""
+    name, _, rest = decorator.partition("(")
+    return f"{name}({given}{', ' if rest.strip(' )') else ''}{rest or ')'}"
 
 
 def _rank(name: str) -> tuple[int, str]:

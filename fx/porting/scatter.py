@@ -1,0 +1,80 @@
+"""Calls that write to places given by indices, and two that give two arrays."""
+
+import ast
+
+from fx.porting.calls import Call, simple
+from fx.porting.record import Shape
+
+_METHODS = {"add": "add", "sum": "add", "multiply": "multiply", "prod": "multiply", "amax": "max",
+            "amin": "min"}  # fmt: skip
+
+
+def scatter(call: Call) -> str:
+    """`x.scatter(1, index, src)` and its kin: `x.at[jnp.arange(n)[:, None], index].set(src)`."""
+    dim, index = call.argument(1, "dim"), call.argument(2, "index")
+    given = call.kwargs.get("value", call.argument(3, "src"))
+    reduce, own = call.argument(4, "reduce"), call.argument(5, "include_self")
+    if dim is None or index is None or given is None or not call.facts:
+        raise call.obstacle("it did not run, so that its axes are not known")
+    word = call.key.rpartition(".")[2]
+    method = "add" if word.startswith("scatter_add") else "set"
+    if reduce is not None:
+        method = _METHODS.get(str(getattr(reduce, "value", "")), "")
+    if not method or (own is not None and ast.unparse(own) != "True"):
+        raise call.obstacle("this reduction has no counterpart here; write it with x.at[...]")
+    x, value, place = call.receiver(), call.text(given), call.text(index)
+    tensor, indices = _shapes(call)
+    axis = int(call.text(dim)) % len(tensor) if call.text(dim).lstrip("-").isdigit() else None
+    if axis is None:
+        raise call.obstacle("its axis is not known here; write it with x.at[...]")
+    if len(tensor) == 1 or simple(place):
+        return f"{x}.at[{_places(place, axis, len(tensor))}].{method}({value})"
+    if method != "set" or any(a != b for n, (a, b) in enumerate(zip(tensor, indices)) if n != axis):
+        raise call.obstacle(f"{place!r} would be written twice; give it a name first")
+    return f"jnp.put_along_axis({x}, {place}, {value}, axis={axis}, inplace=False)"
+
+
+def _shapes(call: Call) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of the tensor and of the index, as they were seen first."""
+    for fact in call.facts:
+        values = [*fact.args, *fact.kwargs.values()]
+        tensor, index, *source = (v.shape for v in values if isinstance(v, Shape))
+        if source and source[0] != index and source[0]:
+            raise call.obstacle("the source is larger than the index; cut it to its shape first")
+    return tensor, index
+
+
+def _places(index: str, axis: int, rank: int) -> str:
+    """The index along one axis, and along every other the place itself."""
+    found = []
+    for n in range(rank):
+        after = f"[:{', None' * (rank - 1 - n)}]" if n < rank - 1 else ""
+        found.append(index if n == axis else f"jnp.arange({index}.shape[{n}]){after}")
+    return ", ".join(found)
+
+
+def at(call: Call) -> str:
+    """`x.index_add(1, index, source)`: `x.at[:, index].add(source)`."""
+    word = call.key.rpartition(".")[2].removesuffix("_")
+    dim, index = call.argument(1, "dim"), call.argument(2, "index")
+    value = call.argument(3, "value" if word == "index_fill" else "source")
+    if dim is None or index is None or value is None or "alpha" in call.kwargs:
+        raise call.obstacle("no rule for these arguments; write it with x.at[...]")
+    if not call.text(dim).isdigit():
+        raise call.obstacle("its axis is not known here; write it with x.at[...]")
+    place = ":, " * int(call.text(dim)) + call.text(index)
+    method = "add" if word == "index_add" else "set"
+    return f"{call.receiver()}.at[{place}].{method}({call.text(value)})"
+
+
+def topk(call: Call) -> str:
+    """`x.topk(k, dim)`: `jax.lax.top_k`, which is about the last axis."""
+    k, dim, largest = (call.argument(*each) for each in ((1, "k"), (2, "dim"), (3, "largest")))
+    if k is None or (largest is not None and ast.unparse(largest) != "True"):
+        raise call.obstacle("the smallest have no counterpart here; take the largest of -x")
+    x, count = call.text(call.args[0]), call.text(k)
+    axis = "-1" if dim is None else call.text(dim)
+    if axis == "-1" or {axis} == {str(len(shape) - 1) for shape in call.shapes()}:
+        return f"jax.lax.top_k({x}, {count})"
+    inner = f"jax.lax.top_k(jnp.moveaxis({x}, {axis}, -1), {count})"
+    return f"[jnp.moveaxis(part, -1, {axis}) for part in {inner}]"

@@ -1,0 +1,73 @@
+"""What published PyTorch code does besides calling layers ports, and computes the same."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+import fx
+from tests.porting import idioms
+
+
+def port(make, *inputs, training=True):
+    torch.manual_seed(0)
+    with jax.numpy_dtype_promotion("standard"):
+        found = fx.port(make, inputs, layers=False, training=training)
+    return found
+
+
+def test_configuration_objects_and_what_constructors_do_besides():
+    def make():
+        return idioms.Configured(options=idioms.Options(act="sin"))
+
+    found = port(make, torch.randn(2, 4, 5))
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "@dataclass(unsafe_hash=True)\nclass Sizes:" in found.source  # it changes itself
+    assert "@jax.tree_util.register_dataclass\n@dataclass\nclass Output:" in found.source
+    assert '    return Configured(options=Options(act="sin"))' in found.source.replace("'", '"')
+    assert "nn.utils.parametrizations.weight_norm(" in found.source
+    assert "self.gain = nn.Parameter((self.sizes.heads, 1), nn.init.constant(options.scale))" in (
+        found.source
+    )
+    said = [note.rpartition(": ")[2] for note in found.notes]
+    assert list(dict.fromkeys(said)) == [
+        "the mark on a weight is left out",
+        "initial values are left out; write them as nn.init.by_type",
+        "requires_grad is left out; choose what is trained with fx.partition",
+    ]
+    outputs, _ = jax.jit(found.model.apply)(found.params, found.state, np.ones((1, 4, 3), "f"))
+    assert list(outputs.parts) == ["a", "m", "z"]  # sorted when compiled, so compared by key
+
+
+def test_writes_by_index_and_mask():
+    found = port(idioms.Places, torch.rand(3, 5), torch.tensor([4, 0, 4]))
+    assert found.equal and found.training == "equal", str(found)
+    for text in (
+        "weights, chosen = jax.lax.top_k(x, 2)",
+        "jnp.zeros_like(x).at[jnp.arange(chosen.shape[0])[:, None], chosen].set(weights)",
+        "jnp.put_along_axis(mask, jnp.expand_dims(where, 1), 9.0, axis=1, inplace=False)",
+        "sums = jnp.zeros((5,)).at[where].add(x[:, 0])",
+        "mask = jnp.where(mask > 8, -1.0, mask)",
+        "mask = jnp.where((x[:, 0] > 0.5)[..., None], 0.0, mask)",
+        "self.mean = (self.mean * 0.9) + 0.1 * x.mean(axis=0)",
+    ):
+        assert text in found.source, text
+
+
+def test_older_functions():
+    found = port(idioms.Old, torch.randn(4, 3))
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "x = x\n" not in found.source
+
+
+def test_packed_sequences():
+    found = port(idioms.Packed, torch.randn(3, 6, 2), torch.tensor([6, 2, 4]))
+    assert found.equal and found.constructors == "ported", str(found)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_lambda_held_by_a_model(live):
+    found = port(idioms.Closure() if live else idioms.Closure, torch.ones(2))
+    assert found.equal is not live
+    if live:
+        assert "a lambda has no form in source; write it as a function" in str(found)
