@@ -18,6 +18,7 @@ DTYPES = {
     "int8": "int8", "uint8": "uint8", "bool": "bool_", "complex64": "complex64",
 }  # fmt: skip
 _STANDARD = sysconfig.get_paths()["stdlib"]
+_IMPORTED = sys.stdlib_module_names | {"numpy", "einops"}  # what arrays and JAX's alike go through
 
 
 class Obstacle(Exception):
@@ -154,6 +155,11 @@ def translated(name: str) -> str | None:
     return others.get(name)
 
 
+def imported(module: str) -> bool:
+    """Whether a module stays as it is: Python's own, and what takes JAX's arrays, too."""
+    return module.split(".")[0] in _IMPORTED
+
+
 def _utility(word: str, name: str) -> str | None:
     """Where fx.nn.utils has a name of torch.nn.utils."""
     from fx.nn import utils
@@ -171,7 +177,7 @@ def need(
     from fx.porting.sources import absolute, source
 
     if isinstance(value, types.ModuleType):
-        if value.__name__.split(".")[0] in sys.stdlib_module_names | {"numpy"}:
+        if imported(value.__name__):
             plain = f"import {value.__name__}"
             needs.imports[name] = plain if name == value.__name__ else f"{plain} as {name}"
             return name
@@ -180,13 +186,18 @@ def need(
         return name
     owner = getattr(value, "__module__", None) or ""
     defined = isinstance(value, type | types.FunctionType)
-    if defined and is_users(getattr(sys.modules.get(owner), "__file__", None) or ""):
+    if owner.startswith("einops.layers.torch"):
+        raise Obstacle(
+            node, f"{owner}.{name} is a layer of torch; call einops.{name.lower()} instead"
+        )
+    users = is_users(getattr(sys.modules.get(owner), "__file__", None) or "")
+    if defined and users and not imported(owner):
         return needs.define(id(value), value.__name__, value, owner)
     file = getattr(sys.modules.get(module), "__file__", None) or ""
     bound = source(file).names.get(name) if file.endswith(".py") else None
     if isinstance(bound, tuple) and isinstance(bound[0], ast.ImportFrom):
         origin, real = absolute(module, bound[0]), bound[1].name
-        if origin.split(".")[0] in sys.stdlib_module_names | {"numpy"}:
+        if imported(origin):
             renamed = "" if name == real else f" as {name}"
             needs.imports[name] = f"from {origin} import {real}{renamed}"
             return name

@@ -1,13 +1,12 @@
 """The text of a definition with torch's calls replaced, by position: comments and layout stay."""
 
 import ast
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import cached, special
+from fx.porting import cached, declared, special
 from fx.porting.calls import Call, plain, ported
-from fx.porting.names import Needs, Obstacle, need, resolve, torch_name, translated
+from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated
 from fx.porting.record import Fact, Record
 from fx.porting.sources import Place, local_names, source
 
@@ -227,7 +226,7 @@ class Rewriter:
             while isinstance(root, ast.Attribute):
                 root = root.value
             _, owner = self.resolve(root)
-            standard = getattr(owner, "__name__", "") in sys.stdlib_module_names | {"numpy"}
+            standard = imported(getattr(owner, "__name__", "") or "")
             if standard or (not hasattr(owner, "__path__") and not _local_module(owner)):
                 return None  # an attribute of a class or of a module that is imported: copied
             word = node.attr
@@ -250,7 +249,7 @@ class Rewriter:
         call = Call(key, node, args, kwargs, facts, self)
         head, _, word = key.rpartition(".")
         if key in ("nn.Parameter", "nn.parameter.Parameter"):
-            return special.parameter(call)
+            return declared.parameter(call)
         if head == "F" and word.removesuffix("_") in special.RANDOM:
             return special.dropout(call)
         if (head == "nn" or key.startswith("torch.nn.utils.")) and translated(key):

@@ -27,11 +27,14 @@ def scatter(call: Call) -> str:
     axis = int(call.text(dim)) % len(tensor) if call.text(dim).lstrip("-").isdigit() else None
     if axis is None:
         raise call.obstacle("its axis is not known here; write it with x.at[...]")
-    if len(tensor) == 1 or simple(place):
-        return f"{x}.at[{_places(place, axis, len(tensor))}].{method}({value})"
-    if method != "set" or any(a != b for n, (a, b) in enumerate(zip(tensor, indices)) if n != axis):
-        raise call.obstacle(f"{place!r} would be written twice; give it a name first")
-    return f"jnp.put_along_axis({x}, {place}, {value}, axis={axis}, inplace=False)"
+    whole = all(a == b for n, (a, b) in enumerate(zip(tensor, indices)) if n != axis)
+    if method == "set" and whole and len(tensor) > 1 and not simple(place):
+        return f"jnp.put_along_axis({x}, {place}, {value}, axis={axis}, inplace=False)"
+    text = _places(place, axis, len(tensor))
+    if len(tensor) > 1 and not simple(place):
+        name = "places" + "_" * ("places" in set().union(*call.rewriter.scopes))
+        text = _places(name, axis, len(tensor)).replace(name, f"({name} := {place})", 1)
+    return f"{x}.at[{text}].{method}({value})"
 
 
 def _shapes(call: Call) -> tuple[tuple[int, ...], tuple[int, ...]]:

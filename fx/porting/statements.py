@@ -4,7 +4,7 @@ import ast
 import re
 from typing import Any, NamedTuple
 
-from fx.porting import cached, inplace
+from fx.porting import cached, declared, inplace
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -243,6 +243,9 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     """A call that stands alone."""
     if _is_super_init(node):
         return _super(rw, node)
+    declaration = declared.buffer(rw, node)
+    if declaration is not None:
+        return declaration
     key, _ = rw.torch_key(node)
     word = (key or "").rpartition(".")[2]
     if key in ("torch._assert", "torch._check") or word in ("_assert", "_check"):

@@ -55,11 +55,13 @@ class Tree:
         base = torch_base(kind)
         self.forwards.setdefault(kind, set()).add(_chosen(module, path))
         if hasattr(module, "parametrizations"):
-            raise Obstacle(None, f'"{path}": has parametrizations, which are not ported yet')
+            raise Obstacle(
+                None, f'"{path}": has parametrizations: give fx.port a function that makes it'
+            )
         if translated(base) is None:
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
-            return self._layer(module, base, base, path)
+            return _normed(module, self._layer(module, base, base, path))
         need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         name = self.needs.names[id(kind)]
         if self.constructed is not None:
@@ -70,7 +72,7 @@ class Tree:
             made = self._layer(module, base, name, path)
             own = inherited(base)
         self._give(module, made, own, path)
-        return made
+        return _normed(module, made)
 
     def _constructor_call(self, module: Any, name: str) -> Made:
         """The call of a constructor as it was seen, defaults left out."""
@@ -307,6 +309,17 @@ def _chosen(module: Any, path: str) -> str:
     if own is None or getattr(chosen, "__func__", None) is not own or chosen.__self__ is not module:
         raise Obstacle(None, f'"{path}": its forward was replaced on the object')
     return name
+
+
+def _normed(module: Any, made: Made) -> Made:
+    """A layer with torch's older weight_norm, which is a hook."""
+    for hook in module._forward_pre_hooks.values():
+        if type(hook).__module__ == "torch.nn.utils.weight_norm":
+            args: list = [("", made)]
+            args += [("name=", repr(hook.name))] if hook.name != "weight" else []
+            args += [("dim=", repr(hook.dim))] if hook.dim != 0 else []
+            made = Made("nn.utils.weight_norm(", args)
+    return made
 
 
 def _attribute(module: Any, base: str, name: str, default: Any) -> Any:

@@ -140,6 +140,31 @@ class Packed(nn.Module):
         return F.relu(out), hidden
 
 
+class Shared(nn.Module):
+    """Layers with the older weight_norm, each under two names, and a buffer of random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.utils.weight_norm(nn.Conv1d(2, 3, 2), dim=1)
+        self.net = nn.Sequential(self.conv, nn.Tanh())
+        self.register_buffer("waves", torch.randn(3) / 2)
+
+    def forward(self, x):
+        x = self.net(x) * self.waves[:, None]
+        index = torch.arange(3)
+        return torch.zeros_like(x).scatter_add_(1, index.view(-1, 1).expand_as(x[0])[None], x[:1])
+
+
+class Random(nn.Module):
+    def __init__(self, persistent=True):
+        super().__init__()
+        self.register_buffer("waves", torch.randn(3, 2) / 2, persistent=persistent)
+        self.weight = nn.Parameter(torch.randn(2, 2).div_(math.sqrt(2)))
+
+    def forward(self, x):
+        return self.waves @ self.weight @ x
+
+
 class Closure(nn.Module):
     def __init__(self):
         super().__init__()

@@ -65,6 +65,29 @@ def test_packed_sequences():
     assert found.equal and found.constructors == "ported", str(found)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm. is deprecated")
+def test_the_older_weight_norm_on_a_live_model_and_an_index_without_a_name():
+    found = port(idioms.Shared(), torch.randn(2, 2, 4))
+    assert found.equal, str(found)
+    assert "conv=nn.utils.weight_norm(nn.Conv1d(2, 3, 2), dim=1)" in found.source
+    assert 'nn.tie(self, "net.0", "conv")' in found.source
+    assert ".at[jnp.arange((places := " in found.source
+
+
+def test_random_numbers_of_a_constructor_are_declared():
+    found = port(idioms.Random, torch.randn(2, 2), training=False)
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "self.waves = nn.Buffer((3, 2), nn.init.normal(std=1 / 2), persistent=persistent)" in (
+        found.source
+    )
+    assert "self.weight = nn.Parameter((2, 2), nn.init.normal(std=1 / math.sqrt(2)))" in (
+        found.source
+    )
+    lost = port(lambda: idioms.Random(persistent=False), torch.randn(2, 2), training=False)
+    assert lost.equal and lost.constructors == "written from the live model"
+    assert "the constructors were not kept: with them the outputs differ by" in lost.notes[0]
+
+
 @pytest.mark.parametrize("live", [True, False])
 def test_a_lambda_held_by_a_model(live):
     found = port(idioms.Closure() if live else idioms.Closure, torch.ones(2))

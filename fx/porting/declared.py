@@ -1,0 +1,93 @@
+"""`nn.Parameter(tensor)` and `register_buffer` as a shape and an initialiser."""
+
+import ast
+from typing import Any
+
+from fx.porting.calls import Call, tupled, wrapped
+
+
+def parameter(call: Call) -> str:
+    """`nn.Parameter(torch.zeros(3))`: a shape and an initialiser."""
+    value = call.argument(0, "data")
+    declared = _declared(call, value) if value is not None else None
+    if declared:
+        return f"nn.Parameter({declared})"
+    return f"nn.Parameter({call.text(value) if value is not None else 'jnp.zeros(0)'})"
+
+
+def _divided(call: Call, node: ast.expr) -> tuple[str | None, ast.expr]:
+    """What is divided, and by what it is multiplied: torch.randn(3) / 2, torch.randn(3).div_(2)."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return f"1 / {wrapped(call.text(node.right))}", node.left
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
+        text = wrapped(call.text(node.args[0]))
+        factors = {"div_": f"1 / {text}", "mul_": text, "div": f"1 / {text}", "mul": text}
+        if node.func.attr in factors and isinstance(node.func.value, ast.Call):
+            return factors[node.func.attr], node.func.value
+    return None, node
+
+
+def _filled(call: Call, node: ast.expr) -> str | None:
+    """Shape and initialiser of torch.empty(...).normal_(std=0.02) and the like."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return None
+    kind = {"fill_": "constant", "normal_": "normal", "uniform_": "uniform"}.get(node.func.attr)
+    made = _declared(call, node.func.value) if kind else None
+    if made is None:
+        return None
+    given = [call.text(arg) for arg in node.args]
+    names = {"from": "a", "to": "b"}
+    given += [f"{names.get(k.arg or '', k.arg)}={call.text(k.value)}" for k in node.keywords]
+    return f"{made.rpartition(', nn.init.')[0]}, nn.init.{kind}({', '.join(given)})"
+
+
+def _declared(call: Call, node: ast.expr) -> str | None:
+    """Shape and initialiser of torch.zeros(...), 0.02 * torch.randn(...) and the like."""
+    filled = _filled(call, node)
+    if filled is not None:
+        return filled
+    factor, node = _divided(call, node)
+    if factor is None and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        sides = [node.left, node.right]
+        made = [side for side in sides if isinstance(side, ast.Call)]
+        if len(made) != 1:
+            return None
+        factor = call.text(sides[1 - sides.index(made[0])])
+        node = made[0]
+    if not isinstance(node, ast.Call) or any(isinstance(a, ast.Starred) for a in node.args):
+        return None
+    key, _ = call.rewriter.torch_key(node)
+    word = (key or "").removeprefix("torch.")
+    kinds = dict.fromkeys(("zeros", "empty", "Tensor", "FloatTensor"), "zeros") | {"ones": "ones"}
+    shape = [arg for arg in node.args]
+    if {k.arg for k in node.keywords} - {"device", "dtype", "requires_grad", "size"} or not shape:
+        return None
+    if any(k.arg == "dtype" and ast.unparse(k.value) != "torch.float32" for k in node.keywords):
+        return None
+    if word == "full" and len(shape) == 2 and factor is None:
+        return f"{tupled(call.text(shape[0]))}, nn.init.constant({call.text(shape[1])})"
+    sizes = [call.text(each) for each in shape]
+    text = tupled(sizes[0]) if len(sizes) == 1 else f"({', '.join(sizes)})"
+    if isinstance(shape[0], ast.Constant | ast.Name) and len(sizes) == 1:
+        text = f"({sizes[0]},)" if isinstance(shape[0], ast.Constant) else text
+    if word == "randn":
+        return f"{text}, nn.init.normal({f'std={factor}' if factor else ''})"
+    if word == "rand" and factor is None:
+        return f"{text}, nn.init.uniform()"
+    if word in kinds:
+        constant = f"nn.init.constant({factor})" if factor and word == "ones" else None
+        return f"{text}, {constant or 'nn.init.' + kinds[word]}"
+    return None
+
+
+def buffer(rw: Any, node: ast.Call) -> str | None:
+    """`self.register_buffer("b", torch.randn(3))` as a declaration, which draws its own key."""
+    if not (isinstance(node.func, ast.Attribute) and node.func.attr == "register_buffer"):
+        return None
+    name = getattr(node.args[0], "value", None) if len(node.args) == 2 else None
+    if not isinstance(name, str) or "rand" not in ast.unparse(node.args[1]):
+        return None
+    made = _declared(Call("nn.Buffer", node, [], {}, [], rw), node.args[1])
+    given = [f"{k.arg}={rw.text(k.value)}" for k in node.keywords]
+    text = f"{rw.text(node.func.value)}.{name} = nn.Buffer({', '.join([made or '', *given])})"
+    return text if made else None
