@@ -79,7 +79,7 @@ def plain(text: str) -> bool:
 def _enclosed(text: str) -> bool:
     """Whether an expression has parentheses around it."""
     try:
-        return text.startswith("(") and text.endswith(")") and bool(_parsed(text[1:-1]))
+        return text[:1] == "(" and text[-1:] == ")" and bool(ast.parse(text[1:-1].strip()))
     except SyntaxError:  # those of two parts
         return False
 

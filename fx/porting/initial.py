@@ -64,7 +64,8 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
 
 def _of_a_weight(target: ast.expr) -> bool:
     """Whether an assignment is to a weight's data, or freezes it."""
-    return ".data" in ast.unparse(target) or getattr(target, "attr", "") == "requires_grad"
+    names = {node.attr for node in ast.walk(target) if isinstance(node, ast.Attribute)}
+    return "data" in names or getattr(target, "attr", "") == "requires_grad"
 
 
 def _marks(rw: Rewriter, node: ast.stmt) -> bool:
