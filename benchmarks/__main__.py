@@ -46,6 +46,7 @@ MORE = [  # what --all has besides
     _step("bf16", 300, CHANNELS_LAST, HAND, "fx", precision="bf16"),
     _step("resnet18-16", 300, CHANNELS_LAST, "fx", network="resnet18", batch=16),
     _step("resnet18-128", 600, CHANNELS_LAST, "fx", network="resnet18", batch=128),
+    _step("resnet18-1024", 900, CHANNELS_LAST, "fx", network="resnet18", batch=1024),
     Stage(
         "seeds-convnet",
         ("seeds", *CPU, "--models", "convnet", "--batch", "8", "--steps", "1", "--rounds", "2"),

@@ -23,8 +23,8 @@ CPU_RESULTS = (
     "pipeline-cpu-float32", "seeds-cpu-mlp", "growth-cpu", "cold_start-cpu", "depth-cpu",
     "train_step-cpu-convnet-512-float32", "train_step-cpu-convnet-2048-float32",
     "train_step-cpu-convnet-128-bf16", "train_step-cpu-resnet18-16-float32",
-    "train_step-cpu-resnet18-128-float32", "seeds-cpu-convnet", "checkpoint-cpu",
-    "step_options-cpu",
+    "train_step-cpu-resnet18-128-float32", "train_step-cpu-resnet18-1024-float32",
+    "seeds-cpu-convnet", "checkpoint-cpu", "step_options-cpu",
 )  # fmt: skip
 CLAIMS |= {"Inference": "inference", "How it grows": "growth", "The speedrun": "speedrun"}
 
