@@ -25,6 +25,7 @@ _INLINE = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
 }
+_LAYOUT = "sharding_constraint"
 _FX = Path(__file__).parents[1]
 _JAX = os.path.dirname(jax.__file__) + os.sep
 _STANDARD = os.path.dirname(sysconfig.__file__) + os.sep
@@ -139,7 +140,10 @@ class Program:
 
 
 def flatten(closed: Any) -> Program:
-    """Read a closed jaxpr; calls are replaced by what they call, loops and branches are kept."""
+    """Read a closed jaxpr; calls are replaced by what they call, loops and branches are kept.
+
+    Layouts are left out: the program is that of one device, whatever the function was spread over.
+    """
     return _Reader().program(closed, "", False, ())
 
 
@@ -173,6 +177,9 @@ class _Reader:
             backward = transposed or "transpose(" in str(stack)
             own_lines = _lines(equation.source_info.traceback) + lines
             inputs = tuple(_look_up(names, variable) for variable in equation.invars)
+            if equation.primitive.name == _LAYOUT:
+                names.update(zip(equation.outvars, inputs, strict=True))
+                continue
             inner = equation.params.get(_INLINE.get(equation.primitive.name, ""))
             if inner is not None:
                 closed = inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ())

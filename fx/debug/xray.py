@@ -28,7 +28,8 @@ def xray(step: Callable[..., Any], *args: Any) -> Report:
     The step is traced, and compiled anew with a flag for every value, forward and backward, loops
     included. From what is not finite at the end, the loss if it is, else gradients and parameters,
     it is followed back to the first operation whose inputs were finite. Infinities that never
-    reach a result, as those of masks, are not at fault.
+    reach a result, as those of masks, are not at fault. It runs where the arrays are that it gets,
+    however the step is spread over devices.
 
     Args:
         step: A `fx.train.Step`, or any function of arrays; what it returns is looked at.
@@ -52,7 +53,7 @@ def xray(step: Callable[..., Any], *args: Any) -> Report:
         starts = film.starts()
         if starts:
             return film.report(film.walker.blame(starts), watched, note)
-    results = jax.tree.leaves(jax.jit(film.function)(*args))
+    results = film.unwatched()
     return Report(True) if all(map(_is_finite, results)) else Report(False, note=_UNSEEN)
 
 
@@ -92,6 +93,11 @@ class _Film:
         """Replay under jit; the results go out too, so that XLA drops nothing of the step."""
         run = jax.jit(lambda leaves: replay(self.program, leaves, watched, wish))
         return jax.device_get(run(self.leaves)[1])
+
+    def unwatched(self) -> list[Any]:
+        """The results alone, as the step comes to them by itself."""
+        run = jax.jit(lambda leaves: replay(self.program, leaves, frozenset(), Wish())[0])
+        return run(self.leaves)
 
     def develop(self, watched: frozenset[int] | None) -> None:
         """Replay, and keep a walker over what was seen."""

@@ -1,6 +1,5 @@
 """The end of a run whose loss or gradients are not finite: what happened, kept to look at."""
 
-import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -46,15 +45,14 @@ def explain_failure(
     """
     ts, epoch, at = found.ts, found.epoch, found.at
     where = f"fit: loss or gradients of step {at + 1} of epoch {epoch + 1} are not finite"
-    several = jax.process_count() > 1
-    if not isinstance(ts, TrainState) or (several and getattr(step, "alone", None) is None):
+    if not isinstance(ts, TrainState):
         return FloatingPointError(
-            f"{where}; the state is as it was before that step. To see why, train the run in one "
-            "process"
+            f"{where}; the state is as it was before that step. To see why, give it with the batch "
+            "to fx.debug.xray, one run of several alone"
         )
     batch = _batch(step, loader, epoch, at)
-    if several:  # each looks at the whole for itself: they would otherwise not end together
-        step, ts, batch = dataclasses.replace(step, function=step.alone), whole(ts), whole(batch)
+    if jax.process_count() > 1:  # each looks at the whole for itself, so that they end together
+        ts, batch = whole(ts), whole(batch)
     try:
         report = xray(step, ts, batch)
     except Exception as error:  # what went wrong must not be lost for what went wrong after it

@@ -37,8 +37,6 @@ class Step:
             `train.create(model, step.optimizer, key)`.
         steps_per_call: Training steps that one call runs, over the leading axis of its batch.
         compilations: How often it was compiled, and why again.
-        alone: Where the step is spread over devices, `function` for one of them: the same program
-            over whole arrays, without the layout.
     """
 
     function: Callable[[TrainState, Any], tuple[TrainState, Metrics]]
@@ -46,9 +44,6 @@ class Step:
     optimizer: optax.GradientTransformation = dataclasses.field(repr=False)
     steps_per_call: int = 1
     compilations: Compilations = dataclasses.field(default_factory=Compilations, repr=False)
-    alone: Callable[[TrainState, Any], tuple[TrainState, Metrics]] | None = dataclasses.field(
-        default=None, repr=False
-    )
 
     def __call__(self, ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         """Run `steps_per_call` steps.
@@ -186,47 +181,43 @@ def make_step(
     scaled, stops = precision == "fp16", bool(check_finite)
     if scaled or stops:
         optimizer = guarded(optimizer, scaled=scaled, stops=stops)
+    gradient = make_gradient(
+        model,
+        loss_fn,
+        metrics,
+        precision=precision,
+        accumulate=accumulate,
+        remat=remat,
+        flags=check_finite == "layers",
+        sharding=sharding,
+    )
 
-    def over(layout: Sharding | None) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
-        gradient = make_gradient(
-            model,
-            loss_fn,
-            metrics,
-            precision=precision,
-            accumulate=accumulate,
-            remat=remat,
-            flags=check_finite == "layers",
-            sharding=layout,
-        )
-        one_step = OneStep(
-            optimizer,
-            gradient,
-            transform=transform,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            scaled=scaled,
-            stops=stops,
-            diagnostics=diagnostics,
-            lr=lr,
-        )
+    one_step = OneStep(
+        optimizer,
+        gradient,
+        transform=transform,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        scaled=scaled,
+        stops=stops,
+        diagnostics=diagnostics,
+        lr=lr,
+    )
 
-        def function(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-            check_optimizer(optimizer, ts)
-            if steps_per_call > 1:
-                check_stacked(batch, steps_per_call)
-            if layout is not None:
-                batch = layout.split(batch, stacked=steps_per_call > 1)
-            with matmul_precision(precision):
-                single = steps_per_call == 1
-                result = one_step(ts, batch) if single else jax.lax.scan(one_step, ts, batch)
-            return result if layout is None else layout.keep(*result)
+    def function(ts: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        check_optimizer(optimizer, ts)
+        if steps_per_call > 1:
+            check_stacked(batch, steps_per_call)
+        if sharding is not None:
+            batch = sharding.split(batch, stacked=steps_per_call > 1)
+        with matmul_precision(precision):
+            single = steps_per_call == 1
+            result = one_step(ts, batch) if single else jax.lax.scan(one_step, ts, batch)
+        return result if sharding is None else sharding.keep(*result)
 
-        return function
-
-    function, alone = over(sharding), None if sharding is None else over(None)
     compilations = Compilations(max_compiles)
     compiled = jax.jit(compilations.watch(function), donate_argnums=0 if donate else ())
-    return Step(function, compiled, optimizer, steps_per_call, compilations, alone)
+    return Step(function, compiled, optimizer, steps_per_call, compilations)
 
 
 def _at_least_one(name: str, value: Any) -> int:

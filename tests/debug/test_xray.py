@@ -11,6 +11,7 @@ import pytest
 import fx
 from fx import nn
 from fx.debug import xray
+from fx.debug.program import flatten
 
 
 class Planted(nn.Module):
@@ -277,3 +278,19 @@ def test_nothing_is_changed_or_donated():
     xray(step, ts, batch())
     _, metrics = step(ts, batch())
     assert jnp.isfinite(metrics["loss"])
+
+
+def test_a_step_that_is_spread_over_devices_is_looked_at_on_one():
+    """As by a process of several, which has the whole arrays and not all of the devices."""
+    sharding = fx.train.data_parallel()
+
+    def step(x):
+        return sharding.split(jnp.log(sharding.split(x))) * 2
+
+    made = str(jax.make_jaxpr(step)(jnp.ones(4)))
+    assert made.count("sharding_constraint") == 2
+    program = flatten(jax.make_jaxpr(step)(jnp.ones(4)))
+    assert [operation.name for operation in program.operations] == ["log", "mul"]
+    report = xray(step, jnp.array([1.0, 2.0, 0.0, 3.0]))
+    assert (report.operation, report.samples) == ("log", (2,))
+    assert xray(step, jnp.ones(4)).finite
