@@ -114,7 +114,9 @@ def embedding(
             f"got {padding_idx}"
         )
     if num == 0 and input.size:
-        raise ValueError("embedding: expected an empty input for a weight without rows")
+        raise ValueError(
+            f"embedding: expected an empty input for a weight without rows, got {list(input.shape)}"
+        )
     # Indexing lets a negative index count from the end; in torch it is an error like any other.
     input = as_index(input)
     index = jnp.where(input < 0, num, input)

@@ -177,10 +177,11 @@ def _check_rates(states: Sequence[TrainState]) -> None:
     """Raise where fresh states were made with rates of their own, which the step does not read."""
     first, *others = map(fixed_rates, states)
     for run, rates in enumerate(others, start=1):
-        if rates != first:
+        apart = [pair for pair in zip(first, rates) if pair[0] != pair[1]]
+        if apart:
             raise ValueError(
-                f"fit_many: expected states of one optimizer, but that of run 0 has the learning "
-                f"rate {first[0]:.3g} and that of run {run} {rates[0]:.3g}; the step would train "
+                f"fit_many: expected states of one optimizer, but run 0 has the learning rate "
+                f"{apart[0][0]:.3g} where run {run} has {apart[0][1]:.3g}; the step would train "
                 "all with its own. For a rate a run, make step and states with optimizers "
                 "fx.train.tunable(fx.optim.adam, lr)"
             )

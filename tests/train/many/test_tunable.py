@@ -36,9 +36,7 @@ def test_rates_that_the_step_would_not_read_are_refused():
         step = fx.train.make_step(Net(), loss_fn, optimizer(0.5))
         return fx.train.fit_many(step, states, Batches(), epochs=1, how="loop", progress=False)
 
-    with pytest.raises(
-        ValueError, match="rate 0.1 and that of run 1 0.02; the step would train al"
-    ):
+    with pytest.raises(ValueError, match="rate 0.1 where run 1 has 0.02; the step would train all"):
         fit(fx.optim.sgd, states(fx.optim.sgd))
     runs = fit(lambda lr: tunable(fx.optim.sgd, lr), states(lambda lr: tunable(fx.optim.sgd, lr)))
     rates = [float(result.history[-1]["learning_rate"]) for result in runs.results]
