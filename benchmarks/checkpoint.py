@@ -139,11 +139,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=128, help="examples in a batch")
     parser.add_argument("--steps", type=int, default=8, help="steps in a turn")
     parser.add_argument("--dir", type=Path, help="where to write; a temporary folder's place")
-    options = parser.parse_args(given)
-    options.device_kind = report.device_kind(options.device)
+    options = report.parse(parser, "checkpoint", given)
     if options.tiny:
         options.batch, options.steps = 8, 2
-    options.out = options.out or report.RESULTS / f"checkpoint-{options.device_kind}.json"
     return options
 
 

@@ -93,11 +93,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = report.parser(__doc__, rounds=3)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--what", nargs="+", choices=WHAT, default=list(WHAT))
-    options = parser.parse_args(given)
-    options.device_kind = report.device_kind(options.device)
+    options = report.parse(parser, "cold_start", given)
     if options.tiny:
         options.batch = 4
-    options.out = options.out or report.RESULTS / f"cold_start-{options.device_kind}.json"
     return options
 
 

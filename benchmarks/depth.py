@@ -120,11 +120,9 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--single", type=int, default=12, help="most layers compiled one by one")
     parser.add_argument("--dim", type=int, default=64)
-    options = parser.parse_args(given)
+    options = report.parse(parser, "depth", given)
     if options.tiny:
         options.depths, options.dim, options.rounds = [1, 3], 8, 1
-    kind = report.device_kind(options.device)
-    options.out = options.out or report.RESULTS / f"depth-{kind}.json"
     return options
 
 

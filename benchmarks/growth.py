@@ -93,11 +93,10 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         "--parts", nargs="+", choices=list(SIZES["cpu"]), default=list(SIZES["cpu"])
     )
     parser.add_argument("--precision", choices=("float32", "tf32", "bf16"), default="float32")
-    options = parser.parse_args(given)
-    kind = report.device_kind(options.device)
+    options = report.parse(parser, "growth", given)
+    kind = options.device_kind
     options.sizes = SIZES["tiny" if options.tiny else kind]
     options.examples = 4 if options.tiny else 512 if kind == "cpu" else 32_768
-    options.out = options.out or report.RESULTS / f"growth-{kind}.json"
     return options
 
 

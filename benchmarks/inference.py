@@ -129,11 +129,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = report.parser(__doc__, rounds=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024])
     parser.add_argument("--calls", type=int, default=200, help="in a turn at batch 1 to 8")
-    options = parser.parse_args(given)
-    options.device_kind = report.device_kind(options.device)
+    options = report.parse(parser, "inference", given)
     if options.tiny:
         options.batches, options.calls = [1, 4], 3
-    options.out = options.out or report.RESULTS / f"inference-{options.device_kind}.json"
     return options
 
 

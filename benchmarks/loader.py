@@ -89,11 +89,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = report.parser(__doc__, rounds=5)
     parser.add_argument("--images", type=int, default=10_000, help="images in an epoch")
     parser.add_argument("--batch", type=int, default=128, help="images in a batch")
-    options = parser.parse_args(given)
-    options.device_kind = report.device_kind(options.device)
+    options = report.parse(parser, "loader", given)
     if options.tiny:
         options.images = 300
-    options.out = options.out or report.RESULTS / f"loader-{options.device_kind}.json"
     return options
 
 

@@ -173,11 +173,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1000, help="calls in a round")
     parser.add_argument("--host-rounds", type=int, default=30, help="of the processor's time")
     parser.add_argument("--least-us", type=float, default=900, help="time of the step to look for")
-    options = parser.parse_args(given)
+    options = report.parse(parser, "loop", given)
     if options.tiny:
         options.steps, options.rounds, options.host_rounds, options.least_us = 60, 2, 2, 1
-    kind = report.device_kind(options.device)
-    options.out = options.out or report.RESULTS / f"loop-{kind}.json"
     return options
 
 

@@ -49,14 +49,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = report.parser(__doc__, rounds=5)
-    options = parser.parse_args(given)
-    options.device_kind = report.device_kind(options.device)
+    options = report.parse(parser, "peaks", given)
     gpu = options.device_kind == "gpu"
     options.side, options.copied, options.repeats = (8192, 2**32, 20) if gpu else (2048, 2**28, 3)
     if options.tiny:
         options.side, options.copied, options.repeats = 64, 2**16, 1
     options.precisions = PRECISIONS if gpu else ("float32", "bf16")
-    options.out = options.out or report.RESULTS / f"peaks-{options.device_kind}.json"
     return options
 
 

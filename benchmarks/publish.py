@@ -48,8 +48,8 @@ def page(results: Results, pictures: dict[tuple[str, str], str]) -> str:
         *verdict.bars(results),
         "",
         "On shared cores a ratio moves by 15 % and more either way from one run to the next of the "
-        "same command on the same code: inference at batch 32 came to 0.89, 0.90, 0.95, 1.15 and "
-        "1.21 in five runs. A CPU's bar that is met or missed by less may come out otherwise.",
+        "same command on the same code, so a CPU's bar that is met or missed by less may come out "
+        "otherwise.",
         "",
         *_missing(results),
     ]

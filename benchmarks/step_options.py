@@ -96,11 +96,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = report.parser(__doc__, rounds=7)
     parser.add_argument("--batch", type=int, default=128, help="images in a batch")
     parser.add_argument("--steps", type=int, default=2, help="steps in a turn")
-    options = parser.parse_args(given)
-    options.device_kind = report.device_kind(options.device)
+    options = report.parse(parser, "step_options", given)
     if options.tiny:
         options.batch, options.steps = 8, 1
-    options.out = options.out or report.RESULTS / f"step_options-{options.device_kind}.json"
     return options
 
 

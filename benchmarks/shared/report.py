@@ -27,6 +27,16 @@ def parser(doc: str | None, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
+def parse(
+    parser: argparse.ArgumentParser, claim: str, given: list[str] | None
+) -> argparse.Namespace:
+    """Parse; add where it runs, `device_kind`, and where its file goes without `--out`."""
+    options = parser.parse_args(given)
+    options.device_kind = device_kind(options.device)
+    options.out = options.out or RESULTS / f"{claim}-{options.device_kind}.json"
+    return options
+
+
 def device_kind(device: str) -> str:
     """Where the contenders run: "gpu" or "cpu"."""
     return "gpu" if device == "auto" and has_gpu() else "cpu"
