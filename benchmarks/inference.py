@@ -5,7 +5,8 @@
 From uint8 images in NumPy to probabilities in NumPy, so that transfers, preprocessing and softmax
 are in it, on every side the same; float32. All answers are compared first. The contenders take
 turns, with one size of batch after the other; the small ones, whose turns are short, have more
-rounds. p50 and p99 are over all calls of all rounds.
+rounds. All of that is done `--starts` times, each with new processes, since a process keeps the
+pace that it starts with. p50 and p99 are over all calls of all rounds.
 """
 
 import argparse
@@ -79,24 +80,30 @@ def measure(options: argparse.Namespace) -> dict[str, race.Found]:
     with tempfile.TemporaryDirectory() as folder:
         weights = str(Path(folder) / "weights.npz")
         expected = reference(options, weights)
-        with Race(contenders(options, weights), options.timeout_s, options.budget_s) as contest:
-
-            def first(name: str, runner: Runner) -> dict[str, Any]:
-                apart = float(np.abs(runner.ask("outputs", 8)[0] - expected).max())
-                if not apart < TOLERANCE:
-                    raise Skipped(f"not the same mathematics: probabilities {apart:.1e} apart")
-                firsts = {str(batch): runner.ask("run", batch, 1)[1] for batch in options.batches}
-                return {"apart": apart, "first_call_s": firsts}
-
-            def turn(batch: int, name: str, runner: Runner) -> dict[str, Any]:
-                done, seconds = runner.ask("run", batch, calls(options, batch))
-                return done | {"batch": batch, "seconds": seconds}
-
-            contest.start(first)
-            for batch in options.batches:
-                contest.rounds(rounds(options, batch), functools.partial(turn, batch))
-            found = contest.finish()
+        found = race.merged([raced(options, weights, expected) for _ in range(options.starts)])
     return {str(batch): by_batch(found, str(batch)) for batch in options.batches}
+
+
+def raced(options: argparse.Namespace, weights: str, expected: np.ndarray) -> race.Found:
+    """One race, with processes of its own; all sizes of batch together."""
+    budget = options.budget_s and options.budget_s / options.starts
+    with Race(contenders(options, weights), options.timeout_s, budget) as contest:
+
+        def first(name: str, runner: Runner) -> dict[str, Any]:
+            apart = float(np.abs(runner.ask("outputs", 8)[0] - expected).max())
+            if not apart < TOLERANCE:
+                raise Skipped(f"not the same mathematics: probabilities {apart:.1e} apart")
+            firsts = {str(batch): runner.ask("run", batch, 1)[1] for batch in options.batches}
+            return {"apart": apart, "first_call_s": firsts}
+
+        def turn(batch: int, name: str, runner: Runner) -> dict[str, Any]:
+            done, seconds = runner.ask("run", batch, calls(options, batch))
+            return done | {"batch": batch, "seconds": seconds}
+
+        contest.start(first)
+        for batch in options.batches:
+            contest.rounds(rounds(options, batch), functools.partial(turn, batch))
+        return contest.finish()
 
 
 def by_batch(found: race.Found, batch: str) -> race.Found:
@@ -128,6 +135,7 @@ def table(found: race.Found) -> str:
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = report.parser(__doc__, rounds=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024])
+    parser.add_argument("--starts", type=int, default=1, help="of all processes, for --rounds each")
     parser.add_argument("--calls", type=int, default=200, help="in a turn at batch 1 to 8")
     options = report.parse(parser, "inference", given)
     if options.tiny:
@@ -137,7 +145,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 def main(given: list[str] | None = None) -> None:
     options = arguments(given)
-    names = ("batches", "rounds", "calls", "tiny")
+    names = ("batches", "starts", "rounds", "calls", "tiny")
     found = report.begin("inference", given, **{name: getattr(options, name) for name in names})
     found["unit"] = "images/s"
     found["batches"] = measure(options)

@@ -160,6 +160,21 @@ class Race:
         print(f"{name}: skipped, {reason}", file=sys.stderr, flush=True)
 
 
+def merged(founds: list[Found]) -> Found:
+    """Several races of the same contenders as one: all rounds, and of the first the rest.
+
+    How fast a process is depends on where its memory and threads came to lie, too, which its rounds
+    share; races with processes of their own average that out. Who was skipped in any is skipped.
+    """
+    whole: Found = {}
+    for name, entry in founds[0].items():
+        entries = [found[name] for found in founds]
+        skipped = next((each for each in entries if "skipped" in each), None)
+        rounds = [row for each in entries for row in each.get("rounds", [])]
+        whole[name] = skipped or {**entry, "rounds": rounds}
+    return whole
+
+
 def rate(row: dict[str, Any]) -> float:
     """Examples a second in one round."""
     return row["count"] / row["seconds"]

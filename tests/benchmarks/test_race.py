@@ -60,6 +60,15 @@ def test_a_ratio_is_the_median_of_the_rounds():
     assert len({len(line) for line in lines[:3]}) == 1
 
 
+def test_races_with_processes_of_their_own_are_told_as_one():
+    first = {"a": {"first_s": 9.0, "rounds": [{"count": 1}]}, "b": {"rounds": [{"count": 2}]}}
+    second = {"a": {"first_s": 1.0, "rounds": [{"count": 3}]}, "b": {"skipped": "why"}}
+    whole = race.merged([first, second])
+    assert whole["a"] == {"first_s": 9.0, "rounds": [{"count": 1}, {"count": 3}]}
+    assert whole["b"] == {"skipped": "why"}
+    assert first["a"]["rounds"] == [{"count": 1}]
+
+
 def test_on_a_machine_with_a_gpu_who_runs_on_the_cpu_is_not_timed(monkeypatch):
     monkeypatch.setattr(race, "has_gpu", lambda: True)
     with Race({"auto": Job(job().maker, flags=False), "cpu": job()}, 60) as contest:
