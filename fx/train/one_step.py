@@ -1,6 +1,7 @@
 """One training step as a pure function: augmentation, gradients, update, and what is reported."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -76,17 +77,19 @@ class OneStep:
     def _update(
         self, ts: TrainState, grads: Any, loss: jax.Array, gradient_at: Callable
     ) -> tuple[Any, Any]:
-        # Some optimizers need the loss, or the loss (a line search) or gradient (sharpness-aware
-        # minimisation) at other parameters.
-        def value_fn(params: Any, grad_fn: Any = None) -> jax.Array:
-            del grad_fn  # optax's line searches want every extra argument to be one of value_fn's
+        # Some optimizers need the loss, or the loss (a line search, an estimate of the Hessian) or
+        # gradient (sharpness-aware minimisation) at other parameters.
+        def value_fn(params: Any, grad_fn: Any = None, obj_fn: Any = None) -> jax.Array:
+            del grad_fn, obj_fn  # optax's line searches want all extra arguments to be value_fn's
             return gradient_at(params)[2]["loss"]
 
-        def grad_fn(params: Any) -> Any:  # scaled and clipped as the first one is
+        def grad_fn(params: Any, step: Any = None) -> Any:  # scaled and clipped as the first one is
+            del step  # optax's numbers the gradients of one update
             return self._clip(gradient_at(params, self._scale(ts))[0])[0]
 
         update = optax.with_extra_args_support(self.optimizer).update
         extra = {"value": loss, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
+        extra = taken(update, extra | {"obj_fn": value_fn})
         # Optimizers of optax mix floats and integers, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = update(grads, ts.opt_state, ts.params, **extra)
@@ -106,6 +109,14 @@ class OneStep:
         if not rates and self.lr is not None:
             rates = {"learning_rate": self.lr(ts.step) if callable(self.lr) else self.lr}
         return {name: jnp.asarray(rate, jnp.result_type(float)) for name, rate in rates.items()}
+
+
+def taken(update: Callable, extra: dict[str, Any]) -> dict[str, Any]:
+    """Those of the extra arguments that an optimizer's update has a place for."""
+    places = inspect.signature(update).parameters
+    if any(place.kind is place.VAR_KEYWORD for place in places.values()):
+        return extra
+    return {name: value for name, value in extra.items() if name in places}
 
 
 def rates_in(opt_state: Any) -> Metrics:

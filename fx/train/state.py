@@ -52,7 +52,8 @@ def create(
         `ts.replace(params=params, state=state)` with weights of the same shapes.
 
     Raises:
-        TypeError: `key` is not a PRNG key; model or optimizer is something else.
+        TypeError: `key` is not a PRNG key; model or optimizer is something else, or the optimizer
+            is `optax.lookahead`; take `fx.optim.lookahead`.
 
     Example:
         >>> import jax
@@ -76,9 +77,20 @@ def create(
     def make(key: jax.Array) -> TrainState:
         init_key, run_key = jax.random.split(key)
         params, state = model.init(init_key)
-        return TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params), run_key)
+        opt_state = optimizer.init(params)
+        _check_one_tree(opt_state)
+        return TrainState(jnp.zeros((), jnp.int32), params, state, opt_state, run_key)
 
     return _unshared(make(key)) if sharding is None else sharding.make(make, key)
+
+
+def _check_one_tree(opt_state: Any) -> None:
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, optax.LookaheadState))
+    if any(isinstance(leaf, optax.LookaheadState) for leaf in leaves):
+        raise TypeError(
+            "train.create: optax.lookahead expected a pair of parameter trees, got the model's "
+            "one; use fx.optim.lookahead, which keeps the slow one in its own state"
+        )
 
 
 def is_donated(leaf: Any) -> bool:

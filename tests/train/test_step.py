@@ -177,13 +177,23 @@ def test_precision_reaches_every_product_whatever_the_default_is(precision, expe
 OPTAX = {
     "needs_the_loss": lambda: optax.chain(optax.sgd(1e-2), optax.contrib.reduce_on_plateau()),
     "starts_with_the_parameters": lambda: optax.contrib.schedule_free_sgd(1e-2),
+    "takes_one_extra_argument": lambda: optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05)),
     "searches_along_a_line": lambda: optax.lbfgs(),
+    "numbers_its_gradients": lambda: optax.contrib.sam(
+        optax.sgd(0.1), optax.sgd(0.05), opaque_mode=True
+    ),
+    "differentiates_the_loss": lambda: optax.contrib.sophia(1e-2),
 }
+
+
+def test_optaxs_lookahead_is_refused_with_what_to_take():
+    with pytest.raises(TypeError, match=r"a pair of parameter trees.*use fx\.optim\.lookahead"):
+        fx.train.create(Net(), optax.lookahead(optax.sgd(0.1), 2, 0.5), jax.random.key(0))
 
 
 @pytest.mark.parametrize(
     "name",
-    [*list(OPTAX)[:2], pytest.param("searches_along_a_line", marks=pytest.mark.full)],
+    [*list(OPTAX)[:3], *(pytest.param(name, marks=pytest.mark.full) for name in list(OPTAX)[3:])],
 )
 def test_any_optimizer_of_optax_works(name):
     optimizer = OPTAX[name]()
