@@ -2,14 +2,16 @@
 
     python -m benchmarks.ports torchvision
     python -m benchmarks.ports timm --every 13
+    python -m benchmarks.ports timm --smallest 400
 
 Each name is built with random weights (random statistics and scales, too) and run on the smallest
 input of a list that it takes. Those with more than `--parameters` million parameters are passed
 over, and counted as such: a model is in memory four times. Equal is a largest difference of 1e-4 of
 the largest logit; of a model that is worse conditioned, 1e-8 with both in float64. Results go to
 `benchmarks/results/ports-LIBRARY.json` after each name; a second run goes on where the first ended,
-`--again` tries those that failed. Neither torchvision nor timm is a dependency: install them beside
-fx first.
+`--again` tries those that failed. `--smallest` takes the smallest of each of timm's modules, then
+the smallest of all, and has a file of its own. Neither torchvision nor timm is a dependency:
+install them beside fx first.
 """
 
 import argparse
@@ -34,13 +36,19 @@ class TimeUp(BaseException):
 
 def main() -> None:
     arguments = _parser().parse_args()
-    path = arguments.out or RESULTS / f"ports-{arguments.library}.json"
+    kind = f"{arguments.library}{'-smallest' if arguments.smallest else ''}"
+    path = arguments.out or RESULTS / f"ports-{kind}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"results": {}}
     found["versions"] = versions(arguments.library)
-    every = f" --every {arguments.every}" * (arguments.every > 1)
-    found["command"] = f"python -m benchmarks.ports {arguments.library}{every}"
-    names = arguments.names or all_names(arguments.library)[:: arguments.every]
-    found["names"] = {"all": len(all_names(arguments.library)), "every": arguments.every}
+    chosen = f" --smallest {arguments.smallest}" if arguments.smallest else ""
+    chosen = chosen or f" --every {arguments.every}" * (arguments.every > 1)
+    found["command"] = f"python -m benchmarks.ports {arguments.library}{chosen}"
+    everything = all_names(arguments.library)
+    found["names"] = {"all": len(everything), "every": arguments.every}
+    names = arguments.names or everything[:: arguments.every]
+    if arguments.smallest:
+        found["names"] = {"all": len(everything), "smallest": arguments.smallest}
+        names = arguments.names or smallest_names(everything)[: arguments.smallest]
     for name in names:
         before = found["results"].get(name)
         if before and not (arguments.again and before["result"] not in ("equal", "no input")):
@@ -56,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("library", choices=("torchvision", "timm"))
     parser.add_argument("names", nargs="*", help="by default all, in alphabetical order")
     parser.add_argument("--every", type=int, default=1, help="take each n-th name")
+    parser.add_argument("--smallest", type=int, help="so many of timm's, by size")
     parser.add_argument("--parameters", type=float, default=700.0, help="at most, in millions")
     parser.add_argument("--limit-s", type=int, default=400, help="of a CPU, for one name")
     parser.add_argument("--again", action="store_true", help="try what failed once more")
@@ -69,6 +78,23 @@ def all_names(library: str) -> list[str]:
         return sorted(importlib.import_module("timm").list_models())
     models = importlib.import_module("torchvision.models")
     return sorted(models.list_models(module=models))
+
+
+def smallest_names(names: list[str]) -> list[str]:
+    """Names by their number of parameters; first of all the smallest of each of timm's modules."""
+    timm = importlib.import_module("timm")
+    modules = {
+        name: module
+        for module in timm.models.list_modules()
+        for name in timm.list_models(module=module)
+    }
+    sizes = {name: millions(maker("timm", name)) for name in names}
+    by_size = sorted(names, key=lambda name: (sizes[name], name))
+    first: dict[str, str] = {}
+    for name in by_size:
+        first.setdefault(modules[name], name)
+    heads = list(first.values())
+    return heads + [name for name in by_size if name not in set(heads)]
 
 
 def maker(library: str, name: str) -> Callable[[], Any]:

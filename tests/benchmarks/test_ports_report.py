@@ -1,4 +1,6 @@
 import argparse
+import sys
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -35,6 +37,19 @@ def test_large_ones_are_passed_over_and_failures_are_named(monkeypatch):
     monkeypatch.setattr(ports, "maker", lambda library, name: lambda: nn.Linear(3, 3)[0])
     found = ports.tried("broken", given())
     assert found["result"] == "obstacle" and found["reason"].startswith("TypeError: ")
+
+
+def test_the_smallest_of_each_module_comes_first(monkeypatch):
+    modules = {"a": ["a_large", "a_small"], "b": ["b_huge"]}
+    sizes = {"a_large": 30, "a_small": 1, "b_huge": 500}
+    timm = SimpleNamespace(
+        models=SimpleNamespace(list_modules=lambda: list(modules)),
+        list_models=lambda module: modules[module],
+    )
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    monkeypatch.setattr(ports, "maker", lambda library, name: name)
+    monkeypatch.setattr(ports, "millions", lambda name: sizes[name])
+    assert ports.smallest_names(sorted(sizes)) == ["a_small", "b_huge", "a_large"]
 
 
 def test_the_share_is_of_those_that_were_tried():
