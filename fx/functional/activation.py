@@ -104,7 +104,7 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     """Leaky ReLU with a learned slope.
 
     Args:
-        input: [N, C, ...], or [C].
+        input: [N, C, ...], or [N], which has one channel.
         weight: [1] for one slope, or [C] for one per channel.
 
     Raises:
@@ -117,8 +117,7 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
             f"prelu: expected weight of the input's dtype {input.dtype}, got {weight.dtype}; "
             "convert one of them"
         )
-    axis = 1 if input.ndim > 1 else 0
-    channels = input.shape[axis] if input.ndim else 1
+    channels = input.shape[1] if input.ndim > 1 else 1
     if weight.ndim > 1 or weight.size not in (1, channels):
         raise ValueError(
             f"prelu: expected weight [1] or [{channels}], got {list(weight.shape)}; "
@@ -127,7 +126,7 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     if weight.size == 1:
         slope = weight.reshape(())
     else:
-        slope = weight.reshape([-1 if i == axis else 1 for i in range(input.ndim)])  # [1, C, 1...]
+        slope = weight.reshape(-1, *[1] * (input.ndim - 2))  # [C, 1...]
     wide = accumulate(input, "prelu")  # in which the gradient to the weight is summed, too
     return jnp.where(wide > 0, wide, slope.astype(wide.dtype) * wide).astype(input.dtype)
 

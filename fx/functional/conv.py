@@ -117,7 +117,7 @@ def conv3d(
 
 def _conv(input, weight, bias, stride, padding, dilation, groups, dims):
     where = f"conv{dims}d"
-    weight = jnp.asarray(weight)
+    weight, bias = jnp.asarray(weight), None if bias is None else jnp.asarray(bias)
     _check_weight(weight, bias, groups, dims, where)
     stride = at_least(1, per_axis(stride, dims, where, "stride"), where, "stride")
     dilation = at_least(1, per_axis(dilation, dims, where, "dilation"), where, "dilation")

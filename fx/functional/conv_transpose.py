@@ -86,7 +86,7 @@ def conv_transpose3d(
 
 def _transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, dims):
     where = f"conv_transpose{dims}d"
-    weight = jnp.asarray(weight)
+    weight, bias = jnp.asarray(weight), None if bias is None else jnp.asarray(bias)
     _check_weight(weight, bias, groups, dims, where)
     stride = at_least(1, per_axis(stride, dims, where, "stride"), where, "stride")
     dilation = at_least(1, per_axis(dilation, dims, where, "dilation"), where, "dilation")
@@ -175,9 +175,9 @@ def _check_weight(weight, bias, groups, dims, where):
             f"got groups={groups}"
         )
     outputs = weight.shape[1] * groups
-    if bias is not None and jnp.shape(bias) != (outputs,):
+    if bias is not None and bias.shape != (outputs,):
         raise ValueError(
-            f"{where}: expected bias [{outputs}], got {list(jnp.shape(bias))}; "
+            f"{where}: expected bias [{outputs}], got {list(bias.shape)}; "
             "one value per output channel"
         )
 

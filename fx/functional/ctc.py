@@ -29,8 +29,9 @@ def ctc_loss(
         targets: integers [N, S], padded at the end with anything; or one behind the other,
             [sum(target_lengths)]; [S] without N. Not the blank.
         input_lengths: [N], of the T; [] without N.
-        target_lengths: [N], of the labels; [] without N. A length or a label that is out of range
-            makes the loss NaN: a compiled function cannot raise on a value as torch does.
+        target_lengths: [N], of the labels; [] without N. A label that is out of range makes the
+            loss NaN, and so does a length that is traced: a compiled function cannot raise on a
+            value as torch does.
         blank: the class of no label.
         reduction: "mean" (each loss divided by its number of labels, then averaged), "sum" or
             "none".
@@ -43,7 +44,8 @@ def ctc_loss(
     Raises:
         TypeError: log_probs is not floating, or the targets or lengths are not integer.
         ValueError: shapes do not fit; log_probs is empty; blank is outside [0, C); the reduction is
-            unknown.
+            unknown; a length that is not traced is longer than its sequence, or those of targets
+            [sum(target_lengths)] have another sum.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -70,6 +72,8 @@ def ctc_loss(
     steps = _lengths(input_lengths, x, batched, "input_lengths")
     counts = _lengths(target_lengths, x, batched, "target_lengths")
     labels, held = _padded(targets, counts, x, batched, target_lengths)
+    _check_known(input_lengths, x.shape[0], "input_lengths")
+    _check_known(target_lengths, targets.shape[-1], "target_lengths", whole=targets.ndim == 1)
     loss = _negative_log_likelihood(x, labels, steps, counts, blank)
     outside = jnp.arange(labels.shape[1], dtype=counts.dtype) < counts[:, None]
     outside = jnp.any(outside & ((labels < 0) | (labels >= x.shape[-1])), 1)
@@ -144,6 +148,16 @@ def _lengths(lengths, x, batched, name):
             f"{list(value.shape)}"
         )
     return as_index(value).reshape(x.shape[1])
+
+
+def _check_known(lengths, most, name, whole=False):
+    """Refuse what is out of range where it can be read; with `whole`, any other sum than `most`."""
+    known = np.zeros(0, int) if isinstance(lengths, Tracer) else np.asarray(lengths)
+    if known.size and (known.min() < 0 or known.max() > most or (whole and known.sum() != most)):
+        raise ValueError(
+            f"ctc_loss: expected {name} from 0 to {most}{' with that sum' * whole}, got "
+            f"{known.tolist()}; sequences are no longer than their array"
+        )
 
 
 def _padded(targets, counts, x, batched, given):

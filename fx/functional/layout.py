@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 
 Others = ParamSpec("Others")
@@ -102,15 +103,17 @@ def _in_order(arrays: list[jax.Array]) -> list[jax.Array]:
 def per_axis(value: int | Sequence[int], dims: int, where: str, name: str) -> tuple[int, ...]:
     """Repeats an int once per spatial axis; a tuple must have the right length already.
 
-    A tuple of one counts as an int, as in torch.
+    A tuple of one counts as an int, as in torch. NumPy's integers become Python's, as which the
+    checks of sizes that are known look for.
 
     Raises:
-        TypeError: an element is not an integer.
+        TypeError: an element is not an integer, or is true or false.
         ValueError: the tuple has neither one element nor one per spatial axis.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,)
-    if not all(hasattr(v, "__index__") for v in values):
+    if not all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values):
         raise TypeError(f"{where}: expected {name} an int or a tuple of {dims} ints, got {value!r}")
+    values = tuple(int(v) if isinstance(v, np.integer) else v for v in values)
     if len(values) not in (1, dims):
         raise ValueError(
             f"{where}: expected {name} an int or a tuple of {dims} ints, got {value!r}; "

@@ -232,6 +232,9 @@ def kl_div(
     Raises:
         TypeError: the input or the target is not floating.
         ValueError: shapes differ, or the reduction is unknown.
+
+    Source: torch.nn.functional.kl_div, whose gradient to a target of 0 is NaN; here it is that of
+    -target * input.
     """
     reduction = reduction_of(size_average, reduce, reduction)
     x, t = _pair(input, target, "kl_div")

@@ -170,7 +170,8 @@ def group_norm(
 
     Raises:
         TypeError: the input is not floating.
-        ValueError: num_groups does not divide the channels; weight or bias is not [C].
+        ValueError: num_groups does not divide the channels; weight or bias is not [C]; the whole
+            batch has one value per group.
 
     Example:
         >>> import jax.numpy as jnp
@@ -186,6 +187,7 @@ def group_norm(
         )
     _check_shape(weight, (channels,), "group_norm", "weight")
     _check_shape(bias, (channels,), "group_norm", "bias")
+    _check_several(math.prod(x.shape[:-1]) * (channels // num_groups), input, "group_norm", "group")
     grouped = x.reshape(*x.shape[:-1], num_groups, channels // num_groups)  # [N, ..., G, C / G]
     mean, var = _moments(grouped, (*range(1, x.ndim - 1), x.ndim))
     y = _scale(grouped, mean, var, eps, None, None).reshape(x.shape)
@@ -289,11 +291,11 @@ def _average(running, new, momentum):
     return (1 - momentum) * running + momentum * new
 
 
-def _check_several(count, input, where):
+def _check_several(count, input, where, part="channel when training"):
     # A symbolic count (jax.export) has no value to compare.
     if isinstance(count, int) and count == 1:
         raise ValueError(
-            f"{where}: expected more than 1 value per channel when training, got input "
+            f"{where}: expected more than 1 value per {part}, got input "
             f"{list(input.shape)}; use a larger batch, or drop_last=True"
         )
 

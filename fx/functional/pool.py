@@ -64,7 +64,7 @@ def max_pool2d(
         the maxima's places, y * W + x, in the same shape.
 
     Raises:
-        TypeError: a size is not an integer.
+        TypeError: a size is not an integer, or the input is bool.
         ValueError: the input has other axes; a size is out of range; no window fits.
 
     Example:
@@ -182,6 +182,8 @@ def _max_pool(input, window, return_indices, dims):
 
     def pool(x):  # [N, *spatial, C]
         check_filled(x, where)
+        if x.dtype == jnp.bool_:
+            raise TypeError(f"{where}: expected an input of numbers, got bool; convert it")
         places = flat_places(x) if return_indices else None
         for axes in passes:
             counts = {}

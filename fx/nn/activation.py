@@ -95,8 +95,8 @@ class PReLU(_Activation):
         self.weight = Parameter((num_parameters,), initialisers.constant(init), dtype)
 
     def forward(self, input: jax.Array) -> jax.Array:
-        """[N, C, ...] or [C] in, the same out."""
-        channels = input.shape[min(1, input.ndim - 1)] if input.ndim else 1
+        """[N, C, ...], or [N] of one channel, in, the same out."""
+        channels = input.shape[1] if input.ndim > 1 else 1
         if self.num_parameters not in (1, channels):
             expected = f"[N, {self.num_parameters}, ...]"
             raise shape_error(self, expected, input, f"set num_parameters={channels}")

@@ -57,7 +57,8 @@ def per_axis(
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dims
     if one_for_all and len(values) == 1:
         values *= dims
-    if len(values) != dims or not all(hasattr(v, "__index__") for v in values):
+    whole = all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values)
+    if len(values) != dims or not whole:
         raise ValueError(
             f"{type(module).__name__}: expected {name} an int or {dims} ints, got {value!r}"
         )

@@ -90,11 +90,23 @@ def test_impossible_classes():
 
 def test_what_is_out_of_range_is_nan():
     x, labels = jnp.zeros((4, 2, 3)), jnp.array([[1, 2], [1, 3]])
-    run = lambda steps, counts: F.ctc_loss(x, labels, steps, counts, reduction="none")
+    run = jax.jit(lambda *lengths: F.ctc_loss(x, labels, *map(jnp.stack, lengths), 0, "none"))
     assert jnp.isnan(run((4, 4), (2, 2))).tolist() == [False, True]
     assert jnp.isnan(run((4, 4), (2, 1))).tolist() == [False, False]
     assert jnp.isnan(run((5, 4), (2, 1))).tolist() == [True, False]
     assert jnp.isnan(run((4, 4), (3, 1))).tolist() == [True, False]
+
+
+def test_known_lengths_out_of_range_are_refused():
+    x, labels = jnp.zeros((4, 2, 3)), jnp.ones((2, 2), jnp.int32)
+    with pytest.raises(ValueError, match=r"expected input_lengths from 0 to 4, got \[5, 4]"):
+        F.ctc_loss(x, labels, (5, 4), (2, 1))
+    with pytest.raises(ValueError, match=r"expected target_lengths from 0 to 2, got \[2, -1]"):
+        F.ctc_loss(x, labels, (4, 4), jnp.array([2, -1]))
+    with pytest.raises(ValueError, match=r"target_lengths from 0 to 4 with that sum, got \[2, 1]"):
+        F.ctc_loss(x, labels.ravel(), (4, 4), (2, 1))
+    with pytest.raises(ValueError, match=r"target_lengths from 0 to 3 with that sum, got 2;"):
+        F.ctc_loss(x[:, 0], jnp.array([1, 2, 1]), 4, 2)
 
 
 def test_low_precision_is_kept():

@@ -114,9 +114,12 @@ def test_per_axis():
     assert per_axis(2, 3, "f", "stride") == (2, 2, 2)
     assert per_axis([2], 3, "f", "stride") == (2, 2, 2)
     assert per_axis((1, 2), 2, "f", "stride") == (1, 2)
+    assert type(per_axis(np.int64(1), 2, "f", "stride")[0]) is int
     with pytest.raises(
         ValueError, match=r"f: expected stride an int or a tuple of 3 ints, got \(1"
     ):
         per_axis((1, 2), 3, "f", "stride")
     with pytest.raises(TypeError, match=r"f: expected stride an int or a tuple of 2 ints, got '2'"):
         per_axis("2", 2, "f", "stride")  # pyright: ignore
+    with pytest.raises(TypeError, match="f: expected stride an int or a tuple of 2 ints, got True"):
+        per_axis(True, 2, "f", "stride")
