@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fx.functional.dtypes import accumulate
 from fx.functional.layout import pointwise
@@ -31,6 +32,8 @@ def _of_floats(function: Function[Others]) -> Function[Others]:
     @functools.wraps(function)
     def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
         accumulate(input, function.__name__)
+        # A NumPy scalar would widen float16 and bfloat16, which a Python number does not.
+        args, kwargs = jax.tree.map(_plain, (args, kwargs))
         return placed(input, *args, **kwargs)
 
     return wrapped
@@ -338,6 +341,10 @@ def log_softmax(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.
 def softmin(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Array:
     """Softmax of -x; arguments and errors as `softmax`."""
     return _over_axis(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, dtype, "softmin")
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _floating(input):

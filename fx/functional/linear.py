@@ -19,7 +19,8 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
         [..., out].
 
     Raises:
-        ValueError: the last axis of the input is not that of the weight.
+        TypeError: weight or bias is not of the input's dtype.
+        ValueError: the last axis of the input is not that of the weight; bias is not [out].
 
     Example:
         >>> import jax.numpy as jnp
@@ -32,8 +33,8 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
             f"linear: expected input [..., {weight.shape[-1]}], got {list(input.shape)}; "
             "flatten it, or change in_features"
         )
-    output = jnp.tensordot(input, weight, axes=((-1,), (-1,)))
-    return output if bias is None else add_bias(output, jnp.asarray(bias))
+    _check_dtypes("linear", input=input, weight=weight, bias=bias)
+    return _plus(jnp.tensordot(input, weight, axes=((-1,), (-1,))), bias, "linear")
 
 
 def bilinear(
@@ -51,16 +52,43 @@ def bilinear(
         [..., out].
 
     Raises:
-        ValueError: the inputs' shapes do not fit each other or the weight.
+        TypeError: an argument is not of the first one's dtype.
+        ValueError: shapes do not fit each other; bias is not [out].
     """
-    expected = (*input1.shape[:-1], weight.shape[2])
-    if input1.shape[-1] != weight.shape[1] or input2.shape != expected:
+    input1, input2, weight = map(jnp.asarray, (input1, input2, weight))
+    if weight.ndim != 3:
+        raise ValueError(f"bilinear: expected weight [out, in1, in2], got {list(weight.shape)}")
+    fits = input1.shape[-1:] == weight.shape[1:2] and input2.shape[-1:] == weight.shape[2:]
+    if not fits or input1.shape[:-1] != input2.shape[:-1]:
         raise ValueError(
             f"bilinear: expected inputs [..., {weight.shape[1]}] and [..., {weight.shape[2]}] "
             f"with equal leading axes, got {list(input1.shape)} and {list(input2.shape)}"
         )
-    output = jnp.einsum("...i,oij,...j->...o", input1, weight, input2)
-    return output if bias is None else add_bias(output, jnp.asarray(bias))
+    _check_dtypes("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
+    return _plus(jnp.einsum("...i,oij,...j->...o", input1, weight, input2), bias, "bilinear")
+
+
+def _check_dtypes(where, **arrays):
+    (first, x), *others = arrays.items()
+    for name, array in others:
+        if array is not None and jnp.asarray(array).dtype != x.dtype:
+            raise TypeError(
+                f"{where}: expected {name} of {first}'s dtype {x.dtype}, got "
+                f"{jnp.asarray(array).dtype}; convert one of them"
+            )
+
+
+def _plus(output, bias, where):
+    if bias is None:
+        return output
+    bias = jnp.asarray(bias)
+    ends = zip(reversed(bias.shape), reversed(output.shape))
+    if bias.ndim > output.ndim or not all(size in (1, wanted) for size, wanted in ends):
+        raise ValueError(
+            f"{where}: expected bias {list(output.shape[-1:])}, got {list(bias.shape)}; "
+            "one value per output"
+        )
+    return add_bias(output, bias)
 
 
 def embedding(
@@ -90,8 +118,8 @@ def embedding(
 
     Raises:
         TypeError: the input is not of an integer dtype.
-        ValueError: padding_idx is not a row of the weight; the weight has none and the input is
-            not empty.
+        ValueError: the weight has not two axes; padding_idx is not a row of it; it has no rows
+            and the input is not empty.
 
     Example:
         >>> import jax.numpy as jnp
@@ -107,6 +135,8 @@ def embedding(
             f"embedding: expected integer input, got {input.dtype}; "
             "the indices come first, the weight second"
         )
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: expected weight [num, dim], got {list(weight.shape)}")
     num = weight.shape[0]
     if padding_idx is not None and not -num <= padding_idx < num:
         raise ValueError(

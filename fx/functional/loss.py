@@ -148,7 +148,7 @@ def binary_cross_entropy(
     x, t = _pair(input, target, "binary_cross_entropy")
     loss = _binary_cross_entropy(x, t)
     if weight is not None:
-        loss = loss * weight.astype(loss.dtype)
+        loss = loss * _spread(weight, loss, "binary_cross_entropy", "weight")
     return reduced(loss, reduction, "binary_cross_entropy").astype(jnp.asarray(input).dtype)
 
 
@@ -200,10 +200,12 @@ def binary_cross_entropy_with_logits(
     reduction = reduction_of(size_average, reduce, reduction)
     where = "binary_cross_entropy_with_logits"
     x, t = _pair(input, target, where)
-    positive = 1 if pos_weight is None else 1 + (pos_weight.astype(x.dtype) - 1) * t
+    positive = 1
+    if pos_weight is not None:
+        positive = 1 + (_spread(pos_weight, x, where, "pos_weight") - 1) * t
     loss = (1 - t) * x + positive * jax.nn.softplus(-x)
     if weight is not None:
-        loss = loss * weight.astype(loss.dtype)
+        loss = loss * _spread(weight, loss, where, "weight")
     return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
@@ -303,6 +305,18 @@ def _like(value, x, where, name):
             "jnp.broadcast_to"
         )
     return value.astype(x.dtype)
+
+
+def _spread(value, x, where, name):
+    """A weight for each element of x, to whose shape it broadcasts."""
+    value = jnp.asarray(value).astype(x.dtype)
+    try:
+        return jnp.broadcast_to(value, x.shape)
+    except ValueError:
+        raise ValueError(
+            f"{where}: expected {name} that broadcasts to the input's {list(x.shape)}, got "
+            f"{list(value.shape)}"
+        ) from None
 
 
 def _weighted(loss, weight, reduction, input, where):

@@ -103,17 +103,17 @@ def soft_margin_loss(
 
     Args:
         input: [...], floating.
-        target: 1 or -1, broadcast against the input.
+        target: 1 or -1, broadcast to the input's shape.
         size_average: deprecated; see reduction.
         reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or the broadcast shape with reduction "none"; the input's dtype.
+        A scalar, or [...] with reduction "none"; the input's dtype.
 
     Raises:
         TypeError: the input is not floating.
-        ValueError: shapes do not broadcast, or the reduction is unknown.
+        ValueError: the target does not broadcast to the input, or the reduction is unknown.
 
     Source: torch.nn.functional.soft_margin_loss, whose exponential overflows for large inputs; here
     the loss goes on as -target * input.
@@ -121,7 +121,12 @@ def soft_margin_loss(
     reduction = reduction_of(size_average, reduce, reduction)
     where = "soft_margin_loss"
     x, t = _together(where, input=accumulate(input, where), target=target)
-    return reduced(jax.nn.softplus(-t * x), reduction, where).astype(jnp.asarray(input).dtype)
+    loss = jax.nn.softplus(-t * x)
+    if loss.shape != x.shape:
+        raise ValueError(
+            f"{where}: expected target {list(x.shape)}, the input's shape, got {list(t.shape)}"
+        )
+    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
 
 
 def multi_margin_loss(

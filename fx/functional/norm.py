@@ -46,8 +46,8 @@ def batch_norm(
 
     Raises:
         TypeError: the input is not floating.
-        ValueError: there is one value per channel, or eps is not positive, when training; there are
-            no running statistics when not training; an argument is not [C].
+        ValueError: there is one value per channel, or eps is not positive, when training; eps is
+            negative, or there are no running statistics, when not; an argument is not [C].
 
     Example:
         >>> import jax.numpy as jnp
@@ -68,11 +68,13 @@ def batch_norm(
         ("bias", bias),
     ]:
         _check_shape(value, (channels,), "batch_norm", name)
+    if eps < 0 or (training and eps == 0):
+        raise ValueError(
+            f"batch_norm: expected eps of 0 or more, above 0 when training, got {eps}; try 1e-5"
+        )
     if training:
         count = math.prod(x.shape[:-1])
         _check_several(count, input, "batch_norm")
-        if eps <= 0:
-            raise ValueError(f"batch_norm: expected eps above 0 when training, got {eps}; try 1e-5")
         scale = jnp.ones(channels, x.dtype) if weight is None else weight.astype(x.dtype)
         shift = jnp.zeros(channels, x.dtype) if bias is None else bias.astype(x.dtype)
         y, mean, var = normalize_batch(x, scale, shift, eps)
@@ -123,7 +125,7 @@ def instance_norm(
     Raises:
         TypeError: the input is not floating.
         ValueError: there is one spatial element and use_input_stats; there are no running
-            statistics and not use_input_stats; an argument is not [C].
+            statistics and not use_input_stats, or one of the two; an argument is not [C].
     """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
@@ -137,6 +139,10 @@ def instance_norm(
     ]:
         _check_shape(value, (channels,), "instance_norm", name)
     _check_several(count, input, "instance_norm")
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(
+            "instance_norm: expected running_mean and running_var or neither, got one of them"
+        )
     mean, var = _moments(x, tuple(range(1, x.ndim - 1)))
     flat = (x.shape[0], channels)
     statistics = (
@@ -301,9 +307,9 @@ def _check_several(count, input, where, part="channel when training"):
 
 
 def _check_shape(value, shape, where, name):
-    if value is not None and value.shape != shape:
+    if value is not None and jnp.shape(value) != shape:
         raise ValueError(
-            f"{where}: expected {name} {list(shape)}, got {list(value.shape)}; "
+            f"{where}: expected {name} {list(shape)}, got {list(jnp.shape(value))}; "
             "it belongs to another number of features"
         )
 

@@ -39,7 +39,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     Parameters: head.weight, and tail.i.0.weight and tail.i.1.weight for each cluster, as `Linear`.
 
     Raises:
-        TypeError: a size is not an integer.
+        TypeError: a size is not an integer; at a call, the target is not.
         ValueError: cutoffs are not increasing numbers in [1, n_classes); device is not None; at a
             call, shapes do not fit.
 
@@ -95,6 +95,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def forward(self, input_: jax.Array, target_: jax.Array) -> ASMoutput:
         """[N, D] and classes [N], or [D] and [], in; log-probabilities [N] or [], and loss, out."""
         input, target = jnp.asarray(input_), jnp.asarray(target_)
+        if not jnp.issubdtype(target.dtype, jnp.integer):
+            raise TypeError(f"{where(self)}: expected integer target, got {target.dtype}")
         if target.ndim > 1 or input.shape[:-1] != target.shape:
             raise ValueError(
                 f"{where(self)}: expected input [N, {self.in_features}] and target [N], or "

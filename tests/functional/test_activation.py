@@ -100,6 +100,11 @@ def test_prelu_of_an_unbatched_vector():
     assert_close(F.prelu(jnp.array([-1.0, 2.0]), jnp.array([0.1])), np.array([-0.1, 2.0]))
 
 
+def test_numpy_scalars_do_not_widen():
+    assert F.elu(jnp.ones(3, jnp.bfloat16), np.float32(0.5)).dtype == jnp.bfloat16
+    assert F.softplus(jnp.ones(3, jnp.float16), beta=np.float64(2)).dtype == jnp.float16
+
+
 def test_inplace_is_accepted():
     for name in ("relu", "relu6", "elu", "silu", "mish", "hardswish", "leaky_relu", "hardtanh"):
         assert_close(
