@@ -184,9 +184,30 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
         )
     if approximate == "none":
         return jax.nn.gelu(input, approximate=False)
-    # (1 + tanh(u)) / 2 is sigmoid(2 u), whose derivative does not cancel as 1 - tanh^2 does.
-    inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input**3)
-    return input * jax.nn.sigmoid(2 * inner)
+    return _gelu_tanh(jnp.asarray(input))
+
+
+@jax.custom_jvp
+def _gelu_tanh(x):
+    """In float32, as powers of float16 and bfloat16 would lose digits; its slope is kept in x's."""
+    wide, share, _ = _gelu_terms(x)
+    return (wide * share).astype(x.dtype)
+
+
+@_gelu_tanh.defjvp
+def _gelu_tanh_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    wide, share, inner = _gelu_terms(x)
+    steep = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * wide**2)
+    slope = share + wide * share * jax.nn.sigmoid(-2 * inner) * steep
+    return _gelu_tanh(x), slope.astype(x.dtype) * dx
+
+
+def _gelu_terms(x):
+    """(1 + tanh(u)) / 2 is sigmoid(2 u), whose derivative does not cancel as 1 - tanh^2 does."""
+    wide = accumulate(x, "gelu")
+    inner = math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)
+    return wide, jax.nn.sigmoid(2 * inner), inner
 
 
 @_of_floats

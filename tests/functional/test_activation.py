@@ -105,6 +105,13 @@ def test_numpy_scalars_do_not_widen():
     assert F.softplus(jnp.ones(3, jnp.float16), beta=np.float64(2)).dtype == jnp.float16
 
 
+def test_slopes_of_bfloat16_are_those_of_float32_rounded():
+    slopes = jax.vmap(jax.grad(lambda x: F.gelu(x, "tanh")))
+    x = jnp.linspace(-4, 4, 501, dtype=jnp.bfloat16)
+    exact = slopes(x.astype(jnp.float32))
+    assert jnp.abs(slopes(x).astype(jnp.float32) - exact).max() <= 2**-8  # half a unit, up to 2
+
+
 def test_inplace_is_accepted():
     for name in ("relu", "relu6", "elu", "silu", "mish", "hardswish", "leaky_relu", "hardtanh"):
         assert_close(
