@@ -70,7 +70,8 @@ def dropout2d(
 ) -> jax.Array:
     """Sets whole channels of [N, C, H, W] to 0; arguments as `dropout`.
 
-    Three axes are read as [N, C, L], not as [C, H, W]. Source: torch, which does so with a warning.
+    Three axes are read as [N, C, L], not as [C, H, W]. Source: torch, which does so with a warning,
+    and warns only of other numbers of axes, too, which are an error here.
     """
     return _drop_channels(input, p, training, key, 1 if jnp.ndim(input) == 3 else 2, "dropout2d")
 
@@ -83,7 +84,10 @@ def dropout3d(
     *,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Sets whole channels of [N, C, D, H, W] or [C, D, H, W] to 0; arguments as `dropout`."""
+    """Sets whole channels of [N, C, D, H, W] or [C, D, H, W] to 0; arguments as `dropout`.
+
+    Source: torch, which warns only of other numbers of axes, which are an error here.
+    """
     return _drop_channels(input, p, training, key, 3)
 
 
