@@ -32,7 +32,6 @@ def _of_floats(function: Function[Others]) -> Function[Others]:
     @functools.wraps(function)
     def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
         accumulate(input, function.__name__)
-        # A NumPy scalar would widen float16 and bfloat16, which a Python number does not.
         args, kwargs = jax.tree.map(_plain, (args, kwargs))
         return placed(input, *args, **kwargs)
 
@@ -50,6 +49,7 @@ def _of_numbers(function: Function[Others]) -> Function[Others]:
                 f"{function.__name__}: expected numbers, got bool; convert them with "
                 ".astype(jnp.float32)"
             )
+        args, kwargs = jax.tree.map(_plain, (args, kwargs))
         return placed(input, *args, **kwargs)
 
     return wrapped
@@ -365,6 +365,7 @@ def softmin(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Arra
 
 
 def _plain(value):
+    """A NumPy scalar would widen float16 and bfloat16, which a Python number does not."""
     return value.item() if isinstance(value, np.generic) else value
 
 

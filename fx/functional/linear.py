@@ -20,7 +20,8 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
 
     Raises:
         TypeError: weight or bias is not of the input's dtype.
-        ValueError: the last axis of the input is not that of the weight; bias is not [out].
+        ValueError: the weight has more than two axes; the last axis of the input is not that of the
+            weight; bias is not [out].
 
     Example:
         >>> import jax.numpy as jnp
@@ -28,6 +29,8 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
         (8, 5)
     """
     input, weight = jnp.asarray(input), jnp.asarray(weight)
+    if weight.ndim not in (1, 2):
+        raise ValueError(f"linear: expected weight [out, in] or [in], got {list(weight.shape)}")
     if not input.ndim or input.shape[-1] != weight.shape[-1]:
         raise ValueError(
             f"linear: expected input [..., {weight.shape[-1]}], got {list(input.shape)}; "

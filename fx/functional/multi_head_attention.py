@@ -210,6 +210,13 @@ def _project(inputs: tuple, weights: Any, bias: Any, same: bool) -> list[jax.Arr
         raise ValueError(
             f"{WHERE}: expected {missing}, got None; use_separate_proj_weight says which are used"
         )
+    size = inputs[0].shape[-1]
+    wanted = {"in_proj_bias": (bias, [3 * size])}
+    if packed:
+        wanted["in_proj_weight"] = (weights, [3 * size, size])
+    for name, (array, shape) in wanted.items():
+        if array is not None and list(jnp.shape(array)) != shape:
+            raise ValueError(f"{WHERE}: expected {name} {shape}, got {list(jnp.shape(array))}")
     if packed and same:
         return jnp.split(linear(inputs[0], weights, bias), 3, axis=-1)
     weights = jnp.split(weights, 3) if packed else weights
@@ -226,6 +233,10 @@ def _append(arrays: tuple, more: tuple, static: tuple) -> tuple:
             f"{WHERE}: expected bias_k and bias_v both or neither, and neither beside static_k or "
             "static_v"
         )
+    size = arrays[0].shape[2]
+    if any(jnp.shape(m) != (1, 1, size) for m in more):
+        shapes = " and ".join(str(list(jnp.shape(m))) for m in more)
+        raise ValueError(f"{WHERE}: expected bias_k and bias_v [1, 1, {size}], got {shapes}")
     ends = (jnp.broadcast_to(m, (x.shape[0], 1, x.shape[2])) for x, m in zip(arrays, more))
     return tuple(jnp.concatenate([x, end], axis=1) for x, end in zip(arrays, ends))
 
@@ -253,7 +264,7 @@ def _check_shapes(query, key, value, embed_dim, num_heads, separate):
             f"{WHERE}: expected query [L, N, E], key [S, N, Ek] and value [S, N, Ev], or all three "
             f"without N, {shapes}"
         )
-    if query.shape[-1] != embed_dim or embed_dim % num_heads:
+    if query.shape[-1] != embed_dim or num_heads < 1 or embed_dim % num_heads:
         raise ValueError(
             f"{WHERE}: expected query [..., {embed_dim}] and num_heads to divide {embed_dim}, got "
             f"{list(query.shape)} and {num_heads} heads; the last axis is embed_dim"

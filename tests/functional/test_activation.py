@@ -103,6 +103,7 @@ def test_prelu_of_an_unbatched_vector():
 def test_numpy_scalars_do_not_widen():
     assert F.elu(jnp.ones(3, jnp.bfloat16), np.float32(0.5)).dtype == jnp.bfloat16
     assert F.softplus(jnp.ones(3, jnp.float16), beta=np.float64(2)).dtype == jnp.float16
+    assert F.threshold(jnp.ones(3, jnp.float16), np.float32(0), 1).dtype == jnp.float16
 
 
 def test_slopes_of_bfloat16_are_those_of_float32_rounded():
