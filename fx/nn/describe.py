@@ -30,10 +30,15 @@ class Freezing(type):
         signature = inspect.signature(cls.__init__)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
+    @property
+    def grows(cls) -> bool:
+        """Whether parts are taken until it is used: containers, and `nn.Module()` by itself."""
+        return cls._grows or cls.__base__ is object
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Construct, then freeze; containers take parts until they are used."""
+        """Construct, then freeze, unless it grows."""
         module = super().__call__(*args, **kwargs)
-        return module if cls._grows else frozen(module)
+        return module if cls.grows else frozen(module)
 
 
 class FrozenDict(dict):
@@ -111,7 +116,7 @@ def frozen(module: Any) -> Any:
 
 def ready(module: Any) -> Any:
     """The frozen description of a module that is to be used."""
-    if not hasattr(module, "_scope") and not type(module)._grows:
+    if not hasattr(module, "_scope") and not type(module).grows:
         raise RuntimeError(
             f"{type(module).__name__}: used in its own __init__, before it is whole; for torch's "
             "self.apply(init_weights) use nn.init.by_type on the parts"

@@ -17,6 +17,11 @@ DTYPES = {
     "int64": "int32", "int": "int32", "int32": "int32", "int16": "int16", "short": "int16",
     "int8": "int8", "uint8": "uint8", "bool": "bool_", "complex64": "complex64",
 }  # fmt: skip
+# Classes that fx/porting/twins.py has in fx, under the same last name.
+_TWINS = {
+    "einops.layers.torch.Rearrange", "einops.layers.torch.Reduce",
+    "torch.autograd.function.Function",
+}  # fmt: skip
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _IMPORTED = sys.stdlib_module_names | {"numpy", "einops"}  # what arrays and JAX's alike go through
 
@@ -67,9 +72,18 @@ def resolve(node: ast.expr, names: dict[str, Any], local: set[str]) -> tuple[boo
         return hasattr(builtins, node.id), getattr(builtins, node.id, None)
     if isinstance(node, ast.Attribute):
         known, owner = resolve(node.value, names, local)
+        if node.attr == "apply" and known and is_function(owner):
+            return False, None  # a twin's, under the name of the user's class
         if known and isinstance(owner, types.ModuleType | type) and hasattr(owner, node.attr):
             return True, getattr(owner, node.attr)
     return False, None
+
+
+def is_function(value: Any) -> bool:
+    """Whether a class is a torch.autograd.Function."""
+    import torch
+
+    return isinstance(value, type) and issubclass(value, torch.autograd.Function)
 
 
 def torch_name(value: Any) -> str | None:
@@ -155,6 +169,12 @@ def translated(name: str) -> str | None:
     return others.get(name)
 
 
+def twin(value: Any) -> str | None:
+    """The name of the class in fx/porting/twins.py that stands for one of another library."""
+    owner = getattr(value, "__module__", None) if isinstance(value, type) else None
+    return value.__name__ if owner and f"{owner}.{value.__qualname__}" in _TWINS else None
+
+
 def imported(module: str) -> bool:
     """Whether a module stays as it is: Python's own, and what takes JAX's arrays, too."""
     return module.split(".")[0] in _IMPORTED
@@ -186,10 +206,10 @@ def need(
         return name
     owner = getattr(value, "__module__", None) or ""
     defined = isinstance(value, type | types.FunctionType)
+    if twin(value):
+        return needs.define(id(value), value.__name__, value, owner)
     if owner.startswith("einops.layers.torch"):
-        raise Obstacle(
-            node, f"{owner}.{name} is a layer of torch; call einops.{name.lower()} instead"
-        )
+        raise Obstacle(node, f"{owner}.{name} has no counterpart here; write it with jnp.einsum")
     users = is_users(getattr(sys.modules.get(owner), "__file__", None) or "")
     if defined and users and not imported(owner):
         return needs.define(id(value), value.__name__, value, owner)

@@ -16,7 +16,7 @@ import numpy as np
 from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
-from fx.porting import trial
+from fx.porting import gradient, trial
 from fx.porting.record import Record, watch
 from fx.porting.write import Written, write
 
@@ -37,6 +37,7 @@ class Port:
         report: `fx.compare`'s, layer by layer; None where only outputs were compared.
         training: The same forward in training: "equal", "random" where it draws numbers, or what
             differs.
+        gradients: Where the model has a `torch.autograd.Function`: "equal", or what differs.
         constructors: "ported", or "written from the live model".
         obstacles: What stands in the way, as "file:line: what".
         notes: What was left out or changed.
@@ -50,6 +51,7 @@ class Port:
     error: float = float("inf")
     report: Differences | None = None
     training: str = "not run"
+    gradients: str = ""
     constructors: str = "written from the live model"
     obstacles: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -57,8 +59,9 @@ class Port:
 
     @property
     def equal(self) -> bool:
-        """Whether the ported model ran and its outputs in evaluation are PyTorch's."""
-        return not self.obstacles and self.error <= self.tolerance
+        """Whether the ported model ran and its outputs (and gradients) are PyTorch's."""
+        wrong = self.obstacles or self.gradients not in ("", "equal")
+        return not wrong and self.error <= self.tolerance
 
     def save(self, path: str | Path) -> None:
         """Write the source to a file."""
@@ -71,6 +74,7 @@ class Port:
         elif self.model is not None:
             lines.append(f"{'equal' if self.equal else 'different'}: error {self.error:.2g}")
         if self.model is not None:
+            lines += [f"gradients: {self.gradients}"] * bool(self.gradients)
             lines += [f"training: {self.training}", f"constructors: {self.constructors}"]
         return "\n".join([*lines, *(f"note: {line}" for line in self.notes)])
 
@@ -120,8 +124,8 @@ def port(
             "fx.port: expected a torch.nn.Module or a function that makes one, got "
             f"{type(module).__name__}"
         )
-    _run(module, inputs, kwargs, record)
-    example = _Example(module, inputs, kwargs, layers, training)
+    gradients = _run(module, inputs, kwargs, record)
+    example = _Example(module, inputs, kwargs, layers, training, gradients)
     if live:
         return _proved(write(module, record), example, tolerance)
     kept = _proved(write(module, record, keep=True), example, tolerance)
@@ -145,10 +149,11 @@ class _Example:
     kwargs: dict
     layers: bool
     training: bool
+    gradients: tuple | None
 
 
-def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> None:
-    """Run the model in evaluation, and a copy in training, for the record."""
+def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | None:
+    """Run the model in evaluation, and a copy in training, for the record; maybe gradients."""
     import torch
 
     mode = module.training
@@ -164,6 +169,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> None:
             watch(lambda: trained(*inputs, **kwargs), record)
     except (RuntimeError, ValueError):
         pass  # one value per channel, say: `training` will tell
+    return gradient.watched(module, inputs, kwargs, record)
 
 
 def _kinds(outputs: Any) -> set[type]:
@@ -192,6 +198,9 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
             found.error = found.report.layers[-1].error
         else:
             found.error = trial.evaluation_error(found, module, example.inputs, example.kwargs)
+        if example.gradients is not None:
+            given = trial.arguments(example.inputs, example.kwargs)
+            found.gradients = gradient.compared(found, *given, example.gradients)
         if example.training:
             found.training = trial.training(found, module, example.inputs, example.kwargs)
     except Exception as error:  # whatever the written code raises is an obstacle with its place

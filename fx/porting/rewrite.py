@@ -6,7 +6,7 @@ from typing import Any
 
 from fx.porting import cached, declared, special
 from fx.porting.calls import Call, plain, ported
-from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated
+from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
 from fx.porting.record import Fact, Record
 from fx.porting.sources import Place, local_names, source
 
@@ -90,6 +90,8 @@ class Rewriter:
             raise Obstacle(node, "draws random numbers outside of a function")
         if function.args.args and function.args.args[0].arg == "self":
             return "self.next_key()"
+        if isinstance(self.parent(function), ast.ClassDef):
+            raise Obstacle(node, "draws random numbers without self; draw them where it is called")
         self.draws.add(id(self.names.get(function.name)))
         nth = self.drawn[function] = self.drawn.get(function, -1) + 1
         return f"jax.random.fold_in(key, {nth})" if nth else "key"
@@ -215,7 +217,7 @@ class Rewriter:
 
     def _global(self, node: Any, value: Any) -> str | None:
         """A global name: torch's is translated, the user's is noted, the rest is imported."""
-        name = torch_name(value)
+        name = None if twin(value) else torch_name(value)
         if name is not None:
             into = translated(name)
             if into is None:

@@ -1,7 +1,6 @@
 """A live PyTorch model as the expression that makes its fx twin, part by part."""
 
 import dataclasses
-import dis
 import enum
 import functools
 import inspect
@@ -12,7 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fx.porting.layout import Made
-from fx.porting.names import DTYPES, Needs, Obstacle, need, torch_name, translated
+from fx.porting.live import argument, chosen, inherited, one, plain, torch_base
+from fx.porting.names import (
+    DTYPES,
+    Needs,
+    Obstacle,
+    is_function,
+    need,
+    torch_name,
+    translated,
+    twin,
+)
 
 SKIPPED = {"device", "dtype", "inplace", "_weight", "_freeze", "_random_samples"}
 SKIPPED |= {"enable_nested_tensor", "mask_check", "size_average", "reduce", "init"}
@@ -53,7 +62,7 @@ class Tree:
         self._share(module, path)
         kind = type(module)
         base = torch_base(kind)
-        self.forwards.setdefault(kind, set()).add(_chosen(module, path))
+        self.forwards.setdefault(kind, set()).add(chosen(module, path))
         if hasattr(module, "parametrizations"):
             raise Obstacle(
                 None, f'"{path}": has parametrizations: give fx.port a function that makes it'
@@ -66,6 +75,8 @@ class Tree:
         name = self.needs.names[id(kind)]
         if self.constructed is not None:
             return self._constructor_call(module, name)
+        if twin(kind):
+            return _of_einops(module, name)
         if base == "nn.Module":
             made, own = Made(f"{name}("), set()
         else:
@@ -77,6 +88,8 @@ class Tree:
     def _constructor_call(self, module: Any, name: str) -> Made:
         """The call of a constructor as it was seen, defaults left out."""
         assert self.constructed is not None
+        if type(module).__init__ is module_type().__init__:
+            return Made(f"{name}(")
         if id(module) not in self.constructed:
             raise Obstacle(None, f"the constructor of {name} was not seen")
         _, given = self.constructed[id(module)]
@@ -90,6 +103,8 @@ class Tree:
 
     def _layer(self, module: Any, base: str, name: str, path: str) -> Made:
         """A layer of torch.nn, or the part of a subclass that is one."""
+        if base == "nn.Module":
+            return self._bare(module, path)
         if base in CONTAINERS:
             return self._container(module, base, name, path)
         if base == "nn.TransformerEncoder":
@@ -100,6 +115,14 @@ class Tree:
             return Made(f"{name}(", args)
         arguments = self._arguments(module, base, name == base)
         return Made(f"{name}(", [(before, text) for before, text in arguments])
+
+    def _bare(self, module: Any, path: str) -> Made:
+        """`nn.Module()` by itself, which parts were given to: their names can be read of a dict."""
+        others = {**plain(module), **module._parameters, **module._buffers}
+        if others:
+            held = f"a bare nn.Module that holds {', '.join(others)} beside its parts"
+            raise Obstacle(None, f'"{path}": {held}; write a class for it')
+        return self._container(module, "nn.ModuleDict", "nn.ModuleDict", path)
 
     def _container(self, module: Any, base: str, name: str, path: str) -> Made:
         children = module._modules.items()
@@ -123,7 +146,7 @@ class Tree:
         for name, parameter in inspect.signature(getattr(nn, base[3:])).parameters.items():
             if name in SKIPPED or parameter.kind in (parameter.VAR_POSITIONAL, 4):
                 continue
-            value = _attribute(module, base, name, parameter.default)
+            value = argument(module, base, name, parameter.default)
             if torchs and name in (
                 "kernel_size",
                 "stride",
@@ -131,10 +154,10 @@ class Tree:
                 "dilation",
                 "output_padding",
             ):
-                value = _one(value)  # a subclass may look at the second of two
+                value = one(value)  # a subclass may look at the second of two
             if parameter.default is parameter.empty:
                 found.append(("", self.text(value)))
-            elif value != _one(parameter.default) or type(value) is not type(parameter.default):
+            elif value != one(parameter.default) or type(value) is not type(parameter.default):
                 if not (value == parameter.default and isinstance(value, int | float)):
                     found.append((f"{name}=", self.text(value)))
         return found
@@ -145,7 +168,7 @@ class Tree:
         names = self.attributes.setdefault(kind, [])
         self.parts[kind] += 1
         inside = set(module._modules) if torch_base(type(module)) in CONTAINERS else set()
-        parts: dict[str, Any] = {**_plain(module), **module._parameters, **module._buffers}
+        parts: dict[str, Any] = {**plain(module), **module._parameters, **module._buffers}
         parts |= module._modules
         for name, value in parts.items():
             held = name in module._modules and value is not None
@@ -228,6 +251,10 @@ class Tree:
         defined = getattr(value, "__qualname__", "<").replace(".", "").isidentifier()
         if name is None and isinstance(value, type | types.FunctionType) and defined:
             return need(value, value.__name__, {}, value.__module__, self.needs, None)
+        owner = getattr(value, "__self__", None)
+        if isinstance(owner, type) and is_function(owner):
+            name = need(owner, owner.__name__, {}, owner.__module__, self.needs, None)
+            return f"{name}.apply"
         if id(value) in (self.constructed or {}):
             kind = type(value)
             name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
@@ -274,41 +301,18 @@ class Tree:
             self.ties.append((path, first))
 
 
-def torch_base(kind: type) -> str:
-    """The nearest class of torch that a class of modules comes from: "nn.Conv2d"."""
-    base = next(k for k in kind.__mro__ if k.__module__.split(".")[0] == "torch")
-    return torch_name(base) or base.__name__
+def _of_einops(module: Any, name: str) -> Made:
+    """A layer of einops: its pattern, its reduction and the sizes that it is given."""
+    given: list = [("", repr(module.pattern))]
+    given += [("", repr(module.reduction))] if hasattr(module, "reduction") else []
+    return Made(f"{name}(", given + [(f"{k}=", repr(v)) for k, v in module.axes_lengths.items()])
 
 
-def inherited(base: str) -> set[str]:
-    """The attributes that a layer of fx.nn has by itself."""
-    from fx import nn
+def module_type() -> type:
+    """`torch.nn.Module`, imported when it is asked for."""
+    import torch
 
-    kind = getattr(nn, base[3:])
-    rest = [vars(k).get("__init__") for k in kind.__mro__]
-    found: set[str] = set()
-    looked: set[Any] = set()
-    while rest:  # constructors, and the methods and functions of their file that they call
-        function = rest.pop()
-        if not isinstance(function, types.FunctionType) or function in looked:
-            continue
-        looked.add(function)
-        found |= {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_ATTR"}
-        for word in function.__code__.co_names:
-            rest += [*(vars(k).get(word) for k in kind.__mro__), function.__globals__.get(word)]
-    return found
-
-
-def _chosen(module: Any, path: str) -> str:
-    """The method of its own that an object has for its forward."""
-    if "forward" not in vars(module):
-        return "forward"
-    chosen = vars(module)["forward"]
-    name = getattr(chosen, "__name__", "")
-    own = getattr(type(module), name, None)
-    if own is None or getattr(chosen, "__func__", None) is not own or chosen.__self__ is not module:
-        raise Obstacle(None, f'"{path}": its forward was replaced on the object')
-    return name
+    return torch.nn.Module
 
 
 def _normed(module: Any, made: Made) -> Made:
@@ -322,65 +326,9 @@ def _normed(module: Any, made: Made) -> Made:
     return made
 
 
-def _attribute(module: Any, base: str, name: str, default: Any) -> Any:
-    if base == "nn.TransformerEncoderLayer":
-        found = {
-            "d_model": lambda: module.self_attn.embed_dim,
-            "nhead": lambda: module.self_attn.num_heads,
-            "dim_feedforward": lambda: module.linear1.out_features,
-            "dropout": lambda: module.dropout.p,
-            "layer_norm_eps": lambda: module.norm1.eps,
-            "batch_first": lambda: module.self_attn.batch_first,
-            "bias": lambda: module.linear1.bias is not None,
-        }
-        if name in found:
-            return found[name]()
-    if base == "nn.MultiheadAttention":
-        if name in ("kdim", "vdim"):
-            value = getattr(module, name)
-            return None if value == module.embed_dim else value
-        if name == "bias":
-            return module.in_proj_bias is not None
-        if name == "add_bias_kv":
-            return module.bias_k is not None
-    if name == "bias" and not isinstance(getattr(module, "bias", None), bool):
-        if not hasattr(module, "bias"):
-            return default
-        return (
-            module.bias is not None
-            or not getattr(module, "affine", True)
-            or not getattr(module, "elementwise_affine", True)
-        )
-    return getattr(module, name, default)
-
-
 def _same(value: Any, default: Any) -> bool:
     """Whether an argument is the default; what cannot be compared is not."""
     try:
         return value is default or (type(value) is type(default) and bool(value == default))
     except (RuntimeError, ValueError):
         return False
-
-
-def _one(value: Any) -> Any:
-    """The number that a tuple repeats."""
-    if isinstance(value, tuple) and value and len(set(value)) == 1:
-        return value[0]
-    return value
-
-
-def _plain(module: Any) -> dict[str, Any]:
-    """Attributes that are neither parts nor torch's own."""
-    own = {"training", "T_destination", "dump_patches", "call_super_init"}
-    return {n: v for n, v in vars(module).items() if n not in own and not n.startswith("_")} | {
-        n: v for n, v in vars(module).items() if n.startswith("_") and not _torchs(n)
-    }
-
-
-def _torchs(name: str) -> bool:
-    import torch
-
-    return name in vars(torch.nn.Module()) or name in (
-        "_is_full_backward_hook",
-        "_is_hf_initialized",
-    )

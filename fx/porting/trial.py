@@ -77,7 +77,7 @@ def runs(
     found: Any, inputs: tuple, kwargs: dict, train: bool = False
 ) -> Iterator[tuple[Any, dict]]:
     """Outputs and state of the ported model, each time compiled in another way."""
-    arrays, joined = split(_here((inputs, kwargs)))
+    arrays, joined = arguments(inputs, kwargs)
 
     def call(params: dict, state: dict, arrays: list) -> tuple[Any, dict]:
         inputs, kwargs = joined(arrays)
@@ -88,6 +88,11 @@ def runs(
         with jax.default_matmul_precision("highest"):
             ran = run(found.params, found.state, arrays)
         yield ran
+
+
+def arguments(inputs: tuple, kwargs: dict) -> tuple[list, Any]:
+    """The arrays among a call's arguments, and what puts others in their places."""
+    return split(_here((inputs, kwargs)))
 
 
 def _differing(found: Any, outputs: Any, theirs: list[np.ndarray]) -> str:

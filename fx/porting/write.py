@@ -5,15 +5,17 @@ import dataclasses
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fx.porting.layout import Made, lines
-from fx.porting.names import Needs, Obstacle, torch_name
+from fx.porting.live import torch_base
+from fx.porting.names import Needs, Obstacle, torch_name, twin
 from fx.porting.record import Record
 from fx.porting.rewrite import DROP, MARK, Rewriter
-from fx.porting.sources import Place, constant, definition
+from fx.porting.sources import Place, constant, definition, source
 from fx.porting.statements import kept, statement
-from fx.porting.tree import CONTAINERS, Tree, torch_base
+from fx.porting.tree import CONTAINERS, Tree, module_type
 
 _FX = {
     "jax": "import jax", "jnp": "import jax.numpy as jnp",
@@ -67,6 +69,9 @@ class Writer:
         if key in self.chunks:
             return
         self.chunks[key] = Chunk("", [])  # cycles end here
+        if twin(value):
+            self.chunks[key] = self._twin(name, value.__name__)
+            return
         place = definition(value) if isinstance(value, type) or callable(value) else None
         place = place or constant(module, name)
         if place is None:
@@ -96,6 +101,13 @@ class Writer:
             self.define(other, word, needed, owner)
         del self.chunks[key]
         self.chunks[key] = chunk  # after what it needs
+
+    def _twin(self, name: str, word: str) -> Chunk:
+        """A class of another library as fx has it."""
+        file = source(str(Path(__file__).with_name("twins.py")))
+        text = file.segment(file.find(word)).replace(f"class {word}", f"class {name}", 1)
+        self.needs.imports |= {"einops": "import einops", "Any": "from typing import Any"}
+        return Chunk(text, [None] * (text.count("\n") + 1))
 
     def _obstacle(self, place: Place, obstacle: Obstacle) -> None:
         line = f"{place.file}:{obstacle.line}: {obstacle.message}"
@@ -152,7 +164,7 @@ class Writer:
 
     def _makes(self, kind: type) -> bool:
         """Whether the constructor of a class is written from the live tree."""
-        return self.generated and issubclass(kind, _module_type())
+        return self.generated and issubclass(kind, module_type())
 
     def _member(self, rw: Rewriter, place: Place, kind: type, part: ast.stmt) -> str | None:
         """One statement of a class's body; None where it is left out."""
@@ -164,7 +176,7 @@ class Writer:
             return None if text == DROP else text
         line = rw.source.first_line(part)
         ran = (place.file, line) in self.record.functions
-        if not ran and issubclass(kind, _module_type()) and _torchs_own(part.name):
+        if not ran and issubclass(kind, module_type()) and _torchs_own(part.name):
             return None  # `train` or `_apply`, which nothing calls here
         if ran:
             try:
@@ -343,11 +355,5 @@ def _torchs_own(name: str) -> bool:
     from fx import nn
 
     if name.startswith("_") or not hasattr(nn.Module, name):
-        return hasattr(_module_type(), name) and not name.startswith("__")
+        return hasattr(module_type(), name) and not name.startswith("__")
     return False
-
-
-def _module_type() -> type:
-    import torch
-
-    return torch.nn.Module

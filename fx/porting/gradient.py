@@ -1,0 +1,91 @@
+"""Both models' gradients, where the model has a `torch.autograd.Function`: outputs say no more."""
+
+import copy
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fx.interop.compare import _arrays, _error
+from fx.interop.state_dict import state_dict
+from fx.interop.torch_arrays import is_tensor, tensor_array
+from fx.porting.record import Record, watch
+
+
+def watched(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | None:
+    """PyTorch's gradients, `backward` noted, where a function with one of its own was seen.
+
+    torch runs `backward` outside of the mode that notes calls, so it is put into it here.
+    """
+    from torch.autograd.function import FunctionCtx
+
+    kinds = {kind for seen in record.locals.values() for kind in seen}
+    functions = [k._forward_cls for k in kinds if issubclass(k, FunctionCtx)]
+    owners = [next(k for k in f.__mro__ if "backward" in vars(k)) for f in functions]
+    before = {owner: vars(owner)["backward"] for owner in owners}
+    for function, backward in before.items():
+
+        def noted(*args: Any, backward: Any = backward.__func__) -> Any:
+            return watch(lambda: backward(*args), record)
+
+        function.backward = staticmethod(noted)
+    try:
+        return theirs(module, inputs, kwargs) if functions else None
+    finally:
+        for function, backward in before.items():
+            function.backward = backward
+
+
+def theirs(module: Any, inputs: tuple, kwargs: dict) -> tuple[dict[str, Any], list[Any]]:
+    """PyTorch's, of the sum of squares of all outputs: by parameter, and to each float input."""
+    import torch
+
+    twin = copy.deepcopy(module).eval()
+    leaves, form = jax.tree.flatten((inputs, kwargs), is_leaf=is_tensor)
+    leaves = [leaf.clone().detach() if is_tensor(leaf) else leaf for leaf in leaves]
+    floats = [leaf for leaf in leaves if is_tensor(leaf) and leaf.is_floating_point()]
+    for leaf in floats:
+        leaf.requires_grad_()
+    with torch.enable_grad():
+        args, named = form.unflatten(leaves)
+        outputs = [y for y in _arrays(twin(*args, **named)) if y.is_floating_point()]
+        total = sum((y.float().square().sum() for y in outputs), torch.zeros(()))
+        if total.requires_grad:
+            total.backward()
+    return {n: p.grad for n, p in twin.named_parameters()}, [leaf.grad for leaf in floats]
+
+
+def compared(found: Any, arrays: list, joined: Any, expected: tuple[dict, list]) -> str:
+    """How the gradients compare: "equal", or which differs.
+
+    Args:
+        found: The port.
+        arrays: Those among the arguments.
+        joined: Puts arrays in their places among the arguments.
+        expected: What `theirs` gave.
+    """
+    places = [n for n, array in enumerate(arrays) if jnp.issubdtype(array.dtype, jnp.floating)]
+
+    def total(params: dict, floats: list) -> jax.Array:
+        given = list(arrays)
+        for place, array in zip(places, floats):
+            given[place] = array
+        inputs, kwargs = joined(given)
+        outputs, _ = found.model.apply(params, found.state, *inputs, **kwargs)
+        parts = [y for y in _arrays(outputs) if jnp.issubdtype(y.dtype, jnp.floating)]
+        return sum((jnp.square(y.astype(jnp.float32)).sum() for y in parts), jnp.zeros(()))
+
+    with jax.default_matmul_precision("highest"):
+        params, inputs = jax.jit(jax.grad(total, (0, 1)))(
+            found.params, [arrays[place] for place in places]
+        )
+    named = state_dict(found.model, params)
+    pairs = [(name, named[name], grad) for name, grad in expected[0].items()]
+    pairs += [(f"input {n}", *pair) for n, pair in enumerate(zip(inputs, expected[1], strict=True))]
+    for name, ours, grad in pairs:
+        if grad is not None:
+            error, _ = _error([np.asarray(ours)], [tensor_array(grad, "port")])
+            if error > 10 * found.tolerance:
+                return f"the gradient to {name} differs: error {error:.2g}"
+    return "equal"

@@ -1,0 +1,101 @@
+"""What a live module of PyTorch says of itself: its class, its arguments, its attributes."""
+
+import dis
+import types
+from typing import Any
+
+from fx.porting.names import Obstacle, torch_name
+
+
+def torch_base(kind: type) -> str:
+    """The nearest class of torch that a class of modules comes from: "nn.Conv2d"."""
+    base = next(k for k in kind.__mro__ if k.__module__.split(".")[0] == "torch")
+    return torch_name(base) or base.__name__
+
+
+def inherited(base: str) -> set[str]:
+    """The attributes that a layer of fx.nn has by itself."""
+    from fx import nn
+
+    kind = getattr(nn, base[3:])
+    rest = [vars(k).get("__init__") for k in kind.__mro__]
+    found: set[str] = set()
+    looked: set[Any] = set()
+    while rest:  # constructors, and the methods and functions of their file that they call
+        function = rest.pop()
+        if not isinstance(function, types.FunctionType) or function in looked:
+            continue
+        looked.add(function)
+        found |= {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_ATTR"}
+        for word in function.__code__.co_names:
+            rest += [*(vars(k).get(word) for k in kind.__mro__), function.__globals__.get(word)]
+    return found
+
+
+def chosen(module: Any, path: str) -> str:
+    """The method of its own that an object has for its forward."""
+    if "forward" not in vars(module):
+        return "forward"
+    method = vars(module)["forward"]
+    name = getattr(method, "__name__", "")
+    own = getattr(type(module), name, None)
+    if own is None or getattr(method, "__func__", None) is not own or method.__self__ is not module:
+        raise Obstacle(None, f'"{path}": its forward was replaced on the object')
+    return name
+
+
+def argument(module: Any, base: str, name: str, default: Any) -> Any:
+    """The value that a layer's constructor was given under a name."""
+    if base == "nn.TransformerEncoderLayer":
+        found = {
+            "d_model": lambda: module.self_attn.embed_dim,
+            "nhead": lambda: module.self_attn.num_heads,
+            "dim_feedforward": lambda: module.linear1.out_features,
+            "dropout": lambda: module.dropout.p,
+            "layer_norm_eps": lambda: module.norm1.eps,
+            "batch_first": lambda: module.self_attn.batch_first,
+            "bias": lambda: module.linear1.bias is not None,
+        }
+        if name in found:
+            return found[name]()
+    if base == "nn.MultiheadAttention":
+        if name in ("kdim", "vdim"):
+            value = getattr(module, name)
+            return None if value == module.embed_dim else value
+        if name == "bias":
+            return module.in_proj_bias is not None
+        if name == "add_bias_kv":
+            return module.bias_k is not None
+    if name == "bias" and not isinstance(getattr(module, "bias", None), bool):
+        if not hasattr(module, "bias"):
+            return default
+        return (
+            module.bias is not None
+            or not getattr(module, "affine", True)
+            or not getattr(module, "elementwise_affine", True)
+        )
+    return getattr(module, name, default)
+
+
+def one(value: Any) -> Any:
+    """The number that a tuple repeats."""
+    if isinstance(value, tuple) and value and len(set(value)) == 1:
+        return value[0]
+    return value
+
+
+def plain(module: Any) -> dict[str, Any]:
+    """Attributes that are neither parts nor torch's own."""
+    own = {"training", "T_destination", "dump_patches", "call_super_init"}
+    return {n: v for n, v in vars(module).items() if n not in own and not n.startswith("_")} | {
+        n: v for n, v in vars(module).items() if n.startswith("_") and not _torchs(n)
+    }
+
+
+def _torchs(name: str) -> bool:
+    import torch
+
+    return name in vars(torch.nn.Module()) or name in (
+        "_is_full_backward_hook",
+        "_is_hf_initialized",
+    )

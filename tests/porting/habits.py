@@ -1,0 +1,119 @@
+"""Models of research code whose parts are torch's, or another library's, in ways of their own."""
+
+import torch
+from einops.layers.torch import EinMix, Rearrange, Reduce
+from torch import nn
+from torch.nn import functional as F
+
+
+class Bare(nn.Module):
+    """`nn.Module()` by itself as a container, as diffusion models have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.mid = nn.Module()
+        self.mid.block_1 = nn.Linear(3, 4)
+        self.mid.attn = nn.ModuleList()
+        self.down = nn.ModuleList()
+        for _ in range(2):
+            down = nn.Module()
+            down.block = nn.ModuleList([nn.Linear(4, 4)])
+            self.down.append(down)
+
+    def forward(self, x):
+        x = self.mid.block_1(x)
+        for i in range(2):
+            x = self.down[i].block[0](x)
+            if len(self.mid.attn) > 0:
+                x = self.mid.attn[0](x)
+        return x
+
+
+class BareWeights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mid = nn.Module()
+        self.mid.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return x * self.mid.scale
+
+
+class Patches(nn.Module):
+    """Layers of einops."""
+
+    def __init__(self, patch=2):
+        super().__init__()
+        self.embed = nn.Sequential(
+            Rearrange("b c (h p) (w q) -> b (h w) (p q c)", p=patch, q=patch),
+            nn.Linear(3 * patch * patch, 5),
+        )
+        self.head = nn.Sequential(Reduce("b n d -> b d", "mean"), nn.Linear(5, 2))
+
+    def forward(self, x):
+        return self.head(self.embed(x))
+
+
+class Mixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix = EinMix("b n -> b m", weight_shape="n m", n=3, m=2)
+
+    def forward(self, x):
+        return self.mix(x)
+
+
+class Reversal(torch.autograd.Function):
+    """The gradient with the other sign."""
+
+    @staticmethod
+    def forward(ctx, x, alpha):
+        ctx.alpha = alpha
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return grad_output.neg() * ctx.alpha, None
+
+
+class Sign(torch.autograd.Function):
+    """A straight-through estimator that is cut off."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.save_for_backward(x)
+        return x.sign(), x.argmax(axis)
+
+    @staticmethod
+    def backward(ctx, grad_output, _):
+        (x,) = ctx.saved_tensors
+        grad_input = grad_output.clone()
+        grad_input[x.ge(1)] = 0
+        return grad_input, None
+
+
+class Adversary(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features, self.domain = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.reverse = Reversal.apply
+
+    def forward(self, x, alpha):
+        x = self.features(x)
+        signs, best = Sign.apply(x, 1)
+        return self.domain(self.reverse(x, alpha)) + signs[:, :2], best
+
+
+class Noisy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * torch.rand_like(x)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return grad_output
+
+
+class Draws(nn.Module):
+    def forward(self, x):
+        return F.relu(Noisy.apply(x))

@@ -1,0 +1,111 @@
+"""Bare modules, layers of einops, and functions with gradients of their own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import fx
+from fx.porting import gradient, trial
+from fx.porting.twins import Function
+from tests.porting import habits
+
+LIVE = pytest.mark.parametrize("live", [False, True])
+
+
+def port(kind, *inputs, live=False, training=False, **kwargs):
+    torch.manual_seed(0)
+    with jax.numpy_dtype_promotion("standard"):
+        return fx.port(kind() if live else kind, inputs, layers=False, training=training, **kwargs)
+
+
+def kept(found, live):
+    """Whether the port is equal, in the way that was asked for."""
+    way = "written from the live model" if live else "ported"
+    return found.equal and found.constructors == way
+
+
+@LIVE
+def test_a_bare_module_is_a_container(live):
+    found = port(habits.Bare, torch.randn(2, 3), live=live)
+    assert kept(found, live), str(found)
+    text = 'mid=nn.ModuleDict({"block_1": nn.Linear(3, 4)' if live else "self.mid = nn.Module()"
+    assert text in found.source
+    assert set(fx.state_dict(found.model, found.params)) == set(habits.Bare().state_dict())
+
+
+def test_a_bare_module_with_weights_of_its_own_is_named():
+    assert port(habits.BareWeights, torch.ones(2, 3)).equal
+    (said,) = port(habits.BareWeights, torch.ones(2, 3), live=True).obstacles
+    assert said == (
+        '"mid": a bare nn.Module that holds scale beside its parts; write a class for it'
+    )
+
+
+@LIVE
+def test_layers_of_einops(live):
+    found = port(habits.Patches, torch.randn(2, 3, 4, 6), live=live)
+    assert kept(found, live), str(found)
+    assert "class Rearrange(nn.Module):" in found.source
+    assert "class Reduce(nn.Module):" in found.source
+
+
+def test_a_layer_of_einops_without_a_counterpart():
+    (said,) = port(habits.Mixed, torch.ones(2, 3)).obstacles
+    assert said.endswith(
+        "einops.layers.torch.EinMix has no counterpart here; write it with jnp.einsum"
+    )
+
+
+@LIVE
+def test_gradients_of_ones_own_are_kept_and_compared(live):
+    found = port(habits.Adversary, torch.randn(4, 3), 0.3, live=live)
+    assert kept(found, live), str(found)
+    assert "gradients: equal" in str(found)
+    assert "        grad_input = jnp.where(x >= 1, 0, grad_input)" in found.source
+
+
+def test_a_gradient_that_differs_is_no_equal_port(monkeypatch):
+    found = port(habits.Adversary, torch.randn(4, 3), 0.3)
+    monkeypatch.setattr(habits.Reversal, "backward", staticmethod(lambda ctx, g: (g, None)))
+    expected = gradient.theirs(torch_twin(found), (torch.ones(2, 3), 0.3), {})
+    arrays, joined = trial.arguments((torch.ones(2, 3), 0.3), {})
+    found.gradients = gradient.compared(found, arrays, joined, expected)
+    assert found.gradients.startswith("the gradient to features.weight differs: error ")
+    assert not found.equal
+
+
+def torch_twin(found):
+    model = habits.Adversary()
+    weights = fx.state_dict(found.model, found.params)
+    model.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
+    return model
+
+
+def test_random_numbers_of_a_function_are_named():
+    (said,) = port(habits.Draws, torch.ones(2, 3)).obstacles
+    assert said.endswith("draws random numbers without self; draw them where it is called")
+
+
+class Scaled(Function):
+    """One output, whole numbers and a size beside the array."""
+
+    @staticmethod
+    def forward(ctx, x, places, n):
+        ctx.save_for_backward(places)
+        ctx.mark_non_differentiable(places)
+        ctx.n = n
+        return x[places] * float(ctx.needs_input_grad[0])
+
+    @staticmethod
+    def backward(ctx, grad):
+        (places,) = ctx.saved_tensors
+        return jnp.zeros(3, grad.dtype).at[places].add(grad * ctx.n), None, None
+
+
+def test_what_is_no_array_is_fixed():
+    run = jax.jit(lambda x, places: Scaled.apply(x, places, 5).sum())
+    places = jnp.array([2, 0, 2])
+    np.testing.assert_array_equal(run(jnp.arange(3.0), places), 4)
+    np.testing.assert_array_equal(jax.grad(run)(jnp.ones(3), places), [5, 0, 10])
