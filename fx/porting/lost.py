@@ -1,4 +1,12 @@
-"""Writes into an argument that only the caller would see: arrays here do not change."""
+"""Writes into an argument that only the caller would see: arrays here do not change.
+
+A function that returns nothing returns that argument here, and its callers take it:
+
+    def add_positions(self, x):      def add_positions(self, x):
+        x.add_(self.positions)           x = x + self.positions
+                                         return x
+    self.add_positions(x)            x = self.add_positions(x)
+"""
 
 import ast
 from collections.abc import Iterator
@@ -31,11 +39,66 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
         inside = any(part is read for part in ast.walk(again)) and again is not node
         if inside or (read.lineno, read.col_offset) > (node.end_lineno, node.end_col_offset):
             return
+    if _returned(rw, function, name):
+        return
     raise Obstacle(
         node,
         f"{function.name} writes into its argument {name}, which only its caller reads; return "
         f"{name} from it, and take it where it is called",
     )
+
+
+def _returned(rw: Any, function: Any, name: str) -> bool:
+    """Note that a function is to return an argument, where it returns nothing else.
+
+    Its callers know when all is written once more.
+    """
+    gives = any(isinstance(n, ast.Return) and n.value is not None for n in _own(function))
+    if gives or function is not rw.functions[0]:
+        return False
+    return rw.returns.setdefault(function, name) == name
+
+
+def _own(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a function without those of functions inside it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.Lambda):
+            yield child
+            yield from _own(child)
+
+
+def _callee(rw: Any, function: ast.expr) -> Any:
+    """The definition of what is called: of this file, or of the class that this stands in."""
+    if isinstance(function, ast.Name):
+        return rw.source.names.get(function.id)
+    if not (isinstance(function, ast.Attribute) and ast.unparse(function.value) == "self"):
+        return None
+    owner = rw.parent(rw.functions[0]) if rw.functions else None
+    inside = [*getattr(owner, "body", ()), *ast.walk(rw.source.tree)]
+    kind = ast.FunctionDef
+    return next((n for n in inside if isinstance(n, kind) and n.name == function.attr), None)
+
+
+def returned(rw: Any, function: Any) -> str | None:
+    """The argument that a function returns here, having changed it in torch."""
+    return rw.returns.get(function)
+
+
+def taken(rw: Any, node: ast.Call) -> str | None:
+    """A call, standing alone, of a function that returns an argument here, as an assignment."""
+    function = _callee(rw, node.func)
+    written = returned(rw, function) if isinstance(function, ast.FunctionDef) else None
+    if written is None:
+        return None
+    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+    names = names[names[:1] == ["self"] :]
+    given = dict(zip(names, node.args)) | {k.arg: k.value for k in node.keywords}
+    target = given.get(written)
+    if not isinstance(target, ast.Name):
+        said = f"{function.name} writes into its argument {written}; give what it is a name first"
+        raise Obstacle(node, said)
+    check(rw, rw.parent(node), target)
+    return f"{target.id} = {rw.text(node)}"
 
 
 def _bound_before(rw: Any, node: ast.stmt, name: str) -> bool:

@@ -35,12 +35,12 @@ class Rewriter:
 
     def __init__(
         self, place: Place, names: dict[str, Any], record: Record, known: set[int] | None,
-        statement: Statement, needs: Needs, draws: set[int],
+        statement: Statement, needs: Needs, draws: set[int], returns: dict,
     ):  # fmt: skip
         self.place, self.names, self.record, self.known = place, names, record, known
         self.source = source(place.file)
         self.needs, self.notes = needs.trial(), []
-        self.statement, self.draws = statement, draws
+        self.statement, self.draws, self.returns = statement, draws, returns
         self.scopes: list[set[str]] = []
         self.functions: list[Any] = []
         self.trying = False  # what did not run is written as if it had, or given up
@@ -175,6 +175,8 @@ class Rewriter:
                 return self._global(node, value)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             return self._attribute(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return self._added(node)
         if isinstance(node, ast.Subscript) and cached.stored(self, node):
             return cached.stored(self, node)
         if isinstance(node, ast.Subscript) and _picks(node) and isinstance(node.value, ast.Call):
@@ -182,6 +184,19 @@ class Rewriter:
             if key and key.rpartition(".")[2] in ("max", "min") and _has_dim(node.value):
                 return self.text(node.value)
         return None
+
+    def _added(self, node: ast.BinOp) -> str | None:
+        """`[n] + self.sizes`: what is added to a list is one, and a tuple here if it is held."""
+        sides = [node.left, node.right]
+        known = [isinstance(side, ast.List | ast.ListComp) for side in sides]
+        if known.count(True) != 1:
+            return None
+        other = sides[known.index(False)]
+        if not isinstance(other, ast.Name | ast.Attribute) or self.resolve(other)[0]:
+            return None
+        texts = [self.text(side) for side in sides]
+        texts[known.index(False)] = f"list({self.text(other)})"
+        return " + ".join(texts)
 
     def _attribute(self, node: ast.Attribute) -> str | None:
         seen = self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)

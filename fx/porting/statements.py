@@ -4,7 +4,7 @@ import ast
 import re
 from typing import Any, NamedTuple
 
-from fx.porting import cached, declared, inplace
+from fx.porting import cached, declared, inplace, lost
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -31,6 +31,9 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         return inplace.augmented(rw, node, node.target)
     if isinstance(node, ast.AnnAssign):
         return _annotated(rw, node)
+    if isinstance(node, ast.Return) and node.value is None and rw.functions:
+        argument = lost.returned(rw, rw.functions[-1])
+        return f"return {argument}" if argument else None
     if isinstance(node, ast.With) and _is_context(rw, node):
         return _dedented(rw, node)
     if isinstance(node, ast.For) and initialises(rw, [node]):
@@ -62,6 +65,8 @@ def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
             first, last = rw.source.span(child)
             pieces += [rw.source.text[at:first].decode(), text]
             at = last
+        if argument := lost.returned(rw, node):
+            body = f"{body}\n{' ' * node.body[0].col_offset}return {argument}"
         first = rw.source.span(node.body[0])[0]
         return "".join([*pieces, rw.source.text[at:first].decode(), body])
 
@@ -186,7 +191,7 @@ def _if(rw: Rewriter, node: ast.If) -> str | None:
             return rw.text(node.orelse[0])
         return _shifted(rw, node, node.orelse)
     test = rw.text(node.test) if value is None else value
-    pieces = [f"if {test}:"]
+    pieces = [f"if ({test}):" if "\n" in test else f"if {test}:"]
     head = rw.source.span(node.test)[1]
     first = rw.source.span(node.body[0])[0]
     between = rw.source.text[head:first].decode()
@@ -253,6 +258,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return f"assert {rw.text(node.args[0])}{rest}"
     if rw.trying and key is None and getattr(node.func, "attr", "") in inplace.IN_PLACE:
         raise Obstacle(node, "did not run, so that what it writes to is not known")
+    if (assigned := lost.taken(rw, node)) is not None:
+        return assigned
     known, value = rw.resolve(node.func)
     if known and getattr(value, "__name__", "") == "_log_api_usage_once":
         return DROP

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Writer:
     tree: Tree | None = None
     root: Any = None
     draws: set[int] = field(default_factory=set)  # functions that take a key
+    returns: dict = field(default_factory=dict)  # functions that return an argument here
 
     def define(self, key: int, name: str, value: Any, module: str) -> None:
         """Write one definition, what it needs before it."""
@@ -79,8 +81,9 @@ class Writer:
             return
         names = vars(sys.modules[place.module])
         rewriter = Rewriter(
-            place, names, self.record, self.known, statement, self.needs, self.draws
-        )
+            place, names, self.record, self.known, statement, self.needs, self.draws,
+            self.returns,
+        )  # fmt: skip
         try:
             if isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 text = self._class(rewriter, place, value, self.needs.names[key])
@@ -135,19 +138,20 @@ class Writer:
                 continue
             text = self._member(rw, place, kind, part)
             if text is not None:
+                text = shifted(text, node.col_offset + 4 - part.col_offset)
                 (methods if is_method else fields).append(text)
         if self._makes(kind) and (made := self._constructor(kind)):
-            methods.insert(0, made)
+            methods.insert(0, shifted(made, node.col_offset))
         if chosen:
-            methods.append(
-                "def forward(self, *args, **kwargs):\n"
-                f"        return self.{chosen[0]}(*args, **kwargs)"
-            )
+            made = f"        return self.{chosen[0]}(*args, **kwargs)"
+            made = f"def forward(self, *args, **kwargs):\n{made}"
+            methods.append(shifted(made, node.col_offset))
         decorators = "".join(f"@{text}\n" for text in self._decorators(rw, node, kind))
         bases = f"({', '.join(head)})" if head else ""
-        parts = (["\n    ".join(fields)] if fields else []) + methods
-        body = "\n\n    ".join(parts) or "pass"
-        return f"{decorators}{MARK}{node.lineno}{MARK}class {name}{bases}:\n    {body}"
+        indent = " " * (node.col_offset + 4)
+        parts = ([f"\n{indent}".join(fields)] if fields else []) + methods
+        body = f"\n\n{indent}".join(parts) or "pass"
+        return f"{decorators}{MARK}{node.lineno}{MARK}class {name}{bases}:\n{indent}{body}"
 
     def _decorators(self, rw: Rewriter, node: ast.ClassDef, kind: type) -> list[str]:
         """A class's decorators. Dataclasses: outputs are trees here, and what parts hold a hash."""
@@ -247,12 +251,15 @@ def write(module: Any, record: Record, keep: bool = False) -> Written:
     known: set[int] | None = None
     used: set[str] = set()
     draws: set[int] = set()
+    returns: dict = {}
     for _ in range(5):
-        writer = Writer(record, not keep, known, draws=set(draws))
+        writer = Writer(record, not keep, known, draws=set(draws), returns=dict(returns))
         made, tree = _made(module, writer, used, keep)
         reads = _reads(chunk.text for chunk in writer.chunks.values())
-        done = known == set(writer.chunks) and reads <= used and writer.draws == draws
-        known, used, draws = set(writer.chunks), used | reads, writer.draws
+        done = known == set(writer.chunks) and reads <= used
+        done = done and (writer.draws, writer.returns) == (draws, returns)
+        known, used = set(writer.chunks), used | reads
+        draws, returns = writer.draws, writer.returns
         if done:
             break
     return _assembled(writer, made, tree, module)
@@ -348,6 +355,13 @@ def finished(text: str, place: Place) -> Chunk:
         out.append(raw[indent:] if not raw[:indent].strip() else raw)
         origins.append(None if line is None else (place.file, line))
     return Chunk("\n".join(out).rstrip(), origins)
+
+
+def shifted(text: str, by: int) -> str:
+    """The lines after the first, further to the right."""
+    if by < 0:
+        return text.replace("\n" + " " * -by, "\n")
+    return re.sub(r"\n(?=[^\n])", "\n" + " " * by, text) if by else text
 
 
 def _torchs_own(name: str) -> bool:

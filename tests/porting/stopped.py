@@ -81,6 +81,7 @@ class IntoArgument(nn.Module):
     def forward(self, x):
         x = x * 1
         self.scaled(x)
+        self.early(x)
         self.cleared(x)
         self.raised(x)
         self.looped(x)
@@ -88,6 +89,11 @@ class IntoArgument(nn.Module):
 
     def scaled(self, x):
         x.mul_(3)
+
+    def early(self, x):
+        if x.shape[0] > 5:
+            return
+        self.scaled(x)
 
     def cleared(self, x):
         x[:, 0] = 0
@@ -98,6 +104,23 @@ class IntoArgument(nn.Module):
     def looped(self, y):
         for i in range(2):
             y[i].add_(1)
+
+
+class IntoArgumentToo(nn.Module):
+    """Helpers that return something else, or are given what has no name."""
+
+    def forward(self, x):
+        x = x * 1
+        n = self.divided(x)
+        self.added(x[0])
+        return x * n
+
+    def divided(self, x):
+        x.div_(3)
+        return 2
+
+    def added(self, x):
+        x.add_(3)
 
 
 class OwnArgument(nn.Module):

@@ -1,5 +1,7 @@
 """Bare modules, layers of einops, and functions with gradients of their own."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,3 +111,40 @@ def test_what_is_no_array_is_fixed():
     places = jnp.array([2, 0, 2])
     np.testing.assert_array_equal(run(jnp.arange(3.0), places), 4)
     np.testing.assert_array_equal(jax.grad(run)(jnp.ones(3), places), [5, 0, 10])
+
+
+NARROW = '''
+import torch
+from torch import nn
+
+
+def make(n):
+  class Inner(nn.Module):
+    """A class in a function, in a file of two spaces."""
+    factor = 3
+
+    def __init__(self):
+      super().__init__()
+      self.sizes = [n, 2]
+
+    def forward(self, x):
+
+      shape = [x.size(0)] + self.sizes + [-1]
+      if (
+          x.size(1) > 2
+          and self.factor
+      ):
+        x = x * self.factor
+      return x.view(*shape)
+  return Inner()
+'''
+
+
+@LIVE
+def test_a_file_of_two_spaces(live, tmp_path, monkeypatch):
+    (tmp_path / "narrow.py").write_text(NARROW)
+    monkeypatch.syspath_prepend(tmp_path)
+    narrow = importlib.import_module("narrow")
+    found = port(lambda: narrow.make(2), torch.ones(3, 4), live=live)
+    assert found.equal and found.constructors == "written from the live model", str(found)
+    assert "shape = [x.shape[0]] + list(self.sizes) + [-1]\n" in found.source

@@ -39,15 +39,21 @@ def test_what_fx_refuses_is_named_by_the_line_it_came_from():
     assert found.startswith(place + "assigned in forward, where only a Buffer may change")
 
 
+def test_a_function_that_writes_into_its_argument_returns_it():
+    found = port(stopped.IntoArgument())
+    assert found.equal, str(found)
+    assert found.source.count("        return x\n") == 6 and "        return y\n" in found.source
+    assert "        x = self.scaled(x)\n        x = self.early(x)\n" in found.source
+
+
 def test_writes_into_an_argument_that_only_the_caller_reads():
-    found = port(stopped.IntoArgument()).obstacles
-    writes = ("x.mul_(3)", "x[:, 0] = 0", "x += 5", "y[i].add_(1)")
-    helpers = ("scaled", "cleared", "raised", "looped")
-    for text, name, helper, obstacle in zip(writes, "xxxy", helpers, found, strict=True):
-        assert obstacle == (
-            f"{FILE}:{line(text)}: {helper} writes into its argument {name}, which only "
-            f"its caller reads; return {name} from it, and take it where it is called"
-        )
+    found = port(stopped.IntoArgumentToo()).obstacles
+    first, second = line("x.div_(3)"), line("self.added(x[0])")
+    assert found == [
+        f"{FILE}:{second}: added writes into its argument x; give what it is a name first",
+        f"{FILE}:{first}: divided writes into its argument x, which only its caller reads; return "
+        "x from it, and take it where it is called",
+    ]
 
 
 def test_writes_into_an_argument_that_are_read_here():
