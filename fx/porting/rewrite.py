@@ -61,6 +61,8 @@ class Rewriter:
             return text if text == DROP else f"{MARK}{node.lineno}{MARK}{text}"
         if isinstance(node, ast.expr):
             text = self._expression(node)
+            if self._is_added(node):
+                return f"list({self.copy(node) if text is None else text})"
             if text is not None:
                 return f"({text})" if self._cramped(node) and not plain(text) else text
         return self.copy(node)
@@ -175,8 +177,6 @@ class Rewriter:
                 return self._global(node, value)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             return self._attribute(node)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return self._added(node)
         if isinstance(node, ast.Subscript) and cached.stored(self, node):
             return cached.stored(self, node)
         if isinstance(node, ast.Subscript) and _picks(node) and isinstance(node.value, ast.Call):
@@ -185,18 +185,16 @@ class Rewriter:
                 return self.text(node.value)
         return None
 
-    def _added(self, node: ast.BinOp) -> str | None:
+    def _is_added(self, node: ast.expr) -> bool:
         """`[n] + self.sizes`: what is added to a list is one, and a tuple here if it is held."""
-        sides = [node.left, node.right]
-        known = [isinstance(side, ast.List | ast.ListComp) for side in sides]
-        if known.count(True) != 1:
-            return None
-        other = sides[known.index(False)]
-        if not isinstance(other, ast.Name | ast.Attribute) or self.resolve(other)[0]:
-            return None
-        texts = [self.text(side) for side in sides]
-        texts[known.index(False)] = f"list({self.text(other)})"
-        return " + ".join(texts)
+        parent = self.parent(node)
+        if not (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add)):
+            return False
+        other = parent.left if node is parent.right else parent.right
+        while isinstance(other, ast.BinOp) and isinstance(other.op, ast.Add):
+            other = other.left
+        held = isinstance(node, ast.Name | ast.Attribute) and not self.resolve(node)[0]
+        return held and isinstance(other, ast.List | ast.ListComp)
 
     def _attribute(self, node: ast.Attribute) -> str | None:
         seen = self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)
