@@ -114,11 +114,11 @@ def port(
         ))
     """
     torch = _torch()
-    record = Record()
+    built, record = Record(), Record()
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     inputs = tuple(torch.as_tensor(np.array(a)) if _is_array(a) else a for a in inputs)
     live = isinstance(model, torch.nn.Module)
-    module = model if live or not callable(model) else watch(model, record)
+    module = model if live or not callable(model) else watch(model, built)
     if not isinstance(module, torch.nn.Module):
         raise TypeError(
             "fx.port: expected a torch.nn.Module or a function that makes one, got "
@@ -128,7 +128,7 @@ def port(
     example = _Example(module, inputs, kwargs, layers, training, gradients)
     if live:
         return _proved(write(module, record), example, tolerance)
-    kept = _proved(write(module, record, keep=True), example, tolerance)
+    kept = _proved(write(module, record, built), example, tolerance)
     if kept.equal:
         kept.constructors = "ported"
         return kept

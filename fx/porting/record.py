@@ -47,10 +47,27 @@ class Record:
         """The torch functions that were called from a place, by name."""
         return self.calls.get((file, line, column), {})
 
+    def joined(self, other: "Record") -> "Record":
+        """What either has seen; the kinds of outputs are of the other."""
+        calls = {place: {name: [*facts] for name, facts in seen.items()}
+                 for place, seen in self.calls.items()}  # fmt: skip
+        for place, seen in other.calls.items():
+            for name, facts in seen.items():
+                calls.setdefault(place, {}).setdefault(name, []).extend(facts)
+        both = self.locals.keys() | other.locals.keys()
+        return Record(
+            calls, self.lines | other.lines, self.functions | other.functions,
+            self.constructed | other.constructed,
+            {at: self.locals.get(at, set()) | other.locals.get(at, set()) for at in both},
+            other.outputs,
+        )  # fmt: skip
+
 
 def is_users(file: str) -> bool:
-    """Whether a file is neither torch's, nor Python's, nor made up."""
+    """Whether a file is neither torch's, nor Python's, nor of this folder, nor made up."""
     if not file.endswith(".py") or _within(file, _torch_folder()):
+        return False
+    if _within(file, str(Path(__file__).parent)):
         return False
     return not _within(file, _STANDARD) or any(_within(file, folder) for folder in _PACKAGES)
 

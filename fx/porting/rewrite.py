@@ -6,6 +6,7 @@ from typing import Any
 
 from fx.porting import cached, declared, special
 from fx.porting.calls import Call, plain, ported
+from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
 from fx.porting.record import Fact, Record
 from fx.porting.sources import Place, local_names, source
@@ -35,12 +36,13 @@ class Rewriter:
 
     def __init__(
         self, place: Place, names: dict[str, Any], record: Record, known: set[int] | None,
-        statement: Statement, needs: Needs, draws: set[int], returns: dict,
+        statement: Statement, needs: Needs, draws: set[int], returns: dict, held: Held,
     ):  # fmt: skip
         self.place, self.names, self.record, self.known = place, names, record, known
         self.source = source(place.file)
         self.needs, self.notes = needs.trial(), []
         self.statement, self.draws, self.returns = statement, draws, returns
+        self.held = held
         self.scopes: list[set[str]] = []
         self.functions: list[Any] = []
         self.trying = False  # what did not run is written as if it had, or given up
@@ -175,6 +177,8 @@ class Rewriter:
             known, value = self.resolve(node)
             if known:
                 return self._global(node, value)
+        if isinstance(node, ast.Attribute) and (name := self.held.name(node, self.functions)):
+            return name
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             return self._attribute(node)
         if isinstance(node, ast.Subscript) and cached.stored(self, node):

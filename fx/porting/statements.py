@@ -4,7 +4,7 @@ import ast
 import re
 from typing import Any, NamedTuple
 
-from fx.porting import cached, declared, inplace, lost
+from fx.porting import cached, declared, held, inplace, lost
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -19,6 +19,8 @@ CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_en
 
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     """The ported text of a statement, DROP to leave it out, None to write it as its parts are."""
+    if held.left_out(rw, node):
+        return _effect(rw, node)
     if isinstance(node, ast.FunctionDef):
         return _function(rw, node)
     if isinstance(node, ast.If):
@@ -39,6 +41,13 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.For) and initialises(rw, [node]):
         return left_out(rw, node)
     return None
+
+
+def _effect(rw: Rewriter, node: Any) -> str:
+    """What is left of an assignment that is left out: a call of a part may have state."""
+    calls = [part for part in ast.walk(node.value) if isinstance(part, ast.Call)]
+    parts = any("self" in ast.unparse(c.func) and rw.torch_key(c)[0] is None for c in calls)
+    return rw.text(node.value) if parts else DROP
 
 
 def _function(rw: Rewriter, node: ast.FunctionDef) -> str:

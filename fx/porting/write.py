@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fx.porting.held import Held, found
 from fx.porting.layout import Made, lines
 from fx.porting.live import torch_base
 from fx.porting.names import Needs, Obstacle, torch_name, twin
@@ -56,7 +57,8 @@ class Writer:
 
     record: Record
     generated: bool  # constructors are written from the live tree
-    known: set[int] | None = None
+    known: set[int] | None
+    held: Held
     needs: Needs = field(default_factory=Needs)
     chunks: dict[int, Chunk] = field(default_factory=dict)
     obstacles: list[str] = field(default_factory=list)
@@ -82,7 +84,7 @@ class Writer:
         names = vars(sys.modules[place.module])
         rewriter = Rewriter(
             place, names, self.record, self.known, statement, self.needs, self.draws,
-            self.returns,
+            self.returns, self.held,
         )  # fmt: skip
         try:
             if isinstance(place.node, ast.ClassDef) and isinstance(value, type):
@@ -197,7 +199,8 @@ class Writer:
         rw.trying = True
         try:
             text = rw.text(part)
-            if set(rw.needs.definitions) <= (self.known or set()):
+            lost = any(re.search(rf"\.{name}\b", text) for name in rw.held.unread)
+            if set(rw.needs.definitions) <= (self.known or set()) and not lost:
                 needs.add(rw.needs)
                 return text
         except Obstacle:
@@ -240,20 +243,22 @@ class Writer:
         return lines(head, 4) + "".join(f"\n        {line}" for line in body)
 
 
-def write(module: Any, record: Record, keep: bool = False) -> Written:
+def write(module: Any, record: Record, built: Record | None = None) -> Written:
     """The ported source of a live model.
 
     Args:
         module: The PyTorch model.
         record: What it did.
-        keep: Port the constructors, which the record has seen; else write them from the tree.
+        built: What its constructors did, to port them; without it they are written from the tree.
     """
+    keep, held = built is not None, found(record, module)
+    record = built.joined(record) if built is not None else record
     known: set[int] | None = None
     used: set[str] = set()
     draws: set[int] = set()
     returns: dict = {}
     for _ in range(5):
-        writer = Writer(record, not keep, known, draws=set(draws), returns=dict(returns))
+        writer = Writer(record, not keep, known, held, draws=set(draws), returns=dict(returns))
         made, tree = _made(module, writer, used, keep)
         reads = _reads(chunk.text for chunk in writer.chunks.values())
         done = known == set(writer.chunks) and reads <= used

@@ -148,3 +148,23 @@ def test_a_file_of_two_spaces(live, tmp_path, monkeypatch):
     found = port(lambda: narrow.make(2), torch.ones(3, 4), live=live)
     assert found.equal and found.constructors == "written from the live model", str(found)
     assert "shape = [x.shape[0]] + list(self.sizes) + [-1]\n" in found.source
+
+
+@LIVE
+def test_what_a_forward_assigns_and_nobody_reads_is_left_out(live):
+    found = port(habits.Looked, torch.randn(4, 3), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    for text in (
+        "        shape = 1\n        shape_ = x.shape\n        y = self.fc(x)\n",
+        "        y, other = self.both(y)\n",
+        "        self.norm(x)\n        return y.reshape(shape_[0], -1) * shape\n",
+    ):
+        assert text in found.source, found.source
+    notes = [note for note in found.notes if "is written and not read" in note]
+    assert [note.split("self.")[1].split()[0] for note in notes] == ["seen", "weights", "normed"]
+    assert "def map" not in found.source
+
+
+def test_what_constructors_did_does_not_stop_a_port_without_them():
+    found = port(habits.Ended, torch.ones(2, 3))
+    assert found.equal and found.constructors == "written from the live model", str(found)

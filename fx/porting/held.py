@@ -1,0 +1,109 @@
+"""Attributes that a forward assigns: left out where nothing reads them, else names of their own.
+
+    self.attn = attn.detach()              (left out: nothing that ran reads it)
+    self.shape = x.shape                   shape = x.shape
+    y = self.mix(x).view(self.shape)       y = self.mix(x).reshape(shape)
+
+What one call leaves for the next one is state, which only a buffer can be.
+"""
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+from fx.porting.record import Record
+from fx.porting.sources import local_names, source
+
+
+@dataclass
+class Held:
+    """What forwards assign, by the attribute's name.
+
+    Attributes:
+        unread: Names that are written only.
+        local: Names that one function writes and then reads, and that function.
+    """
+
+    unread: set[str] = field(default_factory=set)
+    local: dict[str, Any] = field(default_factory=dict)
+
+    def name(self, node: ast.Attribute, functions: list[Any]) -> str | None:
+        """The local name for `self.name`; None where it stays."""
+        if not functions or not _of_self(node):
+            return None
+        word = node.attr
+        unread = word in self.unread and isinstance(node.ctx, ast.Store)
+        if functions[0].name == "__init__" or not (unread or self.local.get(word) is functions[0]):
+            return None
+        return word + "_" * (word in local_names(functions[0]))
+
+
+def found(record: Record, module: Any) -> Held:
+    """What the forwards of a model that ran assign, its parts and buffers aside."""
+    stores: dict[str, list[tuple[Any, ast.stmt]]] = {}
+    reads: dict[str, list[Any]] = {}
+    for file in {file for file, _ in record.lines}:
+        for node in ast.walk(source(file).tree):
+            if (file, getattr(node, "lineno", 0)) in record.lines:
+                _note(file, node, record, stores, reads)
+    known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
+             for name in vars(part)[kind]}  # fmt: skip
+    held = Held()
+    for name in stores.keys() - known:
+        inside = {id(part) for _, statement in stores[name] for part in ast.walk(statement)}
+        others = [node for node in reads.get(name, ()) if id(node) not in inside]
+        functions = {id(function): function for function, _ in stores[name]}
+        if not others:
+            held.unread.add(name)
+        elif len(functions) == 1:
+            (function,) = functions.values()
+            first = stores[name][0][1]
+            parts = {id(part) for part in ast.walk(function)}
+            after = all(id(n) in parts and n.lineno > (first.end_lineno or 0) for n in reads[name])
+            whole = isinstance(first, ast.Assign) and any(first is each for each in function.body)
+            if after and whole:
+                held.local[name] = function
+    return held
+
+
+def _note(file: str, node: Any, record: Record, stores: dict, reads: dict) -> None:
+    """Sort one node that ran under what it writes or reads."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        reads.setdefault(node.value, []).append(node)  # getattr(self, "name")
+    if not isinstance(node, ast.Attribute):
+        return
+    if not isinstance(node.ctx, ast.Store):
+        seen = record.at(file, node.end_lineno or 0, node.end_col_offset or 0)
+        if f"torch.Tensor.{node.attr}.__get__" in seen:
+            return  # of a tensor
+        reads.setdefault(node.attr, []).append(node)
+        return
+    parents = source(file).parents
+    statement: Any = node
+    while not isinstance(statement, ast.stmt):
+        statement = parents[statement]
+    function: Any = statement
+    while function is not None and not isinstance(function, ast.FunctionDef):
+        function = parents[function] if function in parents else None
+    inside = function is not None and function.name != "__init__" and _of_self(node)
+    if inside and isinstance(parents.get(function), ast.ClassDef):
+        stores.setdefault(node.attr, []).append((function, statement))
+
+
+def left_out(rw: Any, node: ast.stmt) -> bool:
+    """Whether a statement does nothing but write what nothing reads; notes that it goes."""
+    if not isinstance(node, ast.Assign | ast.AugAssign):
+        return False
+    target = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
+    if not isinstance(target, ast.Attribute):
+        return False
+    if not (target.attr in rw.held.unread and rw.held.name(target, rw.functions)):
+        return False
+    where = f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}"
+    said = f"self.{target.attr} is written and not read, and was left out; apply's capture="
+    rw.notes.append(f"{where}: {said} returns what parts give")
+    return True
+
+
+def _of_self(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id == "self"
