@@ -11,6 +11,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any
 
+from fx.porting import checked
 from fx.porting.record import Record
 from fx.porting.sources import local_names, source
 
@@ -78,16 +79,19 @@ def _note(file: str, node: Any, record: Record, stores: dict, reads: dict) -> No
             return  # of a tensor
         reads.setdefault(node.attr, []).append(node)
         return
-    parents = source(file).parents
-    statement: Any = node
-    while not isinstance(statement, ast.stmt):
-        statement = parents[statement]
-    function: Any = statement
-    while function is not None and not isinstance(function, ast.FunctionDef):
-        function = parents[function] if function in parents else None
-    inside = function is not None and function.name != "__init__" and _of_self(node)
-    if inside and isinstance(parents.get(function), ast.ClassDef):
+    statement: Any = _around(file, node, ast.stmt)
+    function: Any = _around(file, node, ast.FunctionDef)
+    if function is None or function.name == "__init__" or not _of_self(node):
+        return
+    if isinstance(source(file).parents.get(function), ast.ClassDef):
         stores.setdefault(node.attr, []).append((function, statement))
+
+
+def _around(file: str, node: Any, kind: type) -> Any:
+    """The nearest node of a kind that a node stands in."""
+    while node is not None and not isinstance(node, kind):
+        node = source(file).parents.get(node)
+    return node
 
 
 def left_out(rw: Any, node: ast.stmt) -> bool:
@@ -99,7 +103,7 @@ def left_out(rw: Any, node: ast.stmt) -> bool:
         return False
     if not (target.attr in rw.held.unread and rw.held.name(target, rw.functions)):
         return False
-    where = f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}"
+    where = checked.where(rw, node)
     said = f"self.{target.attr} is written and not read, and was left out; apply's capture="
     rw.notes.append(f"{where}: {said} returns what parts give")
     return True

@@ -32,6 +32,15 @@ def inherited(base: str) -> set[str]:
     return found
 
 
+def held_apart(value: Any) -> bool:
+    """Whether an attribute is a module, or a list, tuple or dict with modules in it."""
+    import torch
+
+    inner = value.values() if isinstance(value, dict) else value
+    several = isinstance(value, list | tuple | dict) and any(map(held_apart, inner))
+    return several or isinstance(value, torch.nn.Module)
+
+
 def chosen(module: Any, path: str) -> str:
     """The method of its own that an object has for its forward."""
     if "forward" not in vars(module):

@@ -4,7 +4,6 @@ import copy
 import itertools
 import linecache
 import sys
-import traceback
 import types
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
 from fx.porting import gradient, trial
+from fx.porting.errors import located
 from fx.porting.record import Record, watch
 from fx.porting.write import Written, write
 
@@ -204,7 +204,7 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         if example.training:
             found.training = trial.training(found, module, example.inputs, example.kwargs)
     except Exception as error:  # whatever the written code raises is an obstacle with its place
-        found.obstacles.append(_located(error, written))
+        found.obstacles.append(located(error, written))
     return found
 
 
@@ -217,17 +217,6 @@ def _executed(written: Written) -> types.ModuleType:
     linecache.cache[file] = (len(written.source), None, written.source.splitlines(True), file)
     exec(compile(written.source, file, "exec"), vars(module))
     return module
-
-
-def _located(error: Exception, written: Written) -> str:
-    """An error of the written code as an obstacle: where its line came from."""
-    place = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        line = frame.lineno or 0
-        if frame.filename.startswith("<fx_ported") and line <= len(written.origins):
-            origin = written.origins[line - 1]
-            place = f"{origin[0]}:{origin[1]}: " if origin else place
-    return f"{place}{type(error).__name__}: {str(error)[:600]}"
 
 
 def _is_array(value: Any) -> bool:

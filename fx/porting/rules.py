@@ -30,7 +30,7 @@ x.contiguous(memory_format=None)     | x
 x.clone(memory_format=None)          | x
 x.cpu()                              | x
 x.cuda()                             | x
-x.requires_grad_()                   | x
+x.requires_grad_(mode=True)          | x
 x.data()                             | x
 x.detach()                           | jax.lax.stop_gradient(x)
 x.unsqueeze(dim)                     | jnp.expand_dims(x, dim)
@@ -188,6 +188,7 @@ torch.fft.rfft2(x, s=None, dim=None, norm=None) | jnp.fft.rfft2(x, s=s, axes=dim
 torch.fft.irfft2(x, s=None, dim=None, norm=None) | jnp.fft.irfft2(x, s=s, axes=dim, norm=norm)
 torch.finfo(dtype)                   | jnp.finfo(dtype)
 torch.Size(x)                        | tuple(x)
+torch.device(x)                      | None
 torch.jit.annotate(kind, value)      | value
 torch.jit.is_scripting()             | False
 torch.jit.is_tracing()               | False

@@ -4,7 +4,7 @@ import ast
 import re
 from typing import Any, NamedTuple
 
-from fx.porting import cached, declared, held, inplace, lost
+from fx.porting import cached, checked, declared, held, inplace, lost
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -19,6 +19,9 @@ CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_en
 
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     """The ported text of a statement, DROP to leave it out, None to write it as its parts are."""
+    if checked.asks_values(rw, node):
+        rw.notes.append(f"{checked.where(rw, node)} checks values, and was left out")
+        return DROP
     if held.left_out(rw, node):
         return _effect(rw, node)
     if isinstance(node, ast.FunctionDef):
@@ -119,7 +122,7 @@ def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
         pass
     finally:
         rw.trying, rw.needs, rw.notes = False, kept_needs, kept_notes
-    where = f"{rw.place.module.rpartition('.')[2]}.py:{body[0].lineno}"
+    where = checked.where(rw, body[0])
     rw.notes.append(f"{where} did not run, and was left out")
     return f'raise NotImplementedError("{where} did not run when this was ported")'
 

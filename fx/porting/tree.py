@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fx.porting.layout import Made
-from fx.porting.live import argument, chosen, inherited, one, plain, torch_base
+from fx.porting.live import argument, chosen, held_apart, inherited, one, plain, torch_base
 from fx.porting.names import (
     DTYPES,
     Needs,
@@ -52,6 +52,7 @@ class Tree:
     ties: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seen: dict[int, str] = field(default_factory=dict)
+    registered: set[int] = field(default_factory=set)  # the root's parts
 
     def make(self, module: Any, path: str = "") -> Made:
         """The expression that makes a module.
@@ -170,6 +171,8 @@ class Tree:
         inside = set(module._modules) if torch_base(type(module)) in CONTAINERS else set()
         parts: dict[str, Any] = {**plain(module), **module._parameters, **module._buffers}
         parts |= module._modules
+        apart = {n: v for n, v in parts.items() if n not in module._modules and held_apart(v)}
+        parts = {n: v for n, v in parts.items() if n not in apart} | apart  # after what they share
         for name, value in parts.items():
             held = name in module._modules and value is not None
             held |= name in {*module._parameters, *module._buffers} and value is not None
@@ -192,12 +195,10 @@ class Tree:
     def _part(self, module: Any, name: str, value: Any, full: str) -> Made | str:
         import torch
 
-        if isinstance(value, torch.nn.Module):
-            if name not in module._modules:
-                raise Obstacle(None, "a module that is not registered")
+        if isinstance(value, torch.nn.Module) and name in module._modules:
             return self.make(value, full)
-        if any(isinstance(v, torch.nn.Module) for v in value) if isinstance(value, list) else False:
-            raise Obstacle(None, "a list of modules that is not registered")
+        if held_apart(value):
+            return self._apart(module, value, full)
         if not isinstance(value, torch.Tensor):
             return self.value(value)
         self._share_tensor(value, full)
@@ -208,11 +209,32 @@ class Tree:
             return f"nn.Parameter({shape}, nn.init.zeros{dtype})"
         if name in module._buffers and name not in module._non_persistent_buffers_set:
             return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
-        if value.numel() <= _SMALL and not value.is_complex():
+        if value.numel() <= _SMALL and not value.is_complex() and bool(value.isfinite().all()):
             array = f"jnp.array({value.tolist()!r}, jnp.{word})"
             return f"nn.Buffer({array}, persistent=False)"
         self.saved[full] = value
         return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
+
+    def _apart(self, module: Any, value: Any, full: str) -> Made:
+        """Modules outside of torch's registration: shared with where they are registered, if so."""
+        if isinstance(value, dict):
+            pairs: list = [
+                (f"{k!r}: ", self._apart(module, v, f"{full}.{k}")) for k, v in value.items()
+            ]
+            return Made("nn.ModuleDict(", [("", Made("{", pairs, "}"))])
+        if isinstance(value, list | tuple):
+            each: list = [("", self._apart(module, v, f"{full}.{n}")) for n, v in enumerate(value)]
+            return Made("nn.ModuleList(", [("", Made("[", each, "]"))])
+        if not isinstance(value, module_type()):
+            raise Obstacle(None, f'"{full}" is no module, among modules')
+        if any(part is module for part in value.modules()):
+            raise Obstacle(None, f'"{full}" is the module around it')
+        weights = [*value.parameters(), *value.buffers()]
+        if weights and id(value) not in self.registered:
+            said = "are not in torch's state_dict either, as it is not registered"
+            mend = "use nn.ModuleList or nn.ModuleDict in PyTorch"
+            raise Obstacle(None, f'the weights of "{full}" {said}; {mend}')
+        return self.make(value, full)
 
     def value(self, value: Any) -> Made | str:
         """A value as source.
@@ -228,6 +250,8 @@ class Tree:
             return f"{name}.{value.name}"
         if value is None or isinstance(value, bool | int | float | str):
             return repr(value)
+        if type(value).__name__ == "device":
+            return "None"  # where arrays are is XLA's affair
         if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
             inner = ", ".join(map(self.text, value))
             if isinstance(value, list):

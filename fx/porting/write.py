@@ -273,6 +273,7 @@ def write(module: Any, record: Record, built: Record | None = None) -> Written:
 def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str, Tree]:
     seen = writer.record.constructed if keep else None
     tree = writer.tree = Tree(used, seen, writer.needs)
+    tree.registered = set(map(id, module.modules()))
     writer.root = module
     try:
         made = lines(tree.make(module), 4, len("return "))

@@ -158,3 +158,44 @@ class Ended(nn.Module):
 
     def forward(self, x):
         return x * self.weight * self.factor
+
+
+class Listed(nn.Module):
+    """Modules in plain lists, registered by name besides, or without weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = [nn.Linear(3, 2) for _ in range(2)]
+        for n, head in enumerate(self.heads):
+            self.add_module(f"head_{n}", head)
+        self.acts = {"relu": nn.ReLU(), "tanh": nn.Tanh()}
+        self.device = torch.device("cpu")
+
+    def forward(self, x):
+        y = torch.cat([head(x) for head in self.heads], 1).to(self.device)
+        assert (y == y).all()
+        if torch.isnan(y).any():
+            raise ValueError("not a number")
+        assert y.dim() == 2
+        return self.acts["tanh"](y)
+
+
+class Unlisted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.heads = [nn.Linear(3, 2)]
+
+    def forward(self, x):
+        return self.heads[0](x)
+
+
+class Decided(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            x = x * 2
+        return x
+
+
+class Masked(nn.Module):
+    def forward(self, x):
+        return x[x > 0].sum()

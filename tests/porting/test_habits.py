@@ -168,3 +168,36 @@ def test_what_a_forward_assigns_and_nobody_reads_is_left_out(live):
 def test_what_constructors_did_does_not_stop_a_port_without_them():
     found = port(habits.Ended, torch.ones(2, 3))
     assert found.equal and found.constructors == "written from the live model", str(found)
+
+
+def test_modules_in_plain_lists_are_shared_with_where_they_are_registered():
+    found = port(habits.Listed, torch.randn(4, 3), live=True)
+    assert found.equal, str(found)
+    assert 'nn.tie(self, "heads.1", "head_1")' in found.source
+    params, _ = fx.load_state_dict(found.model, fx.from_torch(habits.Listed().state_dict()))
+    assert set(params) == {"head_0", "head_1"}
+    assert "assert y.ndim == 2" in found.source and "isnan" not in found.source
+    assert [note.partition(" ")[2] for note in found.notes] == [
+        "checks values, and was left out"
+    ] * 2
+
+
+def test_weights_that_torch_does_not_register_are_named():
+    (said,) = port(habits.Unlisted, torch.ones(2, 3), live=True).obstacles
+    assert said.endswith(
+        'AttributeError: self.heads was not carried over: the weights of "heads.0" are not in '
+        "torch's state_dict either, as it is not registered; use nn.ModuleList or nn.ModuleDict "
+        "in PyTorch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (habits.Decided, "values of arrays decide what is done, and they are not known when a"),
+        (habits.Masked, "a mask chooses how many values there are, which has to be known when a"),
+    ],
+)
+def test_what_depends_on_values_is_said_with_what_to_do(kind, said):
+    (found,) = port(kind, torch.randn(2, 3)).obstacles
+    assert said in found and "; " in found

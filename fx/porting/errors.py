@@ -1,0 +1,38 @@
+"""What the written code raised, as an obstacle: the line it came from, and what to do."""
+
+import re
+import traceback
+
+import jax
+
+from fx.porting.write import Written
+
+
+def located(error: Exception, written: Written) -> str:
+    """An error of the written code as an obstacle: where its line came from."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        line = frame.lineno or 0
+        if frame.filename.startswith("<fx_ported") and line <= len(written.origins):
+            origin = written.origins[line - 1]
+            place = f"{origin[0]}:{origin[1]}: " if origin else place
+    return f"{place}{type(error).__name__}: {_said(error, written)}"
+
+
+def _said(error: Exception, written: Written) -> str:
+    if isinstance(error, jax.errors.NonConcreteBooleanIndexError):
+        return (
+            "a mask chooses how many values there are, which has to be known when a program is "
+            "compiled; keep all of them, and weight or replace them: jnp.where(mask, x, 0)"
+        )
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        return (
+            "values of arrays decide what is done, and they are not known when a program is "
+            "compiled; write it with jnp.where or jax.lax.cond, or leave it out"
+        )
+    missing = re.search(r"has no attribute '(\w+)'", str(error))
+    for note in written.notes if missing else ():
+        name, _, why = note.partition(" is not carried over: ")
+        if missing and why and name.rpartition(".")[2] == missing[1]:
+            return f"self.{missing[1]} was not carried over: {why}"
+    return str(error)[:600]
