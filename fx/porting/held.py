@@ -23,10 +23,12 @@ class Held:
     Attributes:
         unread: Names that are written only.
         local: Names that one function writes and then reads, and that function.
+        lines: What ran in a forward.
     """
 
     unread: set[str] = field(default_factory=set)
     local: dict[str, Any] = field(default_factory=dict)
+    lines: set[tuple[str, int]] = field(default_factory=set)
 
     def name(self, node: ast.Attribute, functions: list[Any]) -> str | None:
         """The local name for `self.name`; None where it stays."""
@@ -49,7 +51,7 @@ def found(record: Record, module: Any) -> Held:
                 _note(file, node, record, stores, reads)
     known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
              for name in vars(part)[kind]}  # fmt: skip
-    held = Held()
+    held = Held(lines=record.lines)
     for name in stores.keys() - known:
         inside = {id(part) for _, statement in stores[name] for part in ast.walk(statement)}
         others = [node for node in reads.get(name, ()) if id(node) not in inside]

@@ -25,6 +25,14 @@ def left_out(rw: Rewriter, node: Any) -> str:
 
 def initialises(rw: Rewriter, body: list[ast.stmt]) -> bool:
     """Whether statements do nothing but give weights their first values."""
+    lines = {
+        (rw.place.file, part.lineno)
+        for n in body
+        for part in ast.walk(n)
+        if isinstance(part, ast.expr)
+    }
+    if not lines.isdisjoint(rw.held.lines):
+        return False  # a forward does it
     rest = [node for node in body if not _names_a_value(node)]
     return bool(rest) and all(_initialising(rw, node) for node in rest)
 

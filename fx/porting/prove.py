@@ -15,7 +15,7 @@ import numpy as np
 from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
-from fx.porting import gradient, trial
+from fx.porting import aliased, gradient, trial
 from fx.porting.errors import located
 from fx.porting.record import Record, watch
 from fx.porting.write import Written, write
@@ -133,7 +133,7 @@ def port(
         kept.constructors = "ported"
         return kept
     made = _proved(write(module, record), example, tolerance)
-    if made.obstacles:
+    if made.obstacles and made.error == float("inf"):
         return kept  # its obstacles are about the user's own constructors
     said = kept.obstacles or [f"with them the outputs differ by {kept.error:.2g}"]
     made.notes += [f"the constructors were not kept: {line}" for line in said]
@@ -198,6 +198,9 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
             found.error = found.report.layers[-1].error
         else:
             found.error = trial.evaluation_error(found, module, example.inputs, example.kwargs)
+        if found.error > tolerance:
+            given = module, example.inputs, example.kwargs, tolerance
+            found.obstacles += aliased.obstacles(*given)
         if example.gradients is not None:
             given = trial.arguments(example.inputs, example.kwargs)
             found.gradients = gradient.compared(found, *given, example.gradients)

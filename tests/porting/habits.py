@@ -199,3 +199,28 @@ class Decided(nn.Module):
 class Masked(nn.Module):
     def forward(self, x):
         return x[x > 0].sum()
+
+
+class Aliased(nn.Module):
+    """The sum is of what the layer in place has made of its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 3), nn.ReLU(inplace=True))
+
+    def forward(self, x):
+        x = x * 2
+        return x + self.block(x)
+
+
+class Averaged(nn.Module):
+    """A buffer that training writes through its data."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x):
+        if self.training:
+            self.mean.data.copy_(0.9 * self.mean + 0.1 * x.mean(0))
+        return x - self.mean

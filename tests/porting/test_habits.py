@@ -201,3 +201,20 @@ def test_weights_that_torch_does_not_register_are_named():
 def test_what_depends_on_values_is_said_with_what_to_do(kind, said):
     (found,) = port(kind, torch.randn(2, 3)).obstacles
     assert said in found and "; " in found
+
+
+def test_a_layer_in_place_whose_input_is_read_again_is_named():
+    found = port(habits.Aliased, torch.randn(4, 3))
+    assert found.obstacles == [
+        '"block.0": ReLU(inplace=True) changes an array that is read again; to have PyTorch\'s '
+        "numbers, let forward read what the layer returns"
+    ]
+    assert found.error > 0.01 and str(found).startswith('obstacle: "block.0"')
+
+
+@LIVE
+def test_what_training_writes_through_data_is_state(live):
+    found = port(habits.Averaged, torch.randn(4, 3), live=live, training=True)
+    assert kept(found, live) and found.training == "equal" and not found.notes, str(found)
+    _, state = found.model.apply(found.params, found.state, np.ones((2, 3), "f"), train=True)
+    np.testing.assert_allclose(state["mean"], 0.1)
