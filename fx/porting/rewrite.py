@@ -1,10 +1,11 @@
 """The text of a definition with torch's calls replaced, by position: comments and layout stay."""
 
 import ast
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import cached, declared, special
+from fx.porting import cached, declared, rules, special
 from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
@@ -236,7 +237,7 @@ class Rewriter:
         """A global name: torch's is translated, the user's is noted, the rest is imported."""
         name = None if twin(value) else torch_name(value)
         if name is not None:
-            into = translated(name)
+            into = translated(name) or (rules.function(name) or (None,))[0]
             if into is None:
                 raise Obstacle(node, f"{name} has no counterpart here")
             return into
@@ -256,6 +257,8 @@ class Rewriter:
 
     def _call(self, node: ast.Call) -> str | None:
         key, facts = self.torch_key(node)
+        if key is None and node.args and self.resolve(node.func)[1] is functools.partial:
+            return self._partial(node)
         if key is None:
             return self._children(node) or self._passed_key(node)
         args = list(node.args)
@@ -278,6 +281,17 @@ class Rewriter:
         if word in special.SPECIAL and head in ("torch", "Tensor"):
             return special.SPECIAL[word](call)
         return ported(call)
+
+    def _partial(self, node: ast.Call) -> str | None:
+        """`partial(torch.cat, dim=1)`: keywords as the function has them here."""
+        known, value = self.resolve(node.args[0])
+        renamed = rules.function(torch_name(value) or "") if known else None
+        if renamed is None:
+            return None
+        given = [self.text(arg) for arg in node.args]
+        given += [f"{renamed[1].get(k.arg or '', k.arg)}={self.text(k.value)}"
+                  for k in node.keywords]  # fmt: skip
+        return f"{self.text(node.func)}({', '.join(given)})"
 
     def _children(self, node: ast.Call) -> str | None:
         """`self.children()` and `self.named_children()`: what of the attributes are modules."""

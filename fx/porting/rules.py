@@ -243,6 +243,19 @@ def name(call: ast.Call) -> str:
     return f"Tensor.{dotted[2:]}" if dotted.startswith("x.") else dotted
 
 
+def function(key: str) -> tuple[str, dict[str, str]] | None:
+    """The function that a rule calls with the same arguments, and its names for keywords."""
+    for left, right in of(key)[1]:
+        called = isinstance(right, ast.Call) and ast.unparse(right.func)
+        if not (called and called.startswith(("jnp.", "jax."))):
+            continue
+        assert isinstance(right, ast.Call)
+        plain = all(isinstance(arg, ast.Name) for arg in [*left.args, *right.args])
+        if plain and len(left.args) == len(right.args) == 1:
+            return called, {ast.unparse(k.value): k.arg or "" for k in right.keywords}
+    return None
+
+
 def of(key: str) -> tuple[str, list[tuple[ast.Call, ast.expr]]]:
     """The rules for a function, and whether its first argument is the receiver or in the call."""
     rules = table()

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from fx.porting import rules
 from fx.porting.layout import Made
 from fx.porting.live import argument, chosen, held_apart, inherited, one, plain, torch_base
 from fx.porting.names import (
@@ -264,14 +265,17 @@ class Tree:
             return f"{{{', '.join(pairs)}}}"
         if isinstance(value, functools.partial):
             self.needs.imports["partial"] = "from functools import partial"
+            renamed = rules.function(torch_name(value.func) or "") or ("", {})
             given = [self.text(value.func), *map(self.text, value.args)]
-            given += [f"{k}={self.text(v)}" for k, v in value.keywords.items()]
+            given += [f"{renamed[1].get(k, k)}={self.text(v)}" for k, v in value.keywords.items()]
             return f"partial({', '.join(given)})"
         if hasattr(value, "register_forward_hook") and not isinstance(value, type):
             return self.make(value)
         name = torch_name(value)
         if name is not None and translated(name):
             return str(translated(name))
+        if name is not None and (renamed := rules.function(name)):
+            return renamed[0]
         defined = getattr(value, "__qualname__", "<").replace(".", "").isidentifier()
         if name is None and isinstance(value, type | types.FunctionType) and defined:
             return need(value, value.__name__, {}, value.__module__, self.needs, None)

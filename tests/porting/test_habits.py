@@ -218,3 +218,10 @@ def test_what_training_writes_through_data_is_state(live):
     assert kept(found, live) and found.training == "equal" and not found.notes, str(found)
     _, state = found.model.apply(found.params, found.state, np.ones((2, 3), "f"), train=True)
     np.testing.assert_allclose(state["mean"], 0.1)
+
+
+@LIVE
+def test_functions_of_torch_that_are_held(live):
+    found = port(habits.Partial, torch.randn(4, 3), live=live)
+    assert kept(found, live), str(found)
+    assert "partial(jnp.concatenate, axis=1)" in found.source
