@@ -91,3 +91,17 @@ def buffer(rw: Any, node: ast.Call) -> str | None:
     given = [f"{k.arg}={rw.text(k.value)}" for k in node.keywords]
     text = f"{rw.text(node.func.value)}.{name} = nn.Buffer({', '.join([made or '', *given])})"
     return text if made else None
+
+
+def tie(rw: Any, node: ast.stmt, alias: str, source: str) -> str:
+    """`self.decoder.bias = self.bias`, where the decoder may have been made without one."""
+    part, _, rest = alias.partition(".")
+    made = [
+        ast.unparse(each.value) for each in ast.walk(rw.functions[-1])
+        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == f"self.{part}"
+    ]  # fmt: skip
+    tied = f'nn.tie(self, "{alias}", "{source}")'
+    if rest != "bias" or not any("bias=False" in text for text in made):
+        return tied
+    put = f'self.{part} = nn.replace(self.{part}, "bias", self.{source})'
+    return f"{put}\n{' ' * node.col_offset}{tied}"

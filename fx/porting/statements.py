@@ -326,7 +326,7 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         and str(shared[0]).rpartition(".")[2] in ("weight", "bias")
     ):
         if "." in str(shared[1]):
-            return f'nn.tie(self, "{shared[1]}", "{shared[0]}")'
+            return declared.tie(rw, node, str(shared[1]), str(shared[0]))
     if isinstance(target, ast.Name | ast.Attribute) and isinstance(node.value, ast.Call):
         written = rw.text(node.value)
         return DROP if written == rw.text(target) else f"{rw.text(target)} = {written}"

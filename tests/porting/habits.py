@@ -237,3 +237,18 @@ class Partial(nn.Module):
 
     def forward(self, x):
         return self.join([x, x * 2]), self.stack([x, x])
+
+
+class Head(nn.Module):
+    """BERT's: the decoder's bias is the head's."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(5, 3)
+        self.decoder = nn.Linear(3, 5, bias=False)
+        self.bias = nn.Parameter(torch.ones(5))
+        self.decoder.bias = self.bias
+        self.decoder.weight = self.embed.weight
+
+    def forward(self, x):
+        return self.decoder(self.embed(x))

@@ -225,3 +225,10 @@ def test_functions_of_torch_that_are_held(live):
     found = port(habits.Partial, torch.randn(4, 3), live=live)
     assert kept(found, live), str(found)
     assert "partial(jnp.concatenate, axis=1)" in found.source
+
+
+@LIVE
+def test_a_bias_that_is_given_to_a_layer_made_without(live):
+    found = port(habits.Head, torch.tensor([[0, 4]]), live=live)
+    assert kept(found, live), str(found)
+    assert set(found.params) == {"embed", "bias"}
