@@ -93,6 +93,16 @@ def buffer(rw: Any, node: ast.Call) -> str | None:
     return text if made else None
 
 
+def is_tensor(rw: Any, node: ast.Assign, target: ast.expr) -> bool:
+    """Whether a constructor assigns a tensor that is neither a parameter nor a buffer."""
+    if not (rw.functions and isinstance(target, ast.Attribute)):
+        return False
+    if (rw.place.file, node.lineno) in rw.held.lines or ast.unparse(target.value) != "self":
+        return False
+    owner = getattr(rw.parent(rw.functions[0]), "name", "")
+    return (owner, target.attr) in rw.held.tensors and ast.unparse(node.value) != "None"
+
+
 def tie(rw: Any, node: ast.stmt, alias: str, source: str) -> str:
     """`self.decoder.bias = self.bias`, where the decoder may have been made without one."""
     part, _, rest = alias.partition(".")

@@ -24,11 +24,13 @@ class Held:
         unread: Names that are written only.
         local: Names that one function writes and then reads, and that function.
         lines: What ran in a forward.
+        tensors: Class and name of attributes that are tensors, which torch does not register.
     """
 
     unread: set[str] = field(default_factory=set)
     local: dict[str, Any] = field(default_factory=dict)
     lines: set[tuple[str, int]] = field(default_factory=set)
+    tensors: set[tuple[str, str]] = field(default_factory=set)
 
     def name(self, node: ast.Attribute, functions: list[Any]) -> str | None:
         """The local name for `self.name`; None where it stays."""
@@ -51,7 +53,7 @@ def found(record: Record, module: Any) -> Held:
                 _note(file, node, record, stores, reads)
     known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
              for name in vars(part)[kind]}  # fmt: skip
-    held = Held(lines=record.lines)
+    held = Held(lines=record.lines, tensors=_tensors(module))
     for name in stores.keys() - known:
         inside = {id(part) for _, statement in stores[name] for part in ast.walk(statement)}
         others = [node for node in reads.get(name, ()) if id(node) not in inside]
@@ -67,6 +69,18 @@ def found(record: Record, module: Any) -> Held:
             if after and whole:
                 held.local[name] = function
     return held
+
+
+def _tensors(module: Any) -> set[tuple[str, str]]:
+    import torch
+
+    return {
+        (kind.__name__, name)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if isinstance(value, torch.Tensor)
+        for kind in type(part).__mro__
+    }
 
 
 def _note(file: str, node: Any, record: Record, stores: dict, reads: dict) -> None:

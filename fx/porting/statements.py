@@ -311,6 +311,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     stored = cached.stored(rw, target)
     if stored is not None:
         return f"{stored} = {rw.text(node.value)}"
+    if declared.is_tensor(rw, node, target):
+        return f"{rw.text(target)} = nn.Buffer({rw.text(node.value)}, persistent=False)"
     if cached.is_key(rw, node):
         return DROP
     if initialises(rw, [node]):

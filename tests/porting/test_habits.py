@@ -232,3 +232,10 @@ def test_a_bias_that_is_given_to_a_layer_made_without(live):
     found = port(habits.Head, torch.tensor([[0, 4]]), live=live)
     assert kept(found, live), str(found)
     assert set(found.params) == {"embed", "bias"}
+
+
+@LIVE
+def test_a_tensor_that_is_not_registered_is_a_buffer_outside_of_state_dict(live):
+    found = port(habits.Table, torch.randn(4, 3), live=live)
+    assert kept(found, live), str(found)
+    assert fx.state_dict(found.model, found.params, found.state) == {}
