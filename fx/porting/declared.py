@@ -20,10 +20,10 @@ def _divided(call: Call, node: ast.expr) -> tuple[str | None, ast.expr]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         return f"1 / {wrapped(call.text(node.right))}", node.left
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
-        text = wrapped(call.text(node.args[0]))
-        factors = {"div_": f"1 / {text}", "mul_": text, "div": f"1 / {text}", "mul": text}
-        if node.func.attr in factors and isinstance(node.func.value, ast.Call):
-            return factors[node.func.attr], node.func.value
+        word = node.func.attr.removesuffix("_")
+        if word in ("div", "mul") and isinstance(node.func.value, ast.Call):
+            text = wrapped(call.text(node.args[0]))
+            return (f"1 / {text}" if word == "div" else text), node.func.value
     return None, node
 
 
@@ -54,7 +54,7 @@ def _declared(call: Call, node: ast.expr) -> str | None:
             return None
         factor = call.text(sides[1 - sides.index(made[0])])
         node = made[0]
-    if not isinstance(node, ast.Call) or any(isinstance(a, ast.Starred) for a in node.args):
+    if not isinstance(node, ast.Call):
         return None
     key, _ = call.rewriter.torch_key(node)
     word = (key or "").removeprefix("torch.")
@@ -67,7 +67,10 @@ def _declared(call: Call, node: ast.expr) -> str | None:
     if word == "full" and len(shape) == 2 and factor is None:
         return f"{tupled(call.text(shape[0]))}, nn.init.constant({call.text(shape[1])})"
     sizes = [call.text(each) for each in shape]
-    text = tupled(sizes[0]) if len(sizes) == 1 else f"({', '.join(sizes)})"
+    if len(sizes) == 1 and not isinstance(shape[0], ast.Starred):
+        text = tupled(sizes[0])
+    else:
+        text = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
     if isinstance(shape[0], ast.Constant | ast.Name) and len(sizes) == 1:
         text = f"({sizes[0]},)" if isinstance(shape[0], ast.Constant) else text
     if word == "randn":
@@ -84,13 +87,15 @@ def buffer(rw: Any, node: ast.Call) -> str | None:
     """`self.register_buffer("b", torch.randn(3))` as a declaration, which draws its own key."""
     if not (isinstance(node.func, ast.Attribute) and node.func.attr == "register_buffer"):
         return None
-    name = getattr(node.args[0], "value", None) if len(node.args) == 2 else None
-    if not isinstance(name, str) or "rand" not in ast.unparse(node.args[1]):
+    if len(node.args) != 2 or "rand" not in ast.unparse(node.args[1]):
         return None
+    name, owner = getattr(node.args[0], "value", None), rw.text(node.func.value)
     made = _declared(Call("nn.Buffer", node, [], {}, [], rw), node.args[1])
     given = [f"{k.arg}={rw.text(k.value)}" for k in node.keywords]
-    text = f"{rw.text(node.func.value)}.{name} = nn.Buffer({', '.join([made or '', *given])})"
-    return text if made else None
+    buffer = f"nn.Buffer({', '.join([made or '', *given])})"
+    if not isinstance(name, str):
+        return f"setattr({owner}, {rw.text(node.args[0])}, {buffer})" if made else None
+    return f"{owner}.{name} = {buffer}" if made else None
 
 
 def is_tensor(rw: Any, node: ast.Assign, target: ast.expr) -> bool:

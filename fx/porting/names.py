@@ -169,8 +169,22 @@ def translated(name: str) -> str | None:
     return others.get(name)
 
 
+@dataclass(frozen=True)
+class Twin:
+    """A class of fx/porting/twins.py, by its name there."""
+
+    name: str
+
+
+def need_twin(name: str, needs: Needs) -> str:
+    """Note that a class of fx/porting/twins.py is used; returns its name in the ported text."""
+    return needs.define(hash(Twin(name)), name, Twin(name), "")
+
+
 def twin(value: Any) -> str | None:
     """The name of the class in fx/porting/twins.py that stands for one of another library."""
+    if isinstance(value, Twin):
+        return value.name
     owner = getattr(value, "__module__", None) if isinstance(value, type) else None
     return value.__name__ if owner and f"{owner}.{value.__qualname__}" in _TWINS else None
 

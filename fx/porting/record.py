@@ -65,7 +65,7 @@ class Record:
 
 def is_users(file: str) -> bool:
     """Whether a file is neither torch's, nor Python's, nor of this folder, nor made up."""
-    if not file.endswith(".py") or _within(file, _torch_folder()):
+    if not file.endswith(".py") or file.startswith("<") or _within(file, _torch_folder()):
         return False
     if _within(file, str(Path(__file__).parent)):
         return False

@@ -112,6 +112,50 @@ x.mm(other)                          | x @ other
 x.bmm(other)                         | x @ other
 x.dot(other)                         | x @ other
 x.outer(other)                       | jnp.outer(x, other)
+x.ger(other)                         | jnp.outer(x, other)
+x.mv(other)                          | x @ other
+x.inner(other)                       | jnp.inner(x, other)
+x.floor_divide(other)                | x // other
+x.subtract(other)                    | x - other
+x.negative()                         | -x
+x.frac()                             | jnp.fmod(x, 1)
+x.not_equal(other)                   | x != other
+x.greater(other)                     | x > other
+x.greater_equal(other)               | x >= other
+x.less(other)                        | x < other
+x.less_equal(other)                  | x <= other
+x.bitwise_and(other)                 | x & other
+x.bitwise_or(other)                  | x | other
+x.bitwise_not()                      | ~x
+x.isclose(other, rtol=1e-05, atol=1e-08) | jnp.isclose(x, other, rtol=rtol, atol=atol)
+x.isin(other)                        | jnp.isin(x, other)
+x.addcdiv(tensor1, tensor2, value=1) | x + value * tensor1 / tensor2
+x.ravel()                            | x.reshape(-1)
+x.fliplr()                           | jnp.fliplr(x)
+x.flipud()                           | jnp.flipud(x)
+x.rot90(k=1, dims=(0, 1))            | jnp.rot90(x, k, dims)
+x.moveaxis(source, destination)      | jnp.moveaxis(x, source, destination)
+x.take_along_dim(indices, dim)       | jnp.take_along_axis(x, indices, axis=dim)
+x.diag_embed()                       | jnp.vectorize(jnp.diag, signature='(n)->(n,n)')(x)
+x.nansum(dim=None, keepdim=False)    | jnp.nansum(x, axis=dim, keepdims=keepdim)
+x.nanmean(dim=None, keepdim=False)   | jnp.nanmean(x, axis=dim, keepdims=keepdim)
+x.count_nonzero(dim=None)            | jnp.count_nonzero(x, axis=dim)
+x.quantile(q, dim=None, keepdim=False) | jnp.quantile(x, q, axis=dim, keepdims=keepdim)
+x.logcumsumexp(dim)                  | jax.lax.cumlogsumexp(x, axis=dim)
+x.erfc()                             | jax.lax.erfc(x)
+x.erfinv()                           | jax.lax.erf_inv(x)
+x.lgamma()                           | jax.lax.lgamma(x)
+x.digamma()                          | jax.lax.digamma(x)
+x.expit()                            | jax.nn.sigmoid(x)
+x.xlogy(other)                       | jax.scipy.special.xlogy(x, other)
+x.matrix_exp()                       | jax.scipy.linalg.expm(x)
+x.matrix_power(n)                    | jnp.linalg.matrix_power(x, n)
+x.pinverse()                         | jnp.linalg.pinv(x)
+x.is_contiguous()                    | True
+x.is_complex()                       | jnp.iscomplexobj(x)
+x.byte()                             | x.astype(jnp.uint8)
+x.char()                             | x.astype(jnp.int8)
+x.short()                            | x.astype(jnp.int16)
 x.float()                            | x.astype(jnp.float32)
 x.double()                           | x.astype(jnp.float64)
 x.half()                             | x.astype(jnp.float16)
@@ -164,6 +208,31 @@ torch.searchsorted(edges, x)         | jnp.searchsorted(edges, x)
 torch.bucketize(x, edges)            | jnp.searchsorted(edges, x)
 torch.tensordot(x, y, dims)          | jnp.tensordot(x, y, axes=dims)
 torch.trace(x)                       | jnp.trace(x)
+torch.block_diag(*tensors)           | jax.scipy.linalg.block_diag(*tensors)
+torch.column_stack(tensors)          | jnp.column_stack(tensors)
+torch.dstack(tensors)                | jnp.dstack(tensors)
+torch.selu(x)                        | F.selu(x)
+torch.celu(x, alpha=1.0)             | F.celu(x, alpha)
+torch.cross(x, y, dim)               | jnp.cross(x, y, axis=dim)
+torch.linalg.cross(x, y, dim=-1)     | jnp.cross(x, y, axis=dim)
+torch.linalg.eigh(x)                 | jnp.linalg.eigh(x)
+torch.linalg.eigvalsh(x)             | jnp.linalg.eigvalsh(x)
+torch.linalg.svd(x, full_matrices=True) | jnp.linalg.svd(x, full_matrices=full_matrices)
+torch.linalg.svdvals(x)              | jnp.linalg.svd(x, compute_uv=False)
+torch.linalg.matrix_power(x, n)      | jnp.linalg.matrix_power(x, n)
+torch.linalg.multi_dot(tensors)      | jnp.linalg.multi_dot(tensors)
+torch.fft.ifft(x, n=None, dim=-1, norm=None) | jnp.fft.ifft(x, n=n, axis=dim, norm=norm)
+torch.fft.rfft(x, n=None, dim=-1, norm=None) | jnp.fft.rfft(x, n=n, axis=dim, norm=norm)
+torch.fft.irfft(x, n=None, dim=-1, norm=None) | jnp.fft.irfft(x, n=n, axis=dim, norm=norm)
+torch.fft.ifft2(x, s=None, dim=None, norm=None) | jnp.fft.ifft2(x, s=s, axes=dim, norm=norm)
+torch.fft.fftn(x, s=None, dim=None, norm=None) | jnp.fft.fftn(x, s=s, axes=dim, norm=norm)
+torch.fft.ifftn(x, s=None, dim=None, norm=None) | jnp.fft.ifftn(x, s=s, axes=dim, norm=norm)
+torch.fft.rfftn(x, s=None, dim=None, norm=None) | jnp.fft.rfftn(x, s=s, axes=dim, norm=norm)
+torch.fft.irfftn(x, s=None, dim=None, norm=None) | jnp.fft.irfftn(x, s=s, axes=dim, norm=norm)
+torch.fft.fftshift(x, dim=None)      | jnp.fft.fftshift(x, axes=dim)
+torch.fft.ifftshift(x, dim=None)     | jnp.fft.ifftshift(x, axes=dim)
+torch.fft.fftfreq(n, d=1.0)          | jnp.fft.fftfreq(n, d)
+torch.fft.rfftfreq(n, d=1.0)         | jnp.fft.rfftfreq(n, d)
 torch.logit(x)                       | jax.scipy.special.logit(x)
 torch.autograd.variable.Variable(x)  | x
 torch.addmm(b, x, y)                 | b + x @ y
@@ -203,6 +272,10 @@ torch.rand_like(x)                   | jax.random.uniform(KEY, x.shape, x.dtype)
 torch.randn(*size, dtype=None)       | jax.random.normal(KEY, size, dtype=dtype)
 torch.rand(*size, dtype=None)        | jax.random.uniform(KEY, size, dtype=dtype)
 torch.randint(low, high, size)       | jax.random.randint(KEY, size, low, high)
+torch.randint(high, size)            | jax.random.randint(KEY, size, 0, high)
+torch.normal(mean, std, size)        | (mean + std * jax.random.normal(KEY, size))
+torch.normal(mean, std)              | (mean + std * jax.random.normal(KEY, mean.shape))
+x.exponential()                      | jax.random.exponential(KEY, x.shape, x.dtype)
 torch.randperm(n)                    | jax.random.permutation(KEY, n)
 torch.bernoulli(x)                   | jax.random.bernoulli(KEY, x).astype(x.dtype)
 x.bernoulli(p)                       | jax.random.bernoulli(KEY, p, x.shape).astype(x.dtype)

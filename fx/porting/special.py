@@ -190,12 +190,17 @@ def both(call: Call) -> str:
 
 
 def made(call: Call) -> str:
-    """`torch.Tensor([1, 2])`: numbers; `torch.Tensor(2, 3)`: a shape."""
-    if len(call.args) == 1 and isinstance(call.args[0], ast.List | ast.Tuple | ast.ListComp):
-        return f"jnp.array({call.text(call.args[0])}, jnp.float32)"
+    """`torch.Tensor([1, 2])`: numbers; `torch.Tensor(2, 3)`: a shape. The name has the dtype."""
+    kind = call.key.rpartition(".")[2].removesuffix("Tensor").lower()
+    dtype = f"jnp.{DTYPES[{'byte': 'uint8', '': 'float'}.get(kind, kind)]}"
+    given = ast.unparse(call.args[0]).partition("(")[0] if len(call.args) == 1 else ""
+    listed = ast.List | ast.Tuple | ast.ListComp
+    if given in ("range", "list", "tuple") or (given and isinstance(call.args[0], listed)):
+        return f"jnp.array({call.text(call.args[0])}, {dtype})"
     if len(call.args) == 1 and not isinstance(call.args[0], ast.Constant):
         raise call.obstacle("numbers and shapes look alike here; write torch.tensor or torch.zeros")
-    return f"jnp.zeros(({', '.join(map(call.text, call.args))},))"
+    shape = f"({', '.join(map(call.text, call.args))},)"
+    return f"jnp.zeros({shape})" if kind in ("", "float") else f"jnp.zeros({shape}, {dtype})"
 
 
 def meshgrid(call: Call) -> str:
@@ -307,13 +312,24 @@ def dropout(call: Call) -> str:
     return f"F.{word}({', '.join(given)}, {name}={key} if {mode} else None)"
 
 
+def einsum(call: Call) -> str:
+    """`torch.einsum(text, (x, y))` takes its arrays in a tuple, too."""
+    if len(call.args) == 2 and isinstance(call.args[1], ast.Tuple | ast.List):
+        call.args = [call.args[0], *call.args[1].elts]
+    elif any(isinstance(fact.args[1], list | tuple) for fact in call.facts):
+        return f"jnp.einsum({call.text(call.args[0])}, *{wrapped(call.text(call.args[1]))})"
+    return ported(call)
+
+
 SPECIAL: dict[str, Callable[[Call], str]] = {
+    "einsum": einsum,
     "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
     "split": parts, "chunk": parts, "to": to, "type": to, "var": spread, "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
     "view_as_real": view_as_real,
     "unflatten": unflatten, "unfold": unfold, "sort": sort, "bernoulli_": bernoulli,
-    "var_mean": both, "std_mean": both, "topk": scatter.topk, "Tensor": made, "FloatTensor": made,
+    "var_mean": both, "std_mean": both, "topk": scatter.topk, 
+    **{f"{kind}Tensor": made for kind in ("", "Float", "Long", "Int", "Byte", "Bool")},
     **{f"{word}{end}": scatter.scatter for word in ("scatter", "scatter_add", "scatter_reduce")
        for end in ("", "_")},
     **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")

@@ -19,6 +19,7 @@ from fx.porting.names import (
     Obstacle,
     is_function,
     need,
+    need_twin,
     torch_name,
     translated,
     twin,
@@ -121,10 +122,13 @@ class Tree:
     def _bare(self, module: Any, path: str) -> Made:
         """`nn.Module()` by itself, which parts were given to: their names can be read of a dict."""
         others = {**plain(module), **module._parameters, **module._buffers}
-        if others:
-            held = f"a bare nn.Module that holds {', '.join(others)} beside its parts"
-            raise Obstacle(None, f'"{path}": {held}; write a class for it')
-        return self._container(module, "nn.ModuleDict", "nn.ModuleDict", path)
+        if not others:
+            return self._container(module, "nn.ModuleDict", "nn.ModuleDict", path)
+        made = Made(f"{need_twin('Parts', self.needs)}(")
+        for name, value in {**others, **module._modules}.items():
+            part = self._part(module, name, value, f"{path}.{name}".lstrip("."))
+            made.args.append((f"{name}=", part))
+        return made
 
     def _container(self, module: Any, base: str, name: str, path: str) -> Made:
         children = module._modules.items()
@@ -344,13 +348,15 @@ def module_type() -> type:
 
 
 def _normed(module: Any, made: Made) -> Made:
-    """A layer with torch's older weight_norm, which is a hook."""
+    """A layer with torch's older weight_norm or spectral_norm, which are hooks."""
     for hook in module._forward_pre_hooks.values():
         if type(hook).__module__ == "torch.nn.utils.weight_norm":
             args: list = [("", made)]
             args += [("name=", repr(hook.name))] if hook.name != "weight" else []
             args += [("dim=", repr(hook.dim))] if hook.dim != 0 else []
             made = Made("nn.utils.weight_norm(", args)
+        if type(hook).__module__ == "torch.nn.utils.spectral_norm":
+            made = Made("nn.utils.spectral_norm(", [("", made), *_spectral(hook)])
     return made
 
 
@@ -360,3 +366,10 @@ def _same(value: Any, default: Any) -> bool:
         return value is default or (type(value) is type(default) and bool(value == default))
     except (RuntimeError, ValueError):
         return False
+
+
+def _spectral(hook: Any) -> list:
+    """The arguments of the older spectral_norm that are not its defaults."""
+    defaults = {"name": "weight", "n_power_iterations": 1, "eps": 1e-12, "dim": 0}
+    given = {name: getattr(hook, name) for name in defaults}
+    return [(f"{n}=", repr(value)) for n, value in given.items() if value != defaults[n]]

@@ -11,6 +11,14 @@ import jax
 from fx import nn
 
 
+class Parts(nn.Module):
+    """Parts and weights by name, as a bare `nn.Module()` has them."""
+
+    def __init__(self, **held: Any):
+        for name, value in held.items():
+            setattr(self, name, value)
+
+
 class Rearrange(nn.Module):
     """`einops.rearrange` as a layer."""
 

@@ -73,8 +73,8 @@ class Writer:
         if key in self.chunks:
             return
         self.chunks[key] = Chunk("", [])  # cycles end here
-        if twin(value):
-            self.chunks[key] = self._twin(name, value.__name__)
+        if word := twin(value):
+            self.chunks[key] = self._twin(name, word)
             return
         place = definition(value) if isinstance(value, type) or callable(value) else None
         place = place or constant(module, name)

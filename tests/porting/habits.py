@@ -35,10 +35,12 @@ class BareWeights(nn.Module):
     def __init__(self):
         super().__init__()
         self.mid = nn.Module()
-        self.mid.scale = nn.Parameter(torch.ones(3))
+        self.mid.scale, shape = nn.Parameter(torch.ones(3)), [1, 3]
+        self.mid.fc, self.mid.power = nn.Identity(), 2
+        self.mid.register_buffer(f"noise_{0}", torch.randn(*shape))
 
     def forward(self, x):
-        return x * self.mid.scale
+        return self.mid.fc(x) * self.mid.scale**self.mid.power + getattr(self.mid, f"noise_{0}")
 
 
 class Patches(nn.Module):

@@ -1,0 +1,66 @@
+"""Rules for functions that docs/from-pytorch.md does not list, run on both sides."""
+
+import ast
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from fx import functional as F
+from fx.porting.calls import Call, ported
+from fx.porting.special import SPECIAL
+
+CALLS = """
+torch.ger(v, v); m.mv(v); v.inner(w); torch.frac(m); m.ravel(); m.fliplr(); m.rot90(); m.negative()
+m.greater_equal(0.1); torch.less(m, 0.1); m.not_equal(m); torch.isclose(m, m + 1e-9); v.diag_embed()
+m.moveaxis(0, 1); m.take_along_dim(i, 1); m.nansum(1); m.nanmean(0, keepdim=True); m.pinverse()
+torch.count_nonzero(m, dim=1); m.quantile(0.3, dim=1); m.logcumsumexp(1); torch.erfc(m); m.frac()
+torch.erfinv(m / 9); torch.lgamma(m * m); torch.digamma(m * m + 1); torch.special.expit(m)
+m.xlogy(m * m); torch.matrix_exp(m); torch.linalg.matrix_power(m, 3); torch.block_diag(m, m)
+torch.column_stack([v, w]); torch.dstack([m, m]); torch.selu(m); torch.celu(m, 2.0)
+torch.linalg.cross(v, w); torch.cross(m, m + 1, dim=0); torch.linalg.eigvalsh(m @ m.T)
+torch.linalg.svdvals(m); torch.linalg.multi_dot([m, m, v]); torch.fft.ifft(v); torch.fft.rfft(v)
+torch.fft.irfft(v, n=4); torch.fft.fftshift(m, dim=1); torch.fft.fftfreq(4); torch.fft.rfftn(m)
+torch.fft.fftn(m, dim=(0, 1)); i.bitwise_and(1); i.byte(); torch.isin(i, i[0]); v.addcdiv(v, w)
+torch.einsum("ij,j->i", (m, v)); torch.LongTensor(range(3)); torch.ByteTensor([1, 2]); v.subtract(w)
+m.is_contiguous(); torch.FloatTensor([1, 2]); v.floor_divide(0.3)
+"""
+
+
+def written(text: str) -> str:
+    """What a call of torch becomes, by the rules alone."""
+    (statement,) = ast.parse(text).body
+    node = statement.value
+    owner, rewriter = ast.unparse(node.func.value), SimpleNamespace(text=ast.unparse)
+    tensors = not owner.startswith("torch")
+    key = f"{'Tensor' if tensors else owner}.{node.func.attr}"
+    args = [node.func.value, *node.args] if tensors else list(node.args)
+    call = Call(key, node, args, {k.arg: k.value for k in node.keywords}, [], rewriter)
+    return SPECIAL.get(node.func.attr, ported)(call)
+
+
+@pytest.mark.parametrize("line", CALLS.strip().splitlines())
+def test_rules_compute_what_torch_does(line):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=shape).astype(np.float32)
+              for name, shape in (("m", (3, 3)), ("v", 3), ("w", 3))}  # fmt: skip
+    arrays["i"] = np.array([[0, 2, 1], [1, 1, 0], [2, 0, 0]])
+    tensors = {"torch": torch} | {name: torch.from_numpy(a) for name, a in arrays.items()}
+    names = {"jnp": jnp, "jax": jax, "F": F} | {n: jnp.asarray(a) for n, a in arrays.items()}
+    for text in line.split("; "):
+        theirs = torch.as_tensor(eval(text, tensors)).resolve_conj().numpy()
+        with jax.numpy_dtype_promotion("standard"):
+            ours = eval(written(text), names)
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5, err_msg=text)
+
+
+def test_normal_numbers_about_a_mean():
+    names = {"jax": jax, "jnp": jnp, "m": jnp.full(2000, 3.0), "key": jax.random.key(0)}
+    for text in ("torch.normal(m, 0.5)", "torch.normal(3, 0.5, (2000,))"):
+        node = ast.parse(text).body[0].value
+        rewriter = SimpleNamespace(text=ast.unparse, key=lambda _: "key")
+        drawn = eval(ported(Call("torch.normal", node, node.args, {}, [], rewriter)), names)
+        np.testing.assert_allclose([drawn.mean(), drawn.std()], [3, 0.5], atol=0.05)
