@@ -17,10 +17,11 @@ DTYPES = {
     "int64": "int32", "int": "int32", "int32": "int32", "int16": "int16", "short": "int16",
     "int8": "int8", "uint8": "uint8", "bool": "bool_", "complex64": "complex64",
 }  # fmt: skip
-# Classes that fx/porting/twins.py has in fx, under the same last name.
+# Classes that fx/porting/twins.py has in fx.
 _TWINS = {
-    "einops.layers.torch.Rearrange", "einops.layers.torch.Reduce",
-    "torch.autograd.function.Function",
+    "einops.layers.torch.Rearrange": "Rearrange", "einops.layers.torch.Reduce": "Reduce",
+    "torch.autograd.function.Function": "Function", "argparse.Namespace": "Namespace",
+    "types.SimpleNamespace": "Namespace",
 }  # fmt: skip
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _IMPORTED = sys.stdlib_module_names | {"numpy", "einops"}  # what arrays and JAX's alike go through
@@ -186,7 +187,7 @@ def twin(value: Any) -> str | None:
     if isinstance(value, Twin):
         return value.name
     owner = getattr(value, "__module__", None) if isinstance(value, type) else None
-    return value.__name__ if owner and f"{owner}.{value.__qualname__}" in _TWINS else None
+    return _TWINS.get(f"{owner}.{value.__qualname__}") if owner else None
 
 
 def imported(module: str) -> bool:
@@ -220,8 +221,8 @@ def need(
         return name
     owner = getattr(value, "__module__", None) or ""
     defined = isinstance(value, type | types.FunctionType)
-    if twin(value):
-        return needs.define(id(value), value.__name__, value, owner)
+    if word := twin(value):
+        return need_twin(word, needs)
     if owner.startswith("einops.layers.torch"):
         raise Obstacle(node, f"{owner}.{name} has no counterpart here; write it with jnp.einsum")
     users = is_users(getattr(sys.modules.get(owner), "__file__", None) or "")

@@ -74,8 +74,7 @@ class Tree:
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
             return _normed(module, self._layer(module, base, base, path))
-        need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
-        name = self.needs.names[id(kind)]
+        name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         if self.constructed is not None:
             return self._constructor_call(module, name)
         if twin(kind):
@@ -267,6 +266,9 @@ class Tree:
         if isinstance(value, dict):
             pairs = (f"{self.text(k)}: {self.text(v)}" for k, v in value.items())
             return f"{{{', '.join(pairs)}}}"
+        if twin(type(value)):
+            name = need_twin(str(twin(type(value))), self.needs)
+            return f"{name}({', '.join(f'{k}={self.text(v)}' for k, v in vars(value).items())})"
         if isinstance(value, functools.partial):
             self.needs.imports["partial"] = "from functools import partial"
             renamed = rules.function(torch_name(value.func) or "") or ("", {})

@@ -19,6 +19,19 @@ class Parts(nn.Module):
             setattr(self, name, value)
 
 
+class Namespace:
+    """`argparse.Namespace`, with a hash, so that a description can hold it."""
+
+    def __init__(self, **values: Any):
+        vars(self).update(values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Namespace) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(sorted(vars(self).items())))
+
+
 class Rearrange(nn.Module):
     """`einops.rearrange` as a layer."""
 

@@ -1,5 +1,6 @@
 """The ported file: the definitions that a model needs, in order, and how it is made."""
 
+import abc
 import ast
 import dataclasses
 import re
@@ -125,6 +126,8 @@ class Writer:
         head = []
         for base, value in zip(node.bases, kind.__bases__):
             word = torch_name(value)
+            if value is abc.ABC and len(kind.__bases__) > 1:
+                continue  # its metaclass is not fx's
             head.append("nn.Module" if word == "nn.Module" else rw.text(base))
         fields, methods = [], []
         assert self.tree is not None
@@ -282,7 +285,7 @@ def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str,
         made = "None"
     if keep:
         for kind in {type(part): None for part in module.modules()}:
-            if kind.__module__.split(".")[0] != "torch":
+            if kind.__module__.split(".")[0] != "torch" and not twin(kind):
                 writer.needs.define(id(kind), kind.__name__, kind, kind.__module__)
     for key, (name, value, owner) in list(writer.needs.definitions.items()):
         writer.define(key, name, value, owner)

@@ -1,5 +1,6 @@
 """Models of research code whose parts are torch's, or another library's, in ways of their own."""
 
+from abc import ABC, abstractmethod
 from functools import partial
 
 import torch
@@ -265,3 +266,23 @@ class Table(nn.Module):
 
     def forward(self, x):
         return x * self.angles.to(x.device)
+
+
+class Abstract(nn.Module, ABC):
+    """A base class that cannot be made, and the arguments of a program."""
+
+    def __init__(self, args):
+        super().__init__()
+        self.args = args
+        self.fc = nn.Linear(3, args.width)
+
+    @abstractmethod
+    def act(self, x): ...
+
+    def forward(self, x):
+        return self.act(self.fc(x)) * self.args.scale
+
+
+class Concrete(Abstract):
+    def act(self, x):
+        return x.tanh() if self.args.act == "tanh" else x

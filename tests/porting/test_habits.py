@@ -1,6 +1,9 @@
 """Bare modules, layers of einops, and functions with gradients of their own."""
 
+import argparse
+import copy
 import importlib
+import types
 
 import jax
 import jax.numpy as jnp
@@ -239,3 +242,15 @@ def test_a_tensor_that_is_not_registered_is_a_buffer_outside_of_state_dict(live)
     found = port(habits.Table, torch.randn(4, 3), live=live)
     assert kept(found, live), str(found)
     assert fx.state_dict(found.model, found.params, found.state) == {}
+
+
+@LIVE
+@pytest.mark.parametrize("space", [argparse.Namespace, types.SimpleNamespace])
+def test_arguments_of_a_program_and_abstract_classes(live, space):
+    def make():
+        return habits.Concrete(space(width=2, act="tanh", scale=3.0))
+
+    found = port(make, torch.randn(4, 3), live=live)
+    assert kept(found, live), str(found)
+    again, _ = fx.load_state_dict(found.model, fx.from_torch(make().state_dict()))
+    assert hash(found.model) == hash(copy.deepcopy(found.model)) and set(again) == {"fc"}
