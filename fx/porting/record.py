@@ -13,6 +13,8 @@ from typing import Any
 
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
+# What torch imports when it is first asked for something: nothing of a model's.
+_LIBRARIES = ("jax", "jaxlib", "mpmath", "networkx", "numpy", "scipy", "sympy")
 _KEPT = 32  # different calls remembered of one place
 
 
@@ -67,7 +69,8 @@ def is_users(file: str) -> bool:
     """Whether a file is neither torch's, nor Python's, nor of this folder, nor made up."""
     if not file.endswith(".py") or file.startswith("<") or _within(file, _torch_folder()):
         return False
-    if _within(file, str(Path(__file__).parent)):
+    libraries = (f"{folder}/{name}" for folder in _PACKAGES for name in _LIBRARIES)
+    if any(_within(file, folder) for folder in (str(Path(__file__).parent), *libraries)):
         return False
     return not _within(file, _STANDARD) or any(_within(file, folder) for folder in _PACKAGES)
 
