@@ -31,7 +31,7 @@ def _step(name: str, limit_s: float, *only: str, **options: object) -> Stage:
 STAGES = [  # the most wanted first
     Stage("peaks", ("peaks", *CPU), 60),
     Stage("train_step", ("train_step", *CPU, "--rounds", "4", "--steps", "3"), 400),
-    Stage("inference", ("inference", *CPU, "--starts", "4", "--rounds", "1", "--calls", "50"), 240),
+    Stage("inference", ("inference", *CPU, "--starts", "2", "--rounds", "1", "--calls", "50"), 220),
     Stage("loader", ("loader", *CPU, "--rounds", "16"), 120),
     Stage("loop", ("loop", *CPU, "--rounds", "5"), 120),
     Stage("pipeline", ("pipeline", *CPU, "--images", "1024", "--rounds", "2"), 180),
