@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.functional.dtypes import accumulate
+from fx.functional.dtypes import accumulate, check_same_dtype
 from fx.functional.layout import pointwise
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -115,11 +115,7 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
         ValueError: the weight is neither [1] nor one slope per channel.
     """
     input, weight = jnp.asarray(input), jnp.asarray(weight)
-    if weight.dtype != input.dtype:
-        raise TypeError(
-            f"prelu: expected weight of the input's dtype {input.dtype}, got {weight.dtype}; "
-            "convert one of them"
-        )
+    check_same_dtype("prelu", input=input, weight=weight)
     channels = input.shape[1] if input.ndim > 1 else 1
     if weight.ndim > 1 or weight.size not in (1, channels):
         raise ValueError(

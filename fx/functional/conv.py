@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from fx.functional.dtypes import check_same_dtype
 from fx.functional.layout import SPATIAL_AXES, channels_last, per_axis
 from fx.functional.once import computed_once
 from fx.functional.rows import spread
@@ -196,12 +197,7 @@ def _check_input(shape, x, weight, bias, groups, where):
             f"got {list(shape)}; "
             f"weight {list(weight.shape)} with groups={groups} takes {channels} channels"
         )
-    for name, value in [("weight", weight), ("bias", bias)]:
-        if value is not None and value.dtype != x.dtype:
-            raise TypeError(
-                f"{where}: expected {name} of the input's dtype {x.dtype}, got {value.dtype}; "
-                "convert one of them"
-            )
+    check_same_dtype(where, input=x, weight=weight, bias=bias)
 
 
 def _check_window(shape, kernel, dilation, pads, where):

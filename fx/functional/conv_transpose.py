@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.conv import DIMENSION_NUMBERS, at_least
-from fx.functional.dtypes import accumulate
+from fx.functional.dtypes import accumulate, check_same_dtype
 from fx.functional.fold import overlap_add
 from fx.functional.layout import SPATIAL_AXES, channels_last, per_axis
 from fx.functional.rows import spread
@@ -189,12 +189,7 @@ def _check_input(shape, x, weight, bias, where):
             f"{where}: expected input [N, {channels}, {SPATIAL_AXES[x.ndim - 2]}], "
             f"got {list(shape)}; weight {list(weight.shape)} takes {channels} channels"
         )
-    for name, value in [("weight", weight), ("bias", bias)]:
-        if value is not None and value.dtype != x.dtype:
-            raise TypeError(
-                f"{where}: expected {name} of the input's dtype {x.dtype}, got {value.dtype}; "
-                "convert one of them"
-            )
+    check_same_dtype(where, input=x, weight=weight, bias=bias)
 
 
 def _check_sizes(sizes, spatial, where):

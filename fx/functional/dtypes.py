@@ -1,4 +1,4 @@
-"""In which dtype functions accumulate and count."""
+"""In which dtype functions accumulate and count, and that arrays share one."""
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,22 @@ def accumulate(x: jax.Array, where: str) -> jax.Array:
             "convert it with .astype(jnp.float32)"
         )
     return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+
+
+def check_same_dtype(where: str, **arrays: jax.Array | None) -> None:
+    """Refuse arrays of another dtype than the first, by their names; None is passed over.
+
+    Raises:
+        TypeError: the dtypes differ.
+    """
+    (first, x), *others = arrays.items()
+    expected = jnp.result_type(x)
+    for name, array in others:
+        if array is not None and jnp.result_type(array) != expected:
+            raise TypeError(
+                f"{where}: expected {name} of the {first}'s dtype {expected}, got "
+                f"{jnp.result_type(array)}; convert one of them"
+            )
 
 
 def as_index(x: jax.Array) -> jax.Array:

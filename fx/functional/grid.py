@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import accumulate
+from fx.functional.dtypes import accumulate, check_same_dtype
 from fx.functional.layout import to_first, to_last
 
 MODES = ("bilinear", "nearest", "bicubic")
@@ -185,8 +185,4 @@ def _check(x, grid, mode, padding_mode):
             f"[N, C, D, H, W] with grid [N, D', H', W', 3], got {list(x.shape)} and "
             f"{list(grid.shape)}"
         )
-    if x.dtype != grid.dtype:
-        raise TypeError(
-            f"grid_sample: expected grid of the input's dtype {x.dtype}, got {grid.dtype}; "
-            "convert one of them"
-        )
+    check_same_dtype("grid_sample", input=x, grid=grid)

@@ -100,6 +100,11 @@ def _in_order(arrays: list[jax.Array]) -> list[jax.Array]:
     return [with_layout_constraint(x, Layout(tuple(range(x.ndim)))) for x in arrays]
 
 
+def is_whole(value: object) -> bool:
+    """Whether a size is a whole number: Python's, NumPy's or a symbolic one, but no bool."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
 def per_axis(value: int | Sequence[int], dims: int, where: str, name: str) -> tuple[int, ...]:
     """Repeats an int once per spatial axis; a tuple must have the right length already.
 
@@ -111,7 +116,7 @@ def per_axis(value: int | Sequence[int], dims: int, where: str, name: str) -> tu
         ValueError: the tuple has neither one element nor one per spatial axis.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,)
-    if not all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values):
+    if not all(map(is_whole, values)):
         raise TypeError(f"{where}: expected {name} an int or a tuple of {dims} ints, got {value!r}")
     values = tuple(int(v) if isinstance(v, np.integer) else v for v in values)
     if len(values) not in (1, dims):

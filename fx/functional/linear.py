@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import as_index
+from fx.functional.dtypes import as_index, check_same_dtype
 from fx.functional.rows import add_bias
 
 
@@ -36,7 +36,7 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
             f"linear: expected input [..., {weight.shape[-1]}], got {list(input.shape)}; "
             "flatten it, or change in_features"
         )
-    _check_dtypes("linear", input=input, weight=weight, bias=bias)
+    check_same_dtype("linear", input=input, weight=weight, bias=bias)
     return _plus(jnp.tensordot(input, weight, axes=((-1,), (-1,))), bias, "linear")
 
 
@@ -67,18 +67,8 @@ def bilinear(
             f"bilinear: expected inputs [..., {weight.shape[1]}] and [..., {weight.shape[2]}] "
             f"with equal leading axes, got {list(input1.shape)} and {list(input2.shape)}"
         )
-    _check_dtypes("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
+    check_same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
     return _plus(jnp.einsum("...i,oij,...j->...o", input1, weight, input2), bias, "bilinear")
-
-
-def _check_dtypes(where, **arrays):
-    (first, x), *others = arrays.items()
-    for name, array in others:
-        if array is not None and jnp.asarray(array).dtype != x.dtype:
-            raise TypeError(
-                f"{where}: expected {name} of {first}'s dtype {x.dtype}, got "
-                f"{jnp.asarray(array).dtype}; convert one of them"
-            )
 
 
 def _plus(output, bias, where):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fx.functional.layout import is_whole
 from fx.nn.module import Module, where
 
 
@@ -30,7 +31,7 @@ def positive(module: Module, least: int = 1, **sizes: Any) -> None:
         ValueError: a size is below the least.
     """
     for name, value in sizes.items():
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
+        if not is_whole(value):
             raise TypeError(f"{type(module).__name__}: expected {name} an int, got {value!r}")
         if value < least:
             raise ValueError(
@@ -57,8 +58,7 @@ def per_axis(
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dims
     if one_for_all and len(values) == 1:
         values *= dims
-    whole = all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values)
-    if len(values) != dims or not whole:
+    if len(values) != dims or not all(map(is_whole, values)):
         raise ValueError(
             f"{type(module).__name__}: expected {name} an int or {dims} ints, got {value!r}"
         )

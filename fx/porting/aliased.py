@@ -20,8 +20,10 @@ def obstacles(module: Any, inputs: tuple, kwargs: dict, tolerance: float) -> lis
     found = []
     for name, part in layers:
         part.inplace = False
-        error, _ = _error(_outputs(module, inputs, kwargs), before)
-        part.inplace = True
+        try:
+            error, _ = _error(_outputs(module, inputs, kwargs), before)
+        finally:
+            part.inplace = True
         if error > tolerance:
             found.append(
                 f'"{name}": {type(part).__name__}(inplace=True) changes an array that is read '

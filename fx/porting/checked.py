@@ -17,8 +17,3 @@ def asks_values(rw: Any, node: ast.stmt) -> bool:
         for name in seen
     }  # Python says of some jumps that they are where they go to
     return not asked.isdisjoint({"__bool__", "allclose", "equal"})
-
-
-def where(rw: Any, node: ast.stmt) -> str:
-    """The place of a statement, as notes have it."""
-    return f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}"

@@ -11,7 +11,6 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting import checked
 from fx.porting.record import Record
 from fx.porting.sources import local_names, source
 
@@ -119,9 +118,8 @@ def left_out(rw: Any, node: ast.stmt) -> bool:
         return False
     if not (target.attr in rw.held.unread and rw.held.name(target, rw.functions)):
         return False
-    where = checked.where(rw, node)
     said = f"self.{target.attr} is written and not read, and was left out; apply's capture="
-    rw.notes.append(f"{where}: {said} returns what parts give")
+    rw.notes.append(f"{rw.where(node)}: {said} returns what parts give")
     return True
 
 

@@ -88,6 +88,10 @@ class Rewriter:
         """What a node stands in."""
         return self.source.parents.get(node)
 
+    def where(self, node: ast.stmt) -> str:
+        """The place of a statement, as notes have it."""
+        return f"{self.place.module.rpartition('.')[2]}.py:{node.lineno}"
+
     def key(self, node: Any) -> str:
         """The text that draws a key for random numbers: the module's, or the function's own."""
         function = self.functions[0] if self.functions else None

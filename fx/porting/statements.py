@@ -20,7 +20,7 @@ CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_en
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     """The ported text of a statement, DROP to leave it out, None to write it as its parts are."""
     if checked.asks_values(rw, node):
-        rw.notes.append(f"{checked.where(rw, node)} checks values, and was left out")
+        rw.notes.append(f"{rw.where(node)} checks values, and was left out")
         return DROP
     if held.left_out(rw, node):
         return _effect(rw, node)
@@ -122,7 +122,7 @@ def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
         pass
     finally:
         rw.trying, rw.needs, rw.notes = False, kept_needs, kept_notes
-    where = checked.where(rw, body[0])
+    where = rw.where(body[0])
     rw.notes.append(f"{where} did not run, and was left out")
     return f'raise NotImplementedError("{where} did not run when this was ported")'
 

@@ -254,7 +254,7 @@ class Tree:
             return f"{name}.{value.name}"
         if value is None or isinstance(value, bool | int | float | str):
             return repr(value)
-        if type(value).__name__ == "device":
+        if (type(value).__module__, type(value).__name__) == ("torch", "device"):
             return "None"  # where arrays are is XLA's affair
         if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
             inner = ", ".join(map(self.text, value))
