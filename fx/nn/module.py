@@ -25,12 +25,13 @@ class Module(metaclass=describe.Freezing):
     hash by what they hold, print as PyTorch's models do, and pickle. In `forward` a declaration
     reads as its array, and assigning a `Buffer` records new state; nothing else can be assigned.
     Functions compare by identity: one made anew, a lambda say, makes `jax.jit` compile anew.
+    `nn.Module()` by itself takes parts by assignment until it is used, or its owner is made.
 
     Source: torch.nn.Module; docs/from-pytorch.md says what its other methods became.
     """
 
     __slots__ = ("__dict__", "_scope", "_apply", "_init", "_identity", "_hash", "__weakref__")
-    _grows = False  # containers take parts until they are used
+    _grows = False  # containers take parts until they are used, and so does a bare Module
     _folds = False  # ModuleList prints equal neighbours as one line
     _scope: Scope | None
 

@@ -30,6 +30,30 @@ def test_named_sequential():
     assert repr(model).splitlines()[1].startswith("  (first): Linear")
 
 
+def with_bare_middle(lib):
+    class Owner(lib.Module):
+        def __init__(self):
+            super().__init__()
+            self.mid = lib.Module()
+            self.mid.first, self.mid.norm = lib.Linear(3, 4), lib.LayerNorm(4)
+
+        def forward(self, x):
+            return self.mid.norm(self.mid.first(x))
+
+    return Owner()
+
+
+def test_a_bare_module_takes_parts_as_in_torch():
+    theirs, model = with_bare_middle(torch.nn), with_bare_middle(nn)
+    assert repr(model) == repr(theirs)
+    params, state = fx.load_state_dict(model, theirs.state_dict())
+    assert list(fx.state_dict(model, params, state)) == list(theirs.state_dict())
+    out, _ = model.apply(params, state, jnp.ones((2, 3)))
+    assert jnp.allclose(out, theirs(torch.ones(2, 3)).detach().numpy(), atol=1e-6)
+    with pytest.raises(AttributeError, match="Module is frozen after __init__: 'more' cannot"):
+        model.mid.more = nn.Linear(4, 4)
+
+
 def test_indexing_and_slices():
     model = nn.Sequential(*parts(nn))
     assert model[-1] == model[2] == nn.Linear(4, 2) and list(model)[1] == nn.ReLU()
