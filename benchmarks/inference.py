@@ -84,14 +84,17 @@ def measure(options: argparse.Namespace) -> dict[str, race.Found]:
         # Empty at the first start, so that first calls stay honest, and used by those after it.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "inductor")
         os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "0"
-        found = race.merged([raced(options, weights, expected) for _ in range(options.starts)])
+        found = race.several(
+            functools.partial(raced, options, weights, expected), options.starts, options.budget_s
+        )
     return {str(batch): by_batch(found, str(batch)) for batch in options.batches}
 
 
-def raced(options: argparse.Namespace, weights: str, expected: np.ndarray) -> race.Found:
+def raced(
+    options: argparse.Namespace, weights: str, expected: np.ndarray, budget_s: float | None
+) -> race.Found:
     """One race, with processes of its own; all sizes of batch together."""
-    budget = options.budget_s and options.budget_s / options.starts
-    with Race(contenders(options, weights), options.timeout_s, budget) as contest:
+    with Race(contenders(options, weights), options.timeout_s, budget_s) as contest:
 
         def first(name: str, runner: Runner) -> dict[str, Any]:
             apart = float(np.abs(runner.ask("outputs", 8)[0] - expected).max())

@@ -36,8 +36,8 @@ def page(results: Results, pictures: dict[tuple[str, str], str]) -> str:
         "",
         "fx beside PyTorch, `torch.compile`, onnxruntime, Flax and plain JAX. `python -m "
         "benchmarks.publish` writes this page from the JSON in `benchmarks/results/`; `make bench` "
-        "measures in under 20 minutes what a CPU can, `python -m benchmarks --all` larger batches "
-        "and other networks, too, and `python -m benchmarks.gpu` what needs a GPU.",
+        "measures in under 20 minutes what a CPU can, `python -m benchmarks --all` larger batches"
+        ", other networks and growth, too, and `python -m benchmarks.gpu` what needs a GPU.",
         "",
         "## Where fx loses",
         "",

@@ -160,12 +160,31 @@ class Race:
         print(f"{name}: skipped, {reason}", file=sys.stderr, flush=True)
 
 
-def merged(founds: list[Found]) -> Found:
-    """Several races of the same contenders as one: all rounds, and of the first the rest.
+def several(run: Callable[[float | None], Found], starts: int, budget_s: float | None) -> Found:
+    """Several races of the same contenders as one, each with processes of its own.
 
     How fast a process is depends on where its memory and threads came to lie, too, which its rounds
-    share; races with processes of their own average that out. Who was skipped in any is skipped.
+    share; more starts average that out.
+
+    Args:
+        run: One race, within so many seconds; None: to its end.
+        starts: How many.
+        budget_s: For all of them. One that would not fit, judged by the longest, is left out.
     """
+    begun = time.perf_counter()
+    founds, longest_s = [run(budget_s)], time.perf_counter() - begun
+    for number in range(1, starts):
+        before = time.perf_counter()
+        if budget_s is not None and before - begun + longest_s > budget_s:
+            print(f"no time was left for {starts - number} more starts", file=sys.stderr)
+            break
+        founds.append(run(None))
+        longest_s = max(longest_s, time.perf_counter() - before)
+    return merged(founds)
+
+
+def merged(founds: list[Found]) -> Found:
+    """All rounds of several races, and the rest of the first; who was skipped in any is skipped."""
     whole: Found = {}
     for name, entry in founds[0].items():
         entries = [found[name] for found in founds]

@@ -1,4 +1,5 @@
 import sys
+import time
 
 import pytest
 
@@ -63,10 +64,17 @@ def test_a_ratio_is_the_median_of_the_rounds():
 def test_races_with_processes_of_their_own_are_told_as_one():
     first = {"a": {"first_s": 9.0, "rounds": [{"count": 1}]}, "b": {"rounds": [{"count": 2}]}}
     second = {"a": {"first_s": 1.0, "rounds": [{"count": 3}]}, "b": {"skipped": "why"}}
-    whole = race.merged([first, second])
+    answers, given = [first, second], []
+    whole = race.several(lambda budget_s: given.append(budget_s) or answers.pop(0), 2, 60.0)
     assert whole["a"] == {"first_s": 9.0, "rounds": [{"count": 1}, {"count": 3}]}
     assert whole["b"] == {"skipped": "why"}
-    assert first["a"]["rounds"] == [{"count": 1}]
+    assert first["a"]["rounds"] == [{"count": 1}] and given == [60.0, None]
+
+
+def test_a_start_that_would_not_fit_is_left_out(capsys):
+    found = {"a": {"rounds": [{"count": 1}]}}
+    assert race.several(lambda budget_s: time.sleep(0.02) or found, 3, 0.03) == found
+    assert "no time was left for 2 more starts" in capsys.readouterr().err
 
 
 def test_on_a_machine_with_a_gpu_who_runs_on_the_cpu_is_not_timed(monkeypatch):
