@@ -20,7 +20,7 @@ PAGE, IMAGES = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "images"
 CLAIMS = {"A training step": "train_step", "The whole pipeline": "pipeline"}
 CPU_RESULTS = (
     "peaks-cpu", "train_step-cpu-convnet-128-float32", "inference-cpu", "loader-cpu", "loop-cpu",
-    "pipeline-cpu-float32", "seeds-cpu-mlp", "growth-cpu", "cold_start-cpu", "depth-cpu",
+    "pipeline-cpu-float32", "seeds-cpu-mlp", "cold_start-cpu", "depth-cpu", "growth-cpu",
     "train_step-cpu-convnet-512-float32", "train_step-cpu-convnet-2048-float32",
     "train_step-cpu-convnet-128-bf16", "train_step-cpu-resnet18-16-float32",
     "train_step-cpu-resnet18-128-float32", "train_step-cpu-resnet18-1024-float32",
