@@ -5,17 +5,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from fx.functional.convolve import convolve
 from fx.functional.dtypes import check_same_dtype
 from fx.functional.layout import SPATIAL_AXES, channels_last, per_axis
 from fx.functional.once import computed_once
 from fx.functional.rows import spread
-
-# Activations channels-last, weights as torch keeps them: XLA relays out weights at no cost.
-DIMENSION_NUMBERS = {
-    1: ("NWC", "OIW", "NWC"),
-    2: ("NHWC", "OIHW", "NHWC"),
-    3: ("NDHWC", "OIDHW", "NDHWC"),
-}
 
 
 def conv1d(
@@ -125,22 +119,14 @@ def _conv(input, weight, bias, stride, padding, dilation, groups, dims):
     kernel = weight.shape[2:]
     pads = _pads(padding, kernel, stride, dilation, dims, where)
 
-    def convolve(x):  # [N, *spatial, in]
+    def convolution(x):  # [N, *spatial, in]
         _check_input(jnp.shape(input), x, weight, bias, groups, where)
         _check_window(x.shape[:-1], kernel, dilation, pads, where)
         x = computed_once(x)
-        y = jax.lax.conv_general_dilated(
-            x,
-            weight,
-            window_strides=stride,
-            padding=pads,
-            rhs_dilation=dilation,
-            dimension_numbers=DIMENSION_NUMBERS[dims],
-            feature_group_count=groups,
-        )
+        y = convolve(x, weight, stride, pads, dilation, groups)
         return y if bias is None else y + spread(bias, y.shape)
 
-    return channels_last(convolve, input, dims, where)
+    return channels_last(convolution, input, dims, where)
 
 
 def _pads(padding, kernel, stride, dilation, dims, where):

@@ -1,12 +1,14 @@
 """Transposed convolution in one, two and three dimensions."""
 
+import functools
 import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
-from fx.functional.conv import DIMENSION_NUMBERS, at_least
+from fx.functional.conv import at_least
+from fx.functional.convolve import DIMENSION_NUMBERS, convolve
 from fx.functional.dtypes import accumulate, check_same_dtype
 from fx.functional.fold import overlap_add
 from fx.functional.layout import SPATIAL_AXES, channels_last, per_axis
@@ -110,25 +112,22 @@ def _transpose(input, weight, bias, stride, padding, output_padding, groups, dil
         _check_sizes(sizes, x.shape[1:-1], where)
         axes = list(zip(stride, padding, dilation, sizes))
 
-        def as_convolution(x, weight):
-            return _as_convolution(x, weight, groups, axes)
-
-        def as_product(x, weight):
-            return _as_product(x, weight, groups, axes, where)
-
         if max(stride) == 1:
-            y = as_convolution(x, weight)
+            turned, pads = _turned(x, weight, groups, axes)
+            y = convolve(x, turned, stride, pads, dilation, groups)
         else:
             # XLA's CPU convolutions are slow on spread inputs, their gradients by orders of
             # magnitude; elsewhere the spread form is the fast one.
-            y = jax.lax.platform_dependent(x, weight, cpu=as_product, default=as_convolution)
+            product = functools.partial(_as_product, groups=groups, axes=axes, where=where)
+            convolution = functools.partial(_as_convolution, groups=groups, axes=axes)
+            y = jax.lax.platform_dependent(x, weight, cpu=product, default=convolution)
         return y if bias is None else y + spread(bias, y.shape)
 
     return channels_last(transpose, input, dims, where)
 
 
-def _as_convolution(x, weight, groups, axes):
-    """A convolution of the input spread by stride with the flipped weight."""
+def _turned(x, weight, groups, axes):
+    """The weight [out, in / groups, *kernel] and the padding of the convolution over the input."""
     dims, kernel = len(axes), weight.shape[2:]
     inputs, outputs = weight.shape[0] // groups, weight.shape[1]
     weight = jnp.flip(weight, range(2, dims + 2)).reshape(groups, inputs, outputs, *kernel)
@@ -137,14 +136,20 @@ def _as_convolution(x, weight, groups, axes):
     for n, k, (stride, pad, dilation, size) in zip(x.shape[1:-1], kernel, axes):
         before = dilation * (k - 1) - pad
         pads.append((before, size - before - ((n - 1) * stride + 1) + dilation * (k - 1)))
+    return weight, tuple(pads)
+
+
+def _as_convolution(x, weight, groups, axes):
+    """A convolution of the input spread by stride with the turned weight."""
+    weight, pads = _turned(x, weight, groups, axes)
     return jax.lax.conv_general_dilated(
         x,
         weight,
-        window_strides=(1,) * dims,
+        window_strides=(1,) * len(axes),
         padding=pads,
         lhs_dilation=[axis[0] for axis in axes],
         rhs_dilation=[axis[2] for axis in axes],
-        dimension_numbers=DIMENSION_NUMBERS[dims],
+        dimension_numbers=DIMENSION_NUMBERS[len(axes)],
         feature_group_count=groups,
     )
 

@@ -154,7 +154,8 @@ def _shapes(outputs: Any) -> Any:
 
 FREE = {
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "dynamic_slice", "gather",
-    "iota", "pad", "reshape", "rev", "slice", "squeeze", "stop_gradient", "transpose",
+    "iota", "pad", "platform_index", "reshape", "rev", "slice", "squeeze", "stop_gradient",
+    "transpose",
 }  # fmt: skip
 
 
@@ -169,6 +170,9 @@ def _flops(jaxpr: Any, outer: tuple[str, ...]) -> Counter:
             times = equation.params.get("length", 1)  # of a scan
             found = [_flops(getattr(sub, "jaxpr", sub), where) for sub in inner]
             if "branches" in equation.params:  # only one of them runs
+                platforms = equation.params.get("branches_platforms")
+                if platforms:  # others trade operations for speed
+                    found = [found[platforms.index(None)]]
                 found = [max(found, key=lambda each: sum(each.values()))]
             for each in found:
                 counts.update({k: n * times for k, n in each.items()})

@@ -27,6 +27,7 @@ SWEEP = [
         (1, 2), (1, 4), (1, 2, 3), (0, 1), (1, 2)
     )
     if 2 * padding < dilation * (kernel - 1) + 1 or dims == 1
+    if 2 * padding < dilation + max(stride, dilation) or dims == 1  # torch has no gradient of none
     for arguments in [
         {"stride": stride, "padding": padding, "groups": groups, "dilation": dilation,
          "output_padding": max(stride, dilation) - 1}

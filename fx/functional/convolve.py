@@ -1,0 +1,158 @@
+"""One convolution, channels-last, in the form that the platform computes fast.
+
+XLA's CPU backend has fast convolutions in one and two dimensions. Those in groups and in three
+dimensions it computes by plain loops, at 10 to 100 times the time, and gradients to their weights
+at several hundred times. There they are put together from what it is good at; elsewhere the
+convolution stays one operation.
+"""
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+
+from fx.functional.dtypes import accumulate
+from fx.functional.once import computed_once
+from fx.functional.rows import spread
+
+# Activations channels-last, weights as torch keeps them: XLA relays out weights at no cost.
+DIMENSION_NUMBERS = {
+    1: ("NWC", "OIW", "NWC"),
+    2: ("NHWC", "OIHW", "NHWC"),
+    3: ("NDHWC", "OIDHW", "NDHWC"),
+}
+MOST_TAPS = 64  # of a kernel whose taps are written out
+MERGED = 32  # input channels up to which groups share a convolution
+MOST_PARTS = 128  # convolutions that one in groups is cut into
+
+Sizes = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
+
+
+def convolve(
+    x: jax.Array, weight: jax.Array, stride: Sizes, pads: Pads, dilation: Sizes, groups: int
+) -> jax.Array:
+    """The convolution, nothing checked.
+
+    Args:
+        x: [N, *spatial, in].
+        weight: [out, in / groups, *kernel], x's dtype.
+        stride: of the window, by axis.
+        pads: zeros before and behind, by axis.
+        dilation: distance between the weight's elements, by axis.
+        groups: number of blocks of channels that do not see each other.
+
+    Returns:
+        [N, *spatial', out].
+    """
+    geometry = (stride, pads, dilation)
+    plain = functools.partial(_plain, geometry=geometry, groups=groups)
+    form = _form(x, weight, groups)
+    if form is _plain:
+        return plain(x, weight)
+    composed = functools.partial(form, geometry=geometry, groups=groups)
+
+    # The gradient keeps x and weight alone and forms what is made of them again. It chooses the
+    # platform again, too: a choice that a jitted function hands on is too late for XLA, which
+    # leaves convolutions in undecided branches as they are, and slow.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def chosen(x, weight):
+        return jax.lax.platform_dependent(x, weight, cpu=composed, default=plain)
+
+    return chosen(x, weight)
+
+
+def _form(x, weight, groups):
+    """The function that computes this convolution fastest on a CPU."""
+    # Sizes that are symbolic (jax.export) cannot be cut into windows.
+    known = all(isinstance(size, int) and size for size in x.shape[1:])
+    if not known or x.shape[0] == 0 or not jnp.issubdtype(x.dtype, jnp.floating):
+        return _plain
+    if groups > 1 and weight.shape[1] == 1 and math.prod(weight.shape[2:]) <= MOST_TAPS:
+        return _by_taps
+    if groups > 1 and groups // _merged(weight, groups) <= MOST_PARTS:
+        return _by_groups
+    return _by_planes if weight.ndim == 5 and groups == 1 else _plain
+
+
+def _plain(x, weight, geometry, groups):
+    stride, pads, dilation = geometry
+    return jax.lax.conv_general_dilated(
+        x,
+        weight,
+        window_strides=stride,
+        padding=pads,
+        rhs_dilation=dilation,
+        dimension_numbers=DIMENSION_NUMBERS[x.ndim - 2],
+        feature_group_count=groups,
+    )
+
+
+def _by_taps(x, weight, geometry, groups):
+    """A convolution of each channel by itself: shifted inputs times a vector each, one loop."""
+    stride, pads, dilation = geometry
+    kernel, times = weight.shape[2:], weight.shape[0] // groups
+    dtype = x.dtype
+    x, weight = _padded(accumulate(x, "convolve"), pads), accumulate(weight, "convolve")
+
+    def product(tap):
+        part = _window(x, tap, kernel, stride, dilation)
+        part = part if times == 1 else jnp.repeat(part, times, axis=-1)
+        return part * spread(weight[(slice(None), 0, *tap)], part.shape)
+
+    taps = itertools.product(*map(range, kernel))
+    return functools.reduce(jnp.add, map(product, taps)).astype(dtype)
+
+
+def _by_groups(x, weight, geometry, groups):
+    """A convolution for each group, or for a few with zeros where they do not see each other.
+
+    What is not finite in a channel reaches the outputs of the groups that share a convolution.
+    """
+    together = _merged(weight, groups)
+    parts, (inputs, *kernel) = groups // together, weight.shape[1:]
+    outputs = weight.shape[0] // groups
+    weight = weight.reshape(parts, together, outputs, 1, inputs, *kernel)
+    own = jnp.eye(together, dtype=bool).reshape(1, together, 1, together, 1, *(1 for _ in kernel))
+    weight = jnp.where(own, weight, 0)
+    weight = weight.reshape(parts, together * outputs, together * inputs, *kernel)
+    form = _by_planes if len(kernel) == 3 else _plain
+    pieces = zip(map(computed_once, jnp.split(x, parts, axis=-1)), weight)
+    return jnp.concatenate([form(*piece, geometry, 1) for piece in pieces], axis=-1)
+
+
+def _by_planes(x, weight, geometry, groups):
+    """Three dimensions as two: the planes that a window meets lie side by side as channels."""
+    stride, pads, dilation = geometry
+    out, _, depth, *kernel = weight.shape
+    x = _padded(x, pads[:1])
+    planes = [_window(x, (i,), (depth,), stride[:1], dilation[:1]) for i in range(depth)]
+    x = jnp.concatenate(planes, axis=-1)  # [N, D', H, W, depth * in]
+    n, d, *rest = x.shape
+    weight = jnp.swapaxes(weight, 1, 2).reshape(out, -1, *kernel)
+    x = computed_once(x.reshape(n * d, *rest))
+    y = _plain(x, weight, (stride[1:], pads[1:], dilation[1:]), groups)
+    return y.reshape(n, d, *y.shape[1:])
+
+
+def _merged(weight, groups):
+    """How many groups share a convolution: those of few channels, which are slow alone."""
+    most = max(1, MERGED // weight.shape[1])
+    return max(count for count in range(1, min(most, groups) + 1) if groups % count == 0)
+
+
+def _padded(x, pads):
+    """Zeros around the first spatial axes of x [N, *spatial, in]; a negative number cuts."""
+    inner = [(before, behind, 0) for before, behind in pads]
+    rest = [(0, 0, 0)] * (x.ndim - 1 - len(pads))
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, *rest])
+
+
+def _window(x, tap, kernel, stride, dilation):
+    """What the weight's element `tap` meets of padded x [N, *spatial, in], over the first axes."""
+    for axis, (i, k, s, d) in enumerate(zip(tap, kernel, stride, dilation), 1):
+        count = (x.shape[axis] - d * (k - 1) - 1) // s + 1
+        x = jax.lax.slice_in_dim(x, i * d, i * d + (count - 1) * s + 1, s, axis)
+    return x

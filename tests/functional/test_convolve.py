@@ -1,0 +1,143 @@
+"""Convolutions that are put together on a CPU, against the one operation that they stand for."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fx.functional import convolve as module
+from fx.functional.convolve import convolve
+from fx.models import ConvNet
+from fx.nn import Conv2d
+from fx.nn.summary import summary
+from fx.train.watch import cost
+from tests.functional.check import normal
+
+ONE, TWO = (1, 1, 1), (2, 1, 1)
+# form, x [N, *spatial, in], weight [out, in / groups, *kernel], stride, pads, dilation, groups
+CASES = [
+    ("_by_taps", (2, 7, 6), (6, 1, 3), (1,), ((1, 1),), (1,), 6),
+    ("_by_taps", (2, 7, 6, 4), (4, 1, 3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2), 4),
+    ("_by_taps", (2, 7, 6, 3), (6, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
+    ("_by_taps", (1, 5, 6, 4, 2), (2, 1, 2, 3, 1), (1, 2, 1), ((0, 1), (1, 1), (0, 0)), ONE, 2),
+    ("_by_taps", (2, 7, 6, 4), (4, 1, 3, 3), (1, 1), ((-1, 2), (1, -1)), (1, 1), 4),
+    ("_by_groups", (2, 9, 8), (6, 4, 3), (2,), ((2, 0),), (1,), 2),
+    ("_by_groups", (2, 7, 6, 24), (12, 2, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 12),
+    ("_by_groups", (1, 6, 7, 80), (8, 40, 3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2), 2),
+    ("_by_groups", (1, 12, 11, 6), (6, 1, 9, 8), (1, 1), ((1, 1), (4, 4)), (1, 1), 6),
+    ("_by_groups", (1, 5, 6, 4, 4), (6, 2, 2, 3, 1), (2, 1, 1), ((1, 0), (1, 1), (0, 0)), ONE, 2),
+    ("_by_planes", (2, 6, 5, 4, 3), (4, 3, 3, 2, 3), ONE, ((1, 1),) * 3, ONE, 1),
+    ("_by_planes", (1, 9, 5, 4, 2), (3, 2, 3, 1, 2), (2, 1, 1), ((2, 1), (0, 0), (1, 0)), TWO, 1),
+    ("_by_planes", (1, 6, 5, 4, 2), (3, 2, 2, 3, 3), (1, 1, 1), ((-1, 1),) * 3, ONE, 1),
+]  # fmt: skip
+RESNEXT = ((1, 8, 8, 64), (64, 4, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 16)
+
+
+def ident(case):
+    form, x, weight, stride, *_ = case
+    return f"{form}-{x}-{weight}-{stride}".replace(" ", "")
+
+
+def arrays(x, weight, dtype="float32"):
+    return jnp.asarray(normal(*x), dtype), jnp.asarray(normal(*weight, seed=1), dtype)
+
+
+def both(stride, pads, dilation, groups):
+    ours = functools.partial(convolve, stride=stride, pads=pads, dilation=dilation, groups=groups)
+    geometry = (stride, pads, dilation)
+    return ours, functools.partial(module._plain, geometry=geometry, groups=groups)
+
+
+@pytest.mark.parametrize("case", CASES, ids=ident)
+def test_equals_one_operation(case, x64):
+    form, *shapes, stride, pads, dilation, groups = case
+    x, weight = arrays(*shapes, "float64")
+    assert module._form(x, weight, groups).__name__ == form
+    ours, plain = both(stride, pads, dilation, groups)
+    wanted = plain(x, weight)
+    cotangent = jnp.asarray(normal(*wanted.shape, seed=2), x.dtype)
+
+    def everything(f):
+        y, tangent = jax.jvp(f, (x, weight), (x[::-1] + 1, weight * weight))
+        gradients = jax.grad(lambda x, w: jnp.sum(cotangent * f(x, w) ** 2), (0, 1))
+        second = jax.jvp(gradients, (x, weight), (x + 1, weight[::-1]))
+        many = jax.vmap(f, (0, None))(jnp.stack([x, 2 * x]), weight)
+        each = jax.vmap(f)(jnp.stack([x, 2 * x]), jnp.stack([weight, weight - 1]))
+        return y, tangent, second, many, each
+
+    for a, b in zip(*map(jax.tree.leaves, (everything(ours), everything(plain))), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("case", [CASES[1], CASES[6], CASES[10]], ids=ident)
+def test_half_precision_is_rounded_once(case, dtype):
+    _, *shapes, stride, pads, dilation, groups = case
+    x, weight = arrays(*shapes, dtype)
+    ours, plain = both(stride, pads, dilation, groups)
+    wide = plain(x.astype(jnp.float32), weight.astype(jnp.float32))
+    y = ours(x, weight)
+    assert y.dtype == dtype
+    unit = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(y.astype(jnp.float32), wide, rtol=0.51 * unit, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES[::4], ids=ident)
+def test_the_gradient_keeps_the_operands_alone(case):
+    _, *shapes, stride, pads, dilation, groups = case
+    x, weight = arrays(*shapes)
+    _, backward = jax.vjp(both(stride, pads, dilation, groups)[0], x, weight)
+    kept = [leaf.shape for leaf in jax.tree.leaves(backward)]
+    assert sorted(kept) == sorted([x.shape, weight.shape])
+
+
+@pytest.mark.parametrize("case", [CASES[1], CASES[6], CASES[10]], ids=ident)
+def test_exports_to_every_platform_with_a_symbolic_batch(case):
+    _, *shapes, stride, pads, dilation, groups = case
+    x, weight = arrays(*shapes)
+    ours, plain = both(stride, pads, dilation, groups)
+    (n,) = jax.export.symbolic_shape("n")
+    specs = (jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype), weight)
+    exported = jax.export.export(jax.jit(ours), platforms=("cpu", "cuda", "tpu"))(*specs)
+    np.testing.assert_allclose(exported.call(x, weight), plain(x, weight), rtol=1e-4, atol=1e-5)
+    one = jax.export.export(jax.jit(ours), platforms=("cuda",))(*specs).mlir_module()
+    assert one.count("stablehlo.convolution") == 1  # elsewhere it stays one operation
+
+
+def test_what_cannot_be_put_together_stays_one_operation():
+    for x, weight, groups in [
+        (jnp.ones((2, 7, 6, 4), jnp.int32), jnp.ones((4, 1, 3, 3), jnp.int32), 4),
+        (jnp.ones((0, 7, 6, 4)), jnp.ones((4, 1, 3, 3)), 4),
+        (jnp.ones((2, 7, 6, 4)), jnp.ones((4, 4, 3, 3)), 1),
+        (jnp.ones((1, 3, 32 * 129)), jnp.ones((129, 32, 3)), 129),
+    ]:
+        assert module._form(x, weight, groups) is module._plain
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_xla_gets_convolutions_that_it_has_fast_kernels_for(jitted):
+    """Also in the gradient of a jitted function, which must not hand on the platform."""
+    *shapes, stride, pads, dilation, groups = RESNEXT
+    x, weight = arrays(*shapes)
+    ours, _ = both(stride, pads, dilation, groups)
+    ours = jax.jit(ours) if jitted else ours
+    gradients = jax.jit(jax.grad(lambda x, w: jnp.sum(ours(x, w) ** 2), (0, 1)))
+    text = gradients.lower(x, weight).compile().as_text()
+    found = re.findall(r" convolution\(.*?dim_labels=(\S+?)[,\s]", text)
+    assert len(found) == 3 * 2  # 16 groups of 4 channels are 2 of 32
+    assert set(found) == {"b01f_01io->b01f"}
+    assert "feature_group_count" not in text and "conditional(" not in text
+
+
+def test_counts_of_operations_leave_out_the_zeros():
+    *shapes, stride, pads, dilation, groups = RESNEXT
+    x, weight = arrays(*shapes)
+    ours, plain = both(stride, pads, dilation, groups)
+    assert cost.flops(ours, x, weight) == cost.flops(plain, x, weight)
+    layer = Conv2d(64, 64, 3, padding=1, groups=16, bias=False)
+    wanted = 2 * 64 * 64 * 4 * 9
+    assert summary(layer, (1, 64, 8, 8)).flops == wanted
+    assert summary(ConvNet(), (1, 3, 32, 32)).flops > wanted
