@@ -143,7 +143,8 @@ def instance_norm(
         raise ValueError(
             "instance_norm: expected running_mean and running_var or neither, got one of them"
         )
-    pivot, distance, var = moments_within(x, 1, channels)
+    groups = max(channels, 1)
+    pivot, distance, var = moments_within(x, 1, groups)
     mean = pivot + distance
     statistics = (
         _average(running_mean, mean.mean(0), momentum),
@@ -154,7 +155,7 @@ def instance_norm(
         mean, var = (jnp.expand_dims(m, spatial) for m in (mean, jnp.where(var == 0, jnp.inf, var)))
         y = _scale(x, mean, var, eps, weight, bias)
     else:
-        y = _within(x, 1, channels, eps, weight, bias)
+        y = _within(x, 1, groups, eps, weight, bias)
     return to_first(y).astype(jnp.asarray(input).dtype), statistics
 
 

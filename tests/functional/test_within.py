@@ -143,6 +143,9 @@ def test_of_nothing(case):
     assert y.shape == shape
     assert pull(y)[0].shape == shape and pull(y)[1].tolist() == [0.0] * shape[1]
     assert F.layer_norm(x, shape[-1:]).shape == shape
+    statistics = jnp.zeros(0), jnp.ones(0)
+    y, new = F.instance_norm(jnp.zeros((2, 0, 3)), *statistics)
+    assert y.shape == (2, 0, 3) and new[0].shape == new[1].shape == (0,)
 
 
 @pytest.mark.parametrize(
