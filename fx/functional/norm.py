@@ -1,8 +1,7 @@
 """Normalisation by moments.
 
-Everything here computes in float32 (float64 for float64) and returns the input's dtype. Moments
-within an example take two passes, first the mean and then the mean square distance from it; those
-over a batch, which are read from memory each time, take one, see moments.py.
+Everything here computes in float32 (float64 for float64) and returns the input's dtype. The moments
+over a batch are in moments.py, those within an example in within.py.
 """
 
 import math
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from fx.functional.dtypes import accumulate
 from fx.functional.layout import to_first, to_last
 from fx.functional.moments import normalize_batch
+from fx.functional.within import moments_within, normalize_within
 
 Statistics = tuple[jax.Array | None, jax.Array | None]
 
@@ -143,15 +143,19 @@ def instance_norm(
         raise ValueError(
             "instance_norm: expected running_mean and running_var or neither, got one of them"
         )
-    mean, var = _moments(x, tuple(range(1, x.ndim - 1)))
-    flat = (x.shape[0], channels)
+    groups = max(channels, 1)
+    pivot, distance, var = moments_within(x, 1, groups)
+    mean = pivot + distance
     statistics = (
-        _average(running_mean, mean.reshape(flat).mean(0), momentum),
-        _average(running_var, var.reshape(flat).mean(0) * (count / (count - 1)), momentum),
+        _average(running_mean, mean.mean(0), momentum),
+        _average(running_var, var.mean(0) * (count / (count - 1)), momentum),
     )
     if eps == 0:  # torch's division by a deviation of 0 gives 0, in this normalisation alone
-        var = jnp.where(var == 0, jnp.inf, var)
-    y = _scale(x, mean, var, eps, weight, bias)
+        spatial = range(1, x.ndim - 1)
+        mean, var = (jnp.expand_dims(m, spatial) for m in (mean, jnp.where(var == 0, jnp.inf, var)))
+        y = _scale(x, mean, var, eps, weight, bias)
+    else:
+        y = _within(x, 1, groups, eps, weight, bias)
     return to_first(y).astype(jnp.asarray(input).dtype), statistics
 
 
@@ -194,10 +198,8 @@ def group_norm(
     _check_shape(weight, (channels,), "group_norm", "weight")
     _check_shape(bias, (channels,), "group_norm", "bias")
     _check_several(math.prod(x.shape[:-1]) * (channels // num_groups), input, "group_norm", "group")
-    grouped = x.reshape(*x.shape[:-1], num_groups, channels // num_groups)  # [N, ..., G, C / G]
-    mean, var = _moments(grouped, (*range(1, x.ndim - 1), x.ndim))
-    y = _scale(grouped, mean, var, eps, None, None).reshape(x.shape)
-    return to_first(_affine(y, weight, bias)).astype(jnp.asarray(input).dtype)
+    y = _within(x, 1, num_groups, eps, weight, bias)
+    return to_first(y).astype(jnp.asarray(input).dtype)
 
 
 def layer_norm(
@@ -230,8 +232,10 @@ def layer_norm(
     """
     x = accumulate(input, "layer_norm")
     axes = _normalized_axes(x, normalized_shape, weight, bias, "layer_norm")
-    mean, var = _moments(x, axes)
-    return _scale(x, mean, var, eps, weight, bias).astype(jnp.asarray(input).dtype)
+    lead = x.ndim - len(axes)
+    flat = x.reshape(*x.shape[:lead], math.prod(x.shape[lead:]))
+    y = _within(flat, lead, 1, eps, weight, bias)
+    return y.reshape(x.shape).astype(jnp.asarray(input).dtype)
 
 
 def rms_norm(
@@ -269,10 +273,10 @@ def _features_last(input, where):
     return to_last(x)
 
 
-def _moments(x, axes):
-    """Mean and biased variance, with the axes kept."""
-    mean = jnp.mean(x, axes, keepdims=True)
-    return mean, jnp.mean(jnp.square(x - mean), axes, keepdims=True)
+def _within(x, lead, groups, eps, weight, bias):
+    scale = jnp.ones(x.shape[-1], x.dtype) if weight is None else weight.astype(x.dtype)
+    shift = jnp.zeros(x.shape[-1], x.dtype) if bias is None else bias.astype(x.dtype)
+    return normalize_within(x, scale.reshape(-1), shift.reshape(-1), lead, groups, eps)
 
 
 def _scale(x, mean, var, eps, weight, bias):

@@ -1,11 +1,16 @@
 """Padding of any axes."""
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+from fx.functional.layout import channels_last
+
+NUMPY_MODES: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def pad(
@@ -42,11 +47,50 @@ def pad(
         return jax.lax.pad(input, fill, [(low, high, 0) for low, high in widths])
     if value:
         raise ValueError(f'pad: expected value only with mode "constant", got mode {mode!r}')
-    grown = [(max(low, 0), max(high, 0)) for low, high in widths]
+    axes = len(pad) // 2
+    grown = tuple((max(low, 0), max(high, 0)) for low, high in widths[-axes:])
     cropped = tuple(slice(max(-low, 0), min(high, 0) or None) for low, high in widths)
+    grow = functools.partial(_grow, widths=grown, mode=mode)
     if mode == "circular":  # torch crops before it wraps, and reflects before it crops
-        return jnp.pad(input[cropped], grown, mode="wrap")
-    return jnp.pad(input, grown, mode=NUMPY_MODES[mode])[cropped]
+        return channels_last(grow, input[cropped], axes, "pad")
+    return channels_last(grow, input, axes, "pad")[cropped]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _grow(x, widths, mode):
+    """[N, *spatial, C] with borders; on a CPU in one loop that reads by indices."""
+    joined = functools.partial(_joined, widths=widths, mode=mode)
+    sizes = x.shape[1:-1]
+    if not all(isinstance(size, int) for size in sizes):
+        return joined(x)
+    places = np.ix_(
+        *(np.pad(np.arange(n), width, NUMPY_MODES[mode]) for n, width in zip(sizes, widths))
+    )
+    return jax.lax.platform_dependent(
+        x, cpu=lambda x: x.at[:, *places].get(mode="promise_in_bounds"), default=joined
+    )
+
+
+@_grow.defjvp
+def _grow_jvp(widths, mode, primals, tangents):
+    # What is joined transposes to sums of slices, what is read by indices to a scatter.
+    return _grow(primals[0], widths, mode), _joined(tangents[0], widths, mode)
+
+
+def _joined(x, widths, mode):
+    for axis, (low, high) in reversed([*enumerate(widths, 1)]):
+        size = x.shape[axis]
+        part = functools.partial(jax.lax.slice_in_dim, x, axis=axis)
+        if mode == "circular":
+            before, after = part(size - low, size), part(0, high)
+        elif mode == "reflect":
+            before = jax.lax.rev(part(1, 1 + low), [axis])
+            after = jax.lax.rev(part(size - 1 - high, size - 1), [axis])
+        else:
+            before = jnp.repeat(part(0, 1), low, axis)
+            after = jnp.repeat(part(size - 1, size), high, axis)
+        x = jnp.concatenate([before, x, after], axis)
+    return x
 
 
 def _widths(shape, pad, mode):

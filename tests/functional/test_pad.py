@@ -1,10 +1,13 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as TF
+from jax import export
 
 from fx import functional as F
+from fx.functional.pad import _grow, _joined
 from tests.functional.check import assert_close, check, check_bfloat16, normal, sample
 
 CASES = [
@@ -45,6 +48,24 @@ def test_value_and_integers():
 
 def test_low_precision_is_kept():
     check_bfloat16(lambda x: F.pad(x, (1, 1), "reflect"), normal(2, 3, 5))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_every_platform_computes_the_same_and_no_gradient_scatters(mode):
+    x, widths = jnp.asarray(normal(2, 4, 5, 3)), ((3, 0), (1, 2))
+    np.testing.assert_array_equal(_grow(x, widths, mode), _joined(x, widths, mode))
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(_grow(x, widths, mode) ** 2)))
+    assert "scatter" not in gradient.lower(x).as_text()
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_sizes_may_be_symbolic(mode):
+    symbols = export.symbolic_shape("n, 3, l", constraints=["l >= 2"])
+    exported = export.export(jax.jit(lambda x: F.pad(x, (1, 1), mode)))(
+        jax.ShapeDtypeStruct(symbols, jnp.float32)
+    )
+    x = normal(2, 3, 5)
+    np.testing.assert_array_equal(exported.call(x), F.pad(x, (1, 1), mode))
 
 
 def test_errors():
