@@ -54,6 +54,7 @@ MORE = [  # what --all has besides
     ),
     Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "5"), 300),
     Stage("step_options", ("step_options", *CPU, "--rounds", "24", "--steps", "1"), 300),
+    Stage("layers", ("layers", *CPU, "--rounds", "5"), 420),
 ]  # fmt: skip
 
 

@@ -61,6 +61,7 @@ STAGES = [
     Stage("depth", ("depth",), LIMIT_S),
     Stage("checkpoint", ("checkpoint",), LIMIT_S),
     Stage("step_options", ("step_options",), LIMIT_S),
+    Stage("layers", ("layers",), LIMIT_S),
     *_steps()[1:],
     Stage("pipeline-float32", ("pipeline", "--precision", "float32"), LIMIT_S),
 ]

@@ -1,7 +1,8 @@
-"""The page's sections that have no peer in them: the machine, and what fx costs by itself."""
+"""The page's sections about the machine, about what fx costs by itself, and about its parts."""
 
+from benchmarks import layers as claim
 from benchmarks import train_step
-from benchmarks.page.results import DEVICES, Lines, Results, number, of, source, table
+from benchmarks.page.results import DEVICES, Lines, Results, number, of, skipped, source, table
 
 
 def machine_peaks(results: Results, kind: str) -> Lines:
@@ -64,6 +65,23 @@ def step_options(results: Results, kind: str) -> Lines:
         ]  # fmt: skip
         head = ["", "ms a step", "more than without", "first step, s"]
         lines += [f"### {DEVICES[kind]}", "", *source(entry), *table(head, rows), ""]
+    return lines
+
+
+def layers(results: Results, kind: str) -> Lines:
+    """Layers one by one."""
+    lines: Lines = []
+    for entry in of(results, "layers", kind).values():
+        found = entry["contenders"]
+        rows = [
+            [name, "x".join(map(str, entry["sizes"][name])),
+             *(text for way in claim.WAYS
+               for text in (number(found[claim.FX]["layers"][name][way]), number(ratio[way])))]
+            for name, ratio in claim.ratios(found).items()
+        ]  # fmt: skip
+        head = ["", "input", "forward, ms", "x PyTorch's time", "with the gradient, ms"]
+        lines += [f"### {DEVICES[kind]}", "", *source(entry)]
+        lines += [*table([*head, "x PyTorch's time"], rows), "", *skipped(found)]
     return lines
 
 

@@ -316,6 +316,15 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
         own.step_options,
     ),
     (
+        "Layers one by one",
+        "`fx.nn`'s layers beside `torch.nn`'s of the same arguments, weights and input, float32, "
+        "channels-last where they are spatial, training; PyTorch in the faster of its orders. A "
+        "gradient is to the parameters and to the input. Below 1 fx is the faster one. All "
+        "answers and gradients were the same first. What is done in between, fusion and the "
+        "optimizer's part, is not in it.",
+        own.layers,
+    ),
+    (
         "How it grows",
         "The same figures against size.",
         growing,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks import growth, inference, loader, pipeline, speedrun, train_step
+from benchmarks import growth, inference, layers, loader, pipeline, speedrun, train_step
 from benchmarks.networks.tasks import TASKS
 from benchmarks.page.results import DEVICES, Results, held, number, of, table
 
@@ -45,7 +45,7 @@ def losses(results: Results) -> list[str]:
             found += _memory(where, entry["contenders"], pipeline.FX)
         found += _loaders(results, kind, device) + _growth(results, kind, device)
         found += _late(results, kind, device) + _seeds(results, kind, device)
-        found += _slow_record(results, kind, device)
+        found += _slow_record(results, kind, device) + _slow_layers(results, kind, device)
     return found
 
 
@@ -144,6 +144,23 @@ def _slow_record(results: Results, kind: str, device: str) -> list[str]:
         for peer, ratio in entry["contenders"].get(speedrun.FX, {}).get("ratios", {}).items()
         if ratio > 1 / EVEN
     ]
+
+
+def _slow_layers(results: Results, kind: str, device: str) -> list[str]:
+    found = []
+    for entry in of(results, "layers", kind).values():
+        beside = layers.ratios(entry["contenders"])
+        for way, words in layers.WAYS.items():
+            slow = {n: each[way] for n, each in beside.items() if each[way] > 1 / EVEN}
+            if slow:
+                worst = sorted(slow, key=slow.__getitem__, reverse=True)[:3]
+                times = ", ".join(f"{name} {number(slow[name])}" for name in worst)
+                found.append(
+                    f"- {device}: layers one by one, {words}: fx is slower than the faster of "
+                    f"PyTorch's orders in {len(slow)} of {len(beside)}; most, in times its time: "
+                    f"{times}."
+                )
+    return found
 
 
 def bars(results: Results) -> list[str]:

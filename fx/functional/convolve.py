@@ -94,7 +94,7 @@ def _by_taps(x, weight, geometry, groups):
     """A convolution of each channel by itself: shifted inputs times a vector each, one loop."""
     stride, pads, dilation = geometry
     kernel, times = weight.shape[2:], weight.shape[0] // groups
-    dtype = x.dtype
+    dtype, x = x.dtype, _kept(x, weight)
     x, weight = _padded(accumulate(x, "convolve"), pads), accumulate(weight, "convolve")
 
     def product(tap):
@@ -103,7 +103,17 @@ def _by_taps(x, weight, geometry, groups):
         return part * spread(weight[(slice(None), 0, *tap)], part.shape)
 
     taps = itertools.product(*map(range, kernel))
-    return functools.reduce(jnp.add, map(product, taps)).astype(dtype)
+    return _kept(functools.reduce(jnp.add, map(product, taps)).astype(dtype), weight)
+
+
+def _kept(x, weight):
+    """The same values, computed once, and so is what the gradient hands back.
+
+    XLA's CPU backend computes loops again in each loop that reads them: all taps for each tap. It
+    does not go into branches, and cannot see that both of these do the same.
+    """
+    first = weight.reshape(-1)[0]
+    return jax.lax.cond(first <= first, lambda x: x, lambda x: jnp.negative(-x), x)
 
 
 def _by_groups(x, weight, geometry, groups):

@@ -4,12 +4,13 @@ import importlib
 import json
 import shlex
 
+import numpy as np
 import pytest
 
 import benchmarks.__main__ as driver
-from benchmarks import gpu, inference, loader, pipeline, publish, step_options, train_step
-from benchmarks.page import own, sections
-from benchmarks.shared import report, stages
+from benchmarks import gpu, inference, layers, loader, pipeline, publish, step_options, train_step
+from benchmarks.page import own, sections, verdict
+from benchmarks.shared import race, report, stages
 
 
 def test_what_runs_depends_on_the_device():
@@ -87,6 +88,34 @@ def test_a_pipeline_that_learns_otherwise_is_left_out():
     assert found[pipeline.USUAL]["losses_apart"] == 0
 
 
+def test_layers_are_beside_the_faster_of_pytorchs_orders():
+    def rows(*times):
+        return {"rounds": [{"Linear": {"forward": t, "gradient": 2 * t}} for t in times]}
+
+    found = {
+        layers.EAGER: rows(0.001, 0.002, 0.009),
+        layers.CHANNELS_LAST: rows(0.004, 0.004, 0.004),
+        layers.FX: rows(0.003, 0.001, 0.003),
+    }
+    layers.summarise(found)
+    assert layers.ratios(found)["Linear"] == pytest.approx({"forward": 1.5, "gradient": 1.5})
+    assert "3.00" in layers.table(found) and "1.50" in layers.table(found)
+    entry = {"contenders": found, "claim": "layers"}
+    (forward, _) = verdict.losses({"layers-cpu": entry})
+    assert "in 1 of 1; most, in times its time: Linear 1.50." in forward
+    del found[layers.FX]["layers"]
+    assert layers.ratios(found) == {}
+
+
+def test_a_layer_that_computes_something_else_is_not_timed():
+    wanted = {"Linear": [np.array([1.0, -2.0]), np.zeros(1)]}
+    layers.check(wanted, wanted)
+    with pytest.raises(race.Skipped, match="Linear is 5e-01 apart"):
+        layers.check({"Linear": [np.array([1.0, -1.0]), np.zeros(1)]}, wanted)
+    with pytest.raises(race.Skipped, match="Linear is nan apart"):
+        layers.check({"Linear": [np.array([1.0, np.nan]), np.zeros(1)]}, wanted)
+
+
 def test_every_gpu_stage_is_under_nine_minutes_and_leaves_the_result_that_it_is_known_by(
     monkeypatch,
 ):
@@ -140,7 +169,7 @@ WRITERS = {
     "pipeline": sections.pipeline, "loader": sections.loading, "cold_start": sections.cold,
     "seeds": sections.many_seeds, "inference": sections.answers, "loop": own.looping,
     "growth": sections.growing, "depth": sections.growing, "speedrun": sections.records,
-    "checkpoint": own.checkpoints, "step_options": own.step_options,
+    "checkpoint": own.checkpoints, "step_options": own.step_options, "layers": own.layers,
 }  # fmt: skip
 
 

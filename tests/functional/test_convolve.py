@@ -132,6 +132,15 @@ def test_xla_gets_convolutions_that_it_has_fast_kernels_for(jitted):
     assert "feature_group_count" not in text and "conditional(" not in text
 
 
+@pytest.mark.emitters
+def test_taps_are_not_computed_again_for_each_reader():
+    x, weight = jnp.ones((2, 8, 8, 16)), jnp.ones((16, 1, 5, 5))
+    ours, _ = both((1, 1), ((2, 2), (2, 2)), (1, 1), 16)
+    gradients = jax.jit(jax.grad(lambda x, w: jnp.sum(x * ours(jnp.tanh(x), w) ** 2), (0, 1)))
+    text = gradients.lower(x, weight).compile().as_text()
+    assert text.count(" multiply(") < 4 * 25  # the answer, and its gradients to x and weight
+
+
 def test_counts_of_operations_leave_out_the_zeros():
     *shapes, stride, pads, dilation, groups = RESNEXT
     x, weight = arrays(*shapes)
