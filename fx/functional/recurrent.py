@@ -5,6 +5,7 @@ The input's part of every gate is one matrix product over all time steps, before
 it stands only what depends on the state. Sums and states are float32 at least.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -50,7 +51,9 @@ def cell(mode: str, input: jax.Array, state: State, weights: Weights) -> State:
         >>> h.shape
         (2, 4)
     """
-    state = STEPS[mode](_widened(state), _input_part(input, weights), weights)
+    gates = _input_part(mode, input, weights)
+    state = _widened(state)
+    state = STEPS[mode](state, gates, _dot(state[0], weights.hh), weights.hr)
     return tuple(value.astype(input.dtype) for value in state)
 
 
@@ -97,51 +100,112 @@ def layers(
 
 def _layer(mode, input, states, weights, inside):
     """One layer: all directions step together in one scan, so that it is L steps long, not 2 L."""
-    dtype, step = input.dtype, STEPS[mode]
+    dtype = input.dtype
     turns = [lambda x: x, lambda x: jnp.flip(x, 0)][: len(weights)]  # each its own inverse
-    gates = [turn(_input_part(input, w)) for turn, w in zip(turns, weights)]
-    masks = [None if inside is None else turn(inside) for turn in turns]
-
-    def body(states, now):
-        moved = []
-        for state, w, gate, mask in zip(states, weights, *now):
-            new = step(state, gate, w)
-            if mask is not None:
-                new = tuple(jnp.where(mask, b, a) for a, b in zip(state, new))
-            moved.append(new)
-        return moved, [state[0].astype(dtype) for state in moved]
-
-    finals, outputs = jax.lax.scan(body, [_widened(s) for s in states], (gates, masks))
-    output = jnp.concatenate([turn(y) for turn, y in zip(turns, outputs)], axis=-1)
+    gates = [turn(_input_part(mode, input, w)) for turn, w in zip(turns, weights)]
+    masks = None if inside is None else [turn(inside) for turn in turns]
+    states = [_widened(state) for state in states]
+    hh, hr = [w.hh for w in weights], [w.hr for w in weights]
+    finals, outputs = _recur(gates, states, hh, hr, masks, mode)
+    output = jnp.concatenate([turn(y.astype(dtype)) for turn, y in zip(turns, outputs)], axis=-1)
     if inside is not None:
         output = jnp.where(inside, output, 0)
     return output, [tuple(value.astype(dtype) for value in final) for final in finals]
 
 
-def _tanh(state: State, gates: jax.Array, weights: Weights) -> State:
-    return (jnp.tanh(gates + _state_part(state, weights)),)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(5,))
+def _recur(gates, states, hh, hr, masks, mode):
+    """The scan over time, of lists with one entry for each direction.
+
+    The gradient to hh is one product over all time steps, after the scan, and not a sum that grows
+    with each step: what a change of hh adds to the gates depends on known states alone.
+
+    Args:
+        gates: [L, N, P], what does not depend on the state.
+        states: where to begin.
+        hh: [G, out], the weight of the state.
+        hr: [out, hidden] or None, the projections.
+        masks: [L, N, 1], the steps that count, or None for all.
+        mode: see `cell`.
+
+    Returns:
+        The final states, and the first part of all, [L, N, out] each.
+    """
+    return _scan(gates, states, hh, hr, masks, mode)
 
 
-def _relu(state: State, gates: jax.Array, weights: Weights) -> State:
-    return (jax.nn.relu(gates + _state_part(state, weights)),)
+@_recur.defjvp
+def _recur_jvp(mode, primals, tangents):
+    gates, states, hh, hr, masks = primals
+    dgates, dstates, dhh, dhr, _ = tangents
+    scan = functools.partial(_scan, hh=hh, masks=masks, mode=mode)
+    (finals, outputs), linear = jax.linearize(
+        lambda gates, states, hr: scan(gates, states, hr=hr), gates, states, hr
+    )
+    moved = []
+    for state, output, dgate, dw in zip(states, outputs, dgates, dhh):
+        before = jnp.concatenate([state[0][None], output[:-1]])
+        moved.append(dgate + _placed(mode, _dot(before, dw), from_state=True))
+    return (finals, outputs), linear(moved, dstates, dhr)
 
 
-def _lstm(state: State, gates: jax.Array, weights: Weights) -> State:
-    i, f, g, o = jnp.split(gates + _state_part(state, weights), 4, axis=-1)
+def _scan(gates, states, hh, hr, masks, mode):
+    step = STEPS[mode]
+    # Transposed once, not in each step; XLA would move the transpose into the loop.
+    turned = jax.lax.optimization_barrier([w.T for w in hh])
+
+    def body(states, now):
+        gates, masks = now
+        moved = []
+        for i, state in enumerate(states):
+            new = step(state, gates[i], _state_part(state[0], hh[i], turned[i]), hr[i])
+            if masks is not None:
+                new = tuple(jnp.where(masks[i], b, a) for a, b in zip(state, new))
+            moved.append(new)
+        return moved, [state[0] for state in moved]
+
+    return jax.lax.scan(body, states, (gates, masks))
+
+
+@jax.custom_jvp
+def _state_part(h, weight, turned):
+    """The product h @ turned; its gradient reads weight, which is turned the right way for that."""
+    return _dot(h, turned, axis=0)
+
+
+@_state_part.defjvp
+def _state_part_jvp(primals, tangents):
+    return _state_part(*primals), _dot(tangents[0], primals[1])
+
+
+# A step takes the state, what the gates have from elsewhere, the product of h and the state's
+# weight, and the projection; it returns the new state.
+
+
+def _tanh(state: State, gates: jax.Array, part: jax.Array, hr: jax.Array | None) -> State:
+    return (jnp.tanh(gates + part),)
+
+
+def _relu(state: State, gates: jax.Array, part: jax.Array, hr: jax.Array | None) -> State:
+    return (jax.nn.relu(gates + part),)
+
+
+def _lstm(state: State, gates: jax.Array, part: jax.Array, hr: jax.Array | None) -> State:
+    i, f, g, o = jnp.split(gates + part, 4, axis=-1)
     c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
     h = jax.nn.sigmoid(o) * jnp.tanh(c)
-    return (h if weights.hr is None else _dot(h, weights.hr)), c
+    return (h if hr is None else _dot(h, hr)), c
 
 
-def _gru(state: State, gates: jax.Array, weights: Weights) -> State:
-    r, z, n = jnp.split(gates, 3, axis=-1)
-    hr, hz, hn = jnp.split(_state_part(state, weights), 3, axis=-1)
+def _gru(state: State, gates: jax.Array, part: jax.Array, hr: jax.Array | None) -> State:
+    r, z, n, m = jnp.split(gates, 4, axis=-1)
+    hr, hz, hn = jnp.split(part, 3, axis=-1)
     r, z = jax.nn.sigmoid(r + hr), jax.nn.sigmoid(z + hz)
-    n = jnp.tanh(n + r * hn)
+    n = jnp.tanh(n + r * (m + hn))
     return (n + z * (state[0] - n),)
 
 
-STEPS: dict[str, Callable[[State, jax.Array, Weights], State]] = {
+STEPS: dict[str, Callable[[State, jax.Array, jax.Array, jax.Array | None], State]] = {
     "RNN_TANH": _tanh,
     "RNN_RELU": _relu,
     "LSTM": _lstm,
@@ -149,20 +213,28 @@ STEPS: dict[str, Callable[[State, jax.Array, Weights], State]] = {
 }
 
 
-def _input_part(input, weights):
-    gates = _dot(input, weights.ih)  # [..., G]
-    return gates if weights.bias_ih is None else gates + weights.bias_ih.astype(gates.dtype)
+def _input_part(mode, input, weights):
+    """What the gates do not have from the state, [..., P]; P is G, and 4 * hidden of a GRU."""
+    gates = _placed(mode, _dot(input, weights.ih), from_state=False)
+    for bias, from_state in ((weights.bias_ih, False), (weights.bias_hh, True)):
+        if bias is not None:
+            gates += _placed(mode, bias.astype(gates.dtype), from_state)
+    return gates
 
 
-def _state_part(state, weights):
-    gates = _dot(state[0], weights.hh)
-    return gates if weights.bias_hh is None else gates + weights.bias_hh.astype(gates.dtype)
+def _placed(mode, part, from_state):
+    """[..., G] as [..., P]: the last gate of a GRU keeps apart what it has from input and state."""
+    if mode != "GRU":
+        return part
+    r, z, n = jnp.split(part, 3, axis=-1)
+    nothing = jnp.zeros_like(n)
+    return jnp.concatenate([r, z, nothing, n] if from_state else [r, z, n, nothing], axis=-1)
 
 
-def _dot(x, weight):
+def _dot(x, weight, axis=1):
     """The product x @ weight.T in the weight's dtype, summed in float32 at least."""
     wide = jnp.float32 if weight.dtype.itemsize < 4 else weight.dtype
-    axes = (((x.ndim - 1,), (1,)), ((), ()))
+    axes = (((x.ndim - 1,), (axis,)), ((), ()))
     return jax.lax.dot_general(x.astype(weight.dtype), weight, axes, preferred_element_type=wide)
 
 

@@ -1,8 +1,10 @@
 """What the layers' parity tests do not see: lengths, masks between layers, the scan's form."""
 
 import functools
+from collections import Counter
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -98,6 +100,15 @@ def test_dropout_stands_between_layers_with_a_mask_for_each_step():
     assert (third[1:, :, 0] != kept).any()
 
 
+def operations(jaxpr, inside=False):
+    """The names of all operations, and whether each is part of a scan."""
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        yield name, inside
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from operations(inner, inside or name == "scan")
+
+
 @pytest.mark.parametrize(("mode", "directions"), [("LSTM", 1), ("GRU", 2)])
 def test_the_input_is_projected_before_the_scan(mode, directions):
     """One scan a layer; in it one product a direction, which is the state's."""
@@ -105,11 +116,54 @@ def test_the_input_is_projected_before_the_scan(mode, directions):
     program = jax.make_jaxpr(
         lambda x: recurrent.layers(mode, x, zeros(mode, 2, 4, 2 * directions), w)
     )(x)
-    outside = [e.primitive.name for e in program.eqns]
-    scans = [e for e in program.eqns if e.primitive.name == "scan"]
-    inside = [e.primitive.name for scan in scans for e in scan.params["jaxpr"].eqns]
-    assert len(scans) == 2
-    assert outside.count("dot_general") == inside.count("dot_general") == 2 * directions
+    count = Counter(operations(program.jaxpr))
+    assert count["scan", False] == 2
+    assert count["dot_general", False] == count["dot_general", True] == 2 * directions
+
+
+@pytest.mark.parametrize(("mode", "directions"), [("LSTM", 1), ("GRU", 2)])
+def test_the_gradient_to_weights_is_taken_after_the_scan(mode, directions):
+    """Forward and back, a step has one product with the state's weight, and sums no gradient."""
+    (w,), x = stack(mode, directions), jnp.asarray(normal(5, 2, 3))
+
+    def loss(w):
+        return recurrent.layers(mode, x, zeros(mode, 2, 4, directions), [w])[0].sum()
+
+    count = Counter(operations(jax.make_jaxpr(jax.grad(loss))(w).jaxpr))
+    assert count["scan", False] == 2
+    assert count["dot_general", True] == 2 * directions
+
+
+@pytest.mark.parametrize("mode", GATES)
+def test_derivatives_are_those_of_cells_in_turn(mode):
+    """Gradient and second derivative, to inputs, states and weights, with lengths."""
+    (w,), x = stack(mode), jnp.asarray(normal(4, 2, 3))
+    (state,), lengths = zeros(mode, 2, 4), jnp.array([4, 2])
+
+    def together(x, state, w):
+        return recurrent.layers(mode, x, [state], [w], lengths=lengths)[0]
+
+    def in_turn(x, state, w):
+        outputs = []
+        for t in range(4):
+            inside = (t < lengths)[:, None]
+            new = recurrent.cell(mode, x[t], state, w[0])
+            state = tuple(jnp.where(inside, b, a) for a, b in zip(state, new))
+            outputs.append(jnp.where(inside, state[0], 0))
+        return jnp.stack(outputs)
+
+    def derivatives(f):
+        def loss(args):
+            return jnp.sum(jnp.sin(3 * f(*args)))
+
+        def slope(args):
+            return sum(jnp.sum(jnp.cos(g)) for g in jax.tree.leaves(jax.grad(loss)(args)))
+
+        return jax.jit(lambda args: (jax.grad(loss)(args), jax.grad(slope)(args)))
+
+    args = x, state, w
+    ours, theirs = derivatives(together)(args), derivatives(in_turn)(args)
+    jax.tree.map(assert_close, ours, theirs)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
