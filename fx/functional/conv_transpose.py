@@ -1,6 +1,7 @@
 """Transposed convolution in one, two and three dimensions."""
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -8,11 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.conv import at_least
-from fx.functional.convolve import DIMENSION_NUMBERS, convolve
+from fx.functional.convolve import DIMENSION_NUMBERS, by_platform, convolve, convolve_on_cpu
 from fx.functional.dtypes import accumulate, check_same_dtype
 from fx.functional.fold import overlap_add
 from fx.functional.layout import SPATIAL_AXES, channels_last, per_axis
 from fx.functional.rows import spread
+
+FEW = 8  # output channels of a group, from which on a convolution is faster than a product
 
 Size = int | Sequence[int]
 
@@ -118,9 +121,13 @@ def _transpose(input, weight, bias, stride, padding, output_padding, groups, dil
         else:
             # XLA's CPU convolutions are slow on spread inputs, their gradients by orders of
             # magnitude; elsewhere the spread form is the fast one.
-            product = functools.partial(_as_product, groups=groups, axes=axes, where=where)
-            convolution = functools.partial(_as_convolution, groups=groups, axes=axes)
-            y = jax.lax.platform_dependent(x, weight, cpu=product, default=convolution)
+            composed = functools.partial(_as_product, where=where)
+            if _in_phases(x, weight, groups, axes):
+                composed = _by_phases
+            forms = [
+                functools.partial(f, groups=groups, axes=axes) for f in (composed, _as_convolution)
+            ]
+            y = by_platform(*forms)(x, weight)
         return y if bias is None else y + spread(bias, y.shape)
 
     return channels_last(transpose, input, dims, where)
@@ -166,6 +173,49 @@ def _as_product(x, weight, groups, axes, where):
     y = jnp.moveaxis(y, (0, dims + 2), (-2, -1))  # [N, *spatial, *kernel, groups, out / groups]
     y = y.reshape(*y.shape[:-2], groups * outputs)
     return overlap_add(y, axes).astype(dtype)
+
+
+def _in_phases(x, weight, groups, axes):
+    """Whether `_by_phases` applies, and is faster than a product."""
+    kernel = weight.shape[2:]
+    known = all(isinstance(size, int) and size for size in (*x.shape, *(axis[3] for axis in axes)))
+    fitting = all(
+        k >= stride and dilation == 1 for k, (stride, _, dilation, _) in zip(kernel, axes)
+    )
+    overlapping = any(k > stride for k, (stride, *_) in zip(kernel, axes))
+    return known and fitting and overlapping and weight.shape[1] >= FEW
+
+
+def _by_phases(x, weight, groups, axes):
+    """A convolution for each remainder that output pixels have by stride; one sees few taps."""
+    turned, _ = _turned(x, weight, groups, axes)
+    ones, made = (1,) * len(axes), []
+    for phase in itertools.product(*(range(stride) for stride, *_ in axes)):
+        seen, part, pads = x, turned, []
+        for i, (remainder, (stride, pad, _, size)) in enumerate(zip(phase, axes)):
+            k, n, shift = turned.shape[i + 2], x.shape[i + 1], remainder + pad
+            part = jax.lax.slice_in_dim(part, (k - 1 - shift) % stride, k, stride, axis=i + 2)
+            taps = part.shape[i + 2]
+            begin = shift // stride - taps + 1
+            # Fast convolutions take no negative padding: what is not seen is cut off.
+            cells = range(begin, begin + -(-size // stride) + taps - 1)
+            inside = cells[max(-begin, 0) : max(n - begin, 0)]
+            seen = jax.lax.slice_in_dim(seen, min(inside.start, n), min(inside.stop, n), axis=i + 1)
+            before = min(max(-begin, 0), len(cells))
+            pads.append((before, len(cells) - before - len(inside)))
+        made.append(convolve_on_cpu(seen, part, ones, tuple(pads), ones, groups))
+    return _interleaved(made, axes)
+
+
+def _interleaved(phases, axes):
+    """[N, *spatial, C] for each phase, in row-major order, as the pixels of one array."""
+    dims, strides, sizes = len(axes), [axis[0] for axis in axes], [axis[3] for axis in axes]
+    count, *small, channels = phases[0].shape
+    y = jnp.stack(phases, -2).reshape(count, *small, *strides, channels)
+    order = [place for i in range(1, dims + 1) for place in (i, i + dims)]
+    y = y.transpose(0, *order, 2 * dims + 1)
+    y = y.reshape(count, *(n * stride for n, stride in zip(small, strides)), channels)
+    return jax.lax.slice(y, [0] * y.ndim, [count, *sizes, channels])
 
 
 def _check_weight(weight, bias, groups, dims, where):

@@ -9,6 +9,7 @@ convolution stays one operation.
 import functools
 import itertools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ MOST_PARTS = 128  # convolutions that one in groups is cut into
 
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
+Form = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def convolve(
@@ -53,15 +55,29 @@ def convolve(
     if form is _plain:
         return plain(x, weight)
     composed = functools.partial(form, geometry=geometry, groups=groups)
+    return by_platform(composed, plain)(x, weight)
 
-    # The gradient keeps x and weight alone and forms what is made of them again. It chooses the
-    # platform again, too: a choice that a jitted function hands on is too late for XLA, which
-    # leaves convolutions in undecided branches as they are, and slow.
+
+def by_platform(cpu: Form, default: Form) -> Form:
+    """One of two forms of a convolution.
+
+    The gradient keeps x and weight alone and forms what is made of them again. It chooses the
+    platform again, too: a choice that a jitted function hands on is too late for XLA, which leaves
+    convolutions in undecided branches as they are, and slow.
+    """
+
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def chosen(x, weight):
-        return jax.lax.platform_dependent(x, weight, cpu=composed, default=plain)
+        return jax.lax.platform_dependent(x, weight, cpu=cpu, default=default)
 
-    return chosen(x, weight)
+    return chosen
+
+
+def convolve_on_cpu(
+    x: jax.Array, weight: jax.Array, stride: Sizes, pads: Pads, dilation: Sizes, groups: int
+) -> jax.Array:
+    """`convolve`, for what is a form for CPUs already."""
+    return _form(x, weight, groups)(x, weight, (stride, pads, dilation), groups)
 
 
 def _form(x, weight, groups):

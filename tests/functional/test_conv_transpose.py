@@ -1,5 +1,6 @@
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as TF
 
 from fx import functional as F
+from fx.functional import conv_transpose
 from tests.functional.check import assert_close, check, check_bfloat16, normal, sample
 
 # input, weight, arguments
@@ -59,6 +61,39 @@ def test_against_torch(case):
 @pytest.mark.parametrize("case", SWEEP, ids=ident)
 def test_sweep(case):
     run(case)
+
+
+# In phases: kernels of at least the stride, some above it.
+PHASES = [
+    ((2, 3, 4, 5), (3, 4, 4, 4), {"stride": 2, "padding": 1}),
+    ((2, 4, 3, 2), (4, 2, 5, 3), {"stride": (2, 3), "padding": (3, 0), "groups": 2}),
+    ((2, 4, 3, 3), (4, 1, 3, 3), {"stride": 2, "groups": 4, "output_padding": 1}),
+    ((2, 3, 1, 1), (3, 2, 3, 4), {"stride": (3, 2), "padding": 1, "output_padding": (2, 1)}),
+    ((1, 2, 2, 3, 2), (2, 3, 2, 3, 4), {"stride": (1, 2, 3), "padding": (1, 0, 2)}),
+    ((2, 3, 7), (3, 4, 3), {"stride": 2, "padding": 6, "output_padding": 1}),
+    *(case for case in SWEEP if case[2]["stride"] > 1 == case[2]["dilation"]),
+]
+
+
+@pytest.mark.parametrize("case", sample(PHASES, 6), ids=ident)
+def test_phases_against_torch(case, monkeypatch):
+    """Each is held with few output channels, too, where a product is used otherwise."""
+    monkeypatch.setattr(conv_transpose, "FEW", 1)
+    run(case)
+
+
+def test_what_is_taken_in_phases():
+    """A layer of a decoder; not kernels that do not overlap, few outputs, a dilated kernel."""
+
+    def taken(w, **arguments):
+        program = jax.make_jaxpr(
+            lambda x, w: F.conv_transpose2d(x, w, **{"stride": 2, "padding": 1} | arguments)
+        )(jnp.ones((1, 8, 6, 6)), w)
+        return str(program).count("conv_general_dilated") == 1 + 4
+
+    assert taken(jnp.ones((8, 8, 4, 4))) and taken(jnp.ones((8, 8, 3, 3)), output_padding=1)
+    assert not taken(jnp.ones((8, 8, 2, 2))) and not taken(jnp.ones((8, 3, 4, 4)))
+    assert not taken(jnp.ones((8, 8, 3, 3)), dilation=2)
 
 
 def test_empty_batch_and_output():
