@@ -17,6 +17,10 @@ from fx.functional.within import moments_within, normalize_within
 
 Statistics = tuple[jax.Array | None, jax.Array | None]
 
+# Jitted, layers of one shape are traced, differentiated and lowered once, and not each by itself.
+_over_batch = jax.jit(normalize_batch, static_argnums=3)
+_over_groups = jax.jit(normalize_within, static_argnums=(3, 4, 5))
+
 
 def batch_norm(
     input: jax.Array,
@@ -77,7 +81,7 @@ def batch_norm(
         _check_several(count, input, "batch_norm")
         scale = jnp.ones(channels, x.dtype) if weight is None else weight.astype(x.dtype)
         shift = jnp.zeros(channels, x.dtype) if bias is None else bias.astype(x.dtype)
-        y, mean, var = normalize_batch(x, scale, shift, eps)
+        y, mean, var = _over_batch(x, scale, shift, float(eps))
         statistics = (running_mean, running_var)
         if not (isinstance(count, int) and count == 0):  # an empty batch says nothing
             statistics = (
@@ -276,7 +280,7 @@ def _features_last(input, where):
 def _within(x, lead, groups, eps, weight, bias):
     scale = jnp.ones(x.shape[-1], x.dtype) if weight is None else weight.astype(x.dtype)
     shift = jnp.zeros(x.shape[-1], x.dtype) if bias is None else bias.astype(x.dtype)
-    return normalize_within(x, scale.reshape(-1), shift.reshape(-1), lead, groups, eps)
+    return _over_groups(x, scale.reshape(-1), shift.reshape(-1), lead, groups, float(eps))
 
 
 def _scale(x, mean, var, eps, weight, bias):
