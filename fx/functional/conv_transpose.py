@@ -1,6 +1,5 @@
 """Transposed convolution in one, two and three dimensions."""
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -113,21 +112,15 @@ def _transpose(input, weight, bias, stride, padding, output_padding, groups, dil
             )
         ]
         _check_sizes(sizes, x.shape[1:-1], where)
-        axes = list(zip(stride, padding, dilation, sizes))
-
+        axes = tuple(zip(stride, padding, dilation, sizes))
         if max(stride) == 1:
             turned, pads = _turned(x, weight, groups, axes)
             y = convolve(x, turned, stride, pads, dilation, groups)
         else:
             # XLA's CPU convolutions are slow on spread inputs, their gradients by orders of
             # magnitude; elsewhere the spread form is the fast one.
-            composed = functools.partial(_as_product, where=where)
-            if _in_phases(x, weight, groups, axes):
-                composed = _by_phases
-            forms = [
-                functools.partial(f, groups=groups, axes=axes) for f in (composed, _as_convolution)
-            ]
-            y = by_platform(*forms)(x, weight)
+            form = _by_phases if _in_phases(x, weight, groups, axes) else _as_product
+            y = by_platform(x, weight, axes, groups, form, _as_convolution)
         return y if bias is None else y + spread(bias, y.shape)
 
     return channels_last(transpose, input, dims, where)
@@ -146,7 +139,7 @@ def _turned(x, weight, groups, axes):
     return weight, tuple(pads)
 
 
-def _as_convolution(x, weight, groups, axes):
+def _as_convolution(x, weight, axes, groups):
     """A convolution of the input spread by stride with the turned weight."""
     weight, pads = _turned(x, weight, groups, axes)
     return jax.lax.conv_general_dilated(
@@ -161,11 +154,11 @@ def _as_convolution(x, weight, groups, axes):
     )
 
 
-def _as_product(x, weight, groups, axes, where):
+def _as_product(x, weight, axes, groups):
     """Every pixel's multiple of the weight as one matrix product, then added where they overlap."""
     dims, kernel, dtype = len(axes), weight.shape[2:], x.dtype
     inputs, outputs = weight.shape[0] // groups, weight.shape[1]
-    x, weight = accumulate(x, where), accumulate(weight, where)
+    x, weight = (accumulate(value, f"conv_transpose{dims}d") for value in (x, weight))
     weight = weight.reshape(groups, inputs, outputs * math.prod(kernel))
     x = x.reshape(*x.shape[:-1], groups, inputs)  # [N, *spatial, groups, in / groups]
     y = jax.lax.dot_general(x, weight, (((dims + 2,), (1,)), ((dims + 1,), (0,))))
@@ -186,7 +179,7 @@ def _in_phases(x, weight, groups, axes):
     return known and fitting and overlapping and weight.shape[1] >= FEW
 
 
-def _by_phases(x, weight, groups, axes):
+def _by_phases(x, weight, axes, groups):
     """A convolution for each remainder that output pixels have by stride; one sees few taps."""
     turned, _ = _turned(x, weight, groups, axes)
     ones, made = (1,) * len(axes), []

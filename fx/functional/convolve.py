@@ -9,7 +9,7 @@ convolution stays one operation.
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ MOST_PARTS = 128  # convolutions that one in groups is cut into
 
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
-Form = Callable[[jax.Array, jax.Array], jax.Array]
+Form = Callable[..., jax.Array]  # of x, weight, geometry and groups
 
 
 def convolve(
@@ -49,28 +49,30 @@ def convolve(
     Returns:
         [N, *spatial', out].
     """
-    geometry = (stride, pads, dilation)
-    plain = functools.partial(_plain, geometry=geometry, groups=groups)
+    geometry = (tuple(stride), tuple(map(tuple, pads)), tuple(dilation))
     form = _form(x, weight, groups)
     if form is _plain:
-        return plain(x, weight)
-    composed = functools.partial(form, geometry=geometry, groups=groups)
-    return by_platform(composed, plain)(x, weight)
+        return _plain(x, weight, geometry, groups)
+    return by_platform(x, weight, geometry, groups, form, _plain)
 
 
-def by_platform(cpu: Form, default: Form) -> Form:
-    """One of two forms of a convolution.
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3, 4, 5))
+def by_platform(
+    x: jax.Array, weight: jax.Array, geometry: Hashable, groups: int, cpu: Form, default: Form
+) -> jax.Array:
+    """A convolution in one of two forms, traced once for all layers of one shape.
 
     The gradient keeps x and weight alone and forms what is made of them again. It chooses the
     platform again, too: a choice that a jitted function hands on is too late for XLA, which leaves
     convolutions in undecided branches as they are, and slow.
     """
-
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def chosen(x, weight):
-        return jax.lax.platform_dependent(x, weight, cpu=cpu, default=default)
-
-    return chosen
+    return jax.lax.platform_dependent(
+        x,
+        weight,
+        cpu=lambda x, weight: cpu(x, weight, geometry, groups),
+        default=lambda x, weight: default(x, weight, geometry, groups),
+    )
 
 
 def convolve_on_cpu(
@@ -116,7 +118,7 @@ def _by_taps(x, weight, geometry, groups):
     def product(tap):
         part = _window(x, tap, kernel, stride, dilation)
         part = part if times == 1 else jnp.repeat(part, times, axis=-1)
-        return part * spread(weight[(slice(None), 0, *tap)], part.shape)
+        return part * spread(weight[(slice(None), 0, *tap)], part.shape, True)
 
     taps = itertools.product(*map(range, kernel))
     return _kept(functools.reduce(jnp.add, map(product, taps)).astype(dtype), weight)

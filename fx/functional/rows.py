@@ -31,13 +31,14 @@ def sum_rows(x: jax.Array) -> jax.Array:
     return jax.lax.platform_dependent(x, cpu=_folded_sum, default=_plain_sum)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def spread(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def spread(x: jax.Array, shape: tuple[int, ...], on_cpu: bool = False) -> jax.Array:
     """A vector along the last axis of a shape; its gradient is a sum as `sum_rows` takes it.
 
     Args:
         x: [C].
         shape: (..., C).
+        on_cpu: whether it is known that this is for a CPU.
 
     Returns:
         [..., C].
@@ -46,8 +47,9 @@ def spread(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 @spread.defjvp
-def _spread_jvp(shape, primals, tangents):
-    return spread(primals[0], shape), spread_tangent(tangents[0], shape)
+def _spread_jvp(shape, on_cpu, primals, tangents):
+    tangent = _unfolded if on_cpu and _rows(shape) else spread_tangent
+    return spread(primals[0], shape), tangent(tangents[0], shape)
 
 
 def spread_tangent(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fx import functional as F
 from fx.functional import convolve as module
 from fx.functional.convolve import convolve
 from fx.models import ConvNet
@@ -150,3 +151,17 @@ def test_counts_of_operations_leave_out_the_zeros():
     wanted = 2 * 64 * 64 * 4 * 9
     assert summary(layer, (1, 64, 8, 8)).flops == wanted
     assert summary(ConvNet(), (1, 3, 32, 32)).flops > wanted
+
+
+def test_layers_of_one_shape_are_traced_once(monkeypatch):
+    calls, form = [], module._by_taps
+    monkeypatch.setattr(module, "_by_taps", lambda *a: calls.append(a) or form(*a))
+
+    def loss(ws, x):
+        for w in ws:
+            x = F.conv2d(x, w, padding=1, groups=5)
+        return x.sum()
+
+    ws = [jnp.ones((5, 1, 3, 3))] * 6
+    jax.make_jaxpr(jax.grad(loss))(ws, jnp.ones((2, 5, 9, 7)))
+    assert 1 <= len(calls) <= 2

@@ -194,3 +194,21 @@ def test_errors():
         F.layer_norm(x, 3)
     with pytest.raises(ValueError, match=r"layer_norm: expected bias \[4], got \[3]"):
         F.layer_norm(x, 4, None, jnp.ones(3))
+
+
+@pytest.mark.parametrize(("part", "shape"), [("within", (3, 13, 19)), ("moments", (13, 19, 3))])
+def test_layers_of_one_shape_are_traced_once(part, shape, monkeypatch):
+    calls, function = [], jax.lax.rsqrt
+    monkeypatch.setattr(jax.lax, "rsqrt", lambda x: calls.append(x) or function(x))
+
+    def loss(ws, x):
+        for w in ws:
+            if part == "within":
+                x = F.layer_norm(x, shape[-1], w)
+            else:
+                x, _ = F.batch_norm(x, None, None, w, training=True)
+        return x.sum()
+
+    ws = [jnp.ones(19)] * 6
+    jax.make_jaxpr(jax.grad(loss))(ws, jnp.ones(shape))
+    assert 1 <= len(calls) <= 3
