@@ -20,6 +20,7 @@ Statistics = tuple[jax.Array | None, jax.Array | None]
 # Jitted, layers of one shape are traced, differentiated and lowered once, and not each by itself.
 _over_batch = jax.jit(normalize_batch, static_argnums=3)
 _over_groups = jax.jit(normalize_within, static_argnums=(3, 4, 5))
+_moments = jax.jit(moments_within, static_argnums=(1, 2))
 
 
 def batch_norm(
@@ -148,7 +149,7 @@ def instance_norm(
             "instance_norm: expected running_mean and running_var or neither, got one of them"
         )
     groups = max(channels, 1)
-    pivot, distance, var = moments_within(x, 1, groups)
+    pivot, distance, var = _moments(x, 1, groups)
     mean = pivot + distance
     statistics = (
         _average(running_mean, mean.mean(0), momentum),
