@@ -10,6 +10,7 @@ from pathlib import Path
 # time for a training step of the reference network (benchmarks/train_step.py shows both).
 CPU_FLAGS = ("--xla_cpu_experimental_ynn_fusion_type=invalid",)
 
+LEAST_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 KEPT_BYTES = 2**30
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # from glibc's malloc.h
 
@@ -33,7 +34,10 @@ def configure(
             every page: about 7 % of a training step of the reference network on a CPU.
             It need not take effect: one process of several was seen to fault as without it.
         cache_dir: a folder in which compiled programs are kept from one run to the next; None
-            leaves JAX's setting as it is. Use only a folder that nobody else can write to.
+            leaves JAX's setting as it is. Use only a folder that nobody else can write to. Small
+            programs are kept as well, which JAX leaves out (those of under a second): a model's
+            initial weights take dozens of them. JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS stands
+            where it is set.
         deterministic: choose GPU kernels whose results are the same to the bit in every run.
 
     Returns:
@@ -64,6 +68,9 @@ def configure(
         path = str(Path(cache_dir).expanduser().resolve())
         jax.config.update("jax_compilation_cache_dir", path)
         done["jax_compilation_cache_dir"] = path
+        if LEAST_SECONDS.upper() not in os.environ:
+            jax.config.update(LEAST_SECONDS, 0.0)
+            done[LEAST_SECONDS] = "0"
     return done
 
 

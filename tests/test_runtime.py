@@ -1,3 +1,4 @@
+import os
 import platform
 import subprocess
 import sys
@@ -8,8 +9,11 @@ import pytest
 import fx
 
 
-def run(code: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+def run(code: str, **env: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+        env=os.environ | env,
+    )  # fmt: skip
 
 
 def test_flags_are_set_and_the_users_stand():
@@ -56,6 +60,21 @@ def test_convolutions_run_and_are_quiet(tmp_path):
         "print(float(y[0, 0, 0, 0]), jax.config.jax_compilation_cache_dir)\n"
     )
     assert done.stdout.split() == ["27.0", str(tmp_path)] and done.stderr == ""
+
+
+@pytest.mark.parametrize("theirs", [None, "100"])
+def test_small_programs_are_cached_too(theirs, tmp_path):
+    """They are most of what a first step waits for; what the user has set stands."""
+    name = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+    done = run(
+        f"import fx; set_ = fx.configure(cache_dir={str(tmp_path)!r})\n"
+        "import jax, jax.numpy as jnp\n"
+        "jax.jit(lambda x: x * 3 + 1)(jnp.ones(3)).block_until_ready()\n"
+        "print(set_.get('jax_persistent_cache_min_compile_time_secs'))\n",
+        **({} if theirs is None else {name: theirs}),
+    )
+    assert done.stdout.strip() == ("0" if theirs is None else "None"), done.stderr
+    assert any(tmp_path.iterdir()) == (theirs is None)
 
 
 def test_too_late_is_an_error():
