@@ -17,7 +17,7 @@ CASES = [
     (IMAGE, {"size": (7, 3), "mode": "bilinear"}),
     (IMAGE, {"scale_factor": (2, 0.6), "mode": "bicubic", "align_corners": True}),
     (IMAGE, {"size": (3, 9), "mode": "bicubic", "antialias": True}),
-    (IMAGE, {"scale_factor": 0.4, "mode": "lanczos", "antialias": True}),
+    ((2, 3, 5, 7), {"scale_factor": 0.4, "mode": "lanczos", "antialias": True}),
     (IMAGE, {"scale_factor": 1.7, "mode": "bilinear", "recompute_scale_factor": True}),
     (IMAGE, {"scale_factor": 0.6, "mode": "bilinear", "antialias": True}),
     (IMAGE, {"size": 3, "mode": "area"}),
