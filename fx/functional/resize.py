@@ -79,9 +79,9 @@ def interpolate(
     by one in a few of a hundred pixels. With antialias an axis that keeps its size despite
     scale_factor stays as it is, in torch too; an output one pixel wide has in torch the first row's
     weights in all rows (2.13, contiguous, on CPUs with AVX-512), and here each its own. Its
-    gradients of an axis that keeps its size so, of bicubic ones that keep their size and of "nearest" on one and on
-    three axes are at times, where scale_factor is no whole number, not the derivatives of its
-    outputs; here they are.
+    gradients of an axis that keeps its size so, of bicubic ones that keep theirs and of "nearest"
+    on one and on three axes are at times, where scale_factor is no whole number, not the
+    derivatives of its outputs; here they are.
     """
     x = jnp.asarray(input)
     dims = x.ndim - 2
