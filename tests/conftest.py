@@ -1,4 +1,5 @@
 import os
+import signal
 from collections import Counter
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -8,6 +9,11 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# A shell starts what runs in its background with Ctrl-C ignored, and it would be in all processes
+# that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FEW, EVERY = 4, 4  # a test of more cases than FEW is sampled: each fourth
 CHEAP = {"test_house.py", "test_names.py", "test_coverage.py"}  # always whole
