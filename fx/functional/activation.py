@@ -127,7 +127,9 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     else:
         slope = weight.reshape(-1, *[1] * (input.ndim - 2))  # [C, 1...]
     wide = accumulate(input, "prelu")  # in which the gradient to the weight is summed, too
-    return jnp.where(wide > 0, wide, slope.astype(wide.dtype) * wide).astype(input.dtype)
+    # Of what is not multiplied the slope sees a 0: its gradient would be NaN of an infinity.
+    below = slope.astype(wide.dtype) * jnp.where(wide > 0, 0, wide)
+    return jnp.where(wide > 0, wide, below).astype(input.dtype)
 
 
 @_of_floats

@@ -21,9 +21,9 @@ def cross_entropy(
 
     Args:
         input: [N, C], [N, C, d1, ...] or [C], logits.
-        target: integers [N], [N, d1, ...] or [], classes in [0, C); or floating and of the input's
-            shape, probabilities of the classes. A class outside of [0, C), ignore_index apart,
-            makes the loss NaN: a compiled function cannot raise on a value as torch does.
+        target: integers [N], [N, d1, ...] or [] ([1] too), classes in [0, C); or floating and of
+            the input's shape, probabilities of the classes. A class outside of [0, C), ignore_index
+            apart, makes the loss NaN: a compiled function cannot raise on a value as torch does.
         weight: [C], of the classes, or None. The mean is then the weighted one (with
             probabilities as target it is the plain one, as in torch).
         ignore_index: the class that counts for nothing, in the mean's denominator too; negative
@@ -67,10 +67,8 @@ def cross_entropy(
         loss = _soft(log_p, target.astype(x.dtype), weight, label_smoothing, axis)
         result = reduced(loss, reduction, "cross_entropy")
     else:
-        _check_classes(target, x, axis, "cross_entropy")
-        result = _hard(
-            log_p, as_index(target), weight, ignore_index, reduction, label_smoothing, axis
-        )
+        target = _classes(target, x, axis, "cross_entropy")
+        result = _hard(log_p, target, weight, ignore_index, reduction, label_smoothing, axis)
     return result.astype(jnp.asarray(input).dtype)
 
 
@@ -105,8 +103,8 @@ def nll_loss(
     check_reduction(reduction, "nll_loss")
     x, target = accumulate(input, "nll_loss"), jnp.asarray(target)
     axis = _class_axis(x, weight, "nll_loss")
-    _check_classes(target, x, axis, "nll_loss")
-    result = _hard(x, as_index(target), weight, ignore_index, reduction, 0.0, axis)
+    target = _classes(target, x, axis, "nll_loss")
+    result = _hard(x, target, weight, ignore_index, reduction, 0.0, axis)
     return result.astype(jnp.asarray(input).dtype)
 
 
@@ -157,7 +155,8 @@ def _class_axis(x, weight, where):
     return axis
 
 
-def _check_classes(target, x, axis, where):
+def _classes(target, x, axis, where):
+    """The target as int32 or int64; a single one may be [1]."""
     expected = x.shape[:axis] + x.shape[axis + 1 :]
     if not jnp.issubdtype(target.dtype, jnp.integer):
         raise TypeError(
@@ -165,8 +164,11 @@ def _check_classes(target, x, axis, where):
             f"probabilities {list(x.shape)}, got {target.dtype} {list(target.shape)}; "
             "convert classes with .astype(jnp.int32)"
         )
+    if x.ndim == 1 and target.shape == (1,):
+        target = target[0]
     if target.shape != expected:
         raise ValueError(
             f"{where}: expected target {list(expected)} for input {list(x.shape)}, "
             f"got {list(target.shape)}; classes stand on axis {axis} of the input"
         )
+    return as_index(target)

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.functional.dtypes import accumulate
+from fx.functional.dtypes import accumulate, accumulated, common_float
 
 
 def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1e-8) -> jax.Array:
     """The cosine of the angle between vectors.
 
     Args:
-        x1: [..., D, ...], floating, D at `dim`.
-        x2: likewise; the two broadcast against each other.
+        x1: [..., D, ...], D at `dim`.
+        x2: likewise; the two broadcast against each other, and one of them is floating.
         dim: the axis of the vectors, counted after broadcasting.
         eps: what a vector's length is at least taken for.
 
@@ -22,7 +22,7 @@ def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1
         The broadcast shape without `dim`; the wider dtype of the two.
 
     Raises:
-        TypeError: an input is not floating.
+        TypeError: neither input is floating.
         ValueError: the shapes do not broadcast, or have no axis `dim`.
 
     Example:
@@ -31,7 +31,14 @@ def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1
         0.6
     """
     where = "cosine_similarity"
-    x1, x2, dtype = _pair(accumulate(x1, where), accumulate(x2, where), x1, x2, where)
+    x1, x2 = together(x1, x2, where)
+    dtype = common_float(x1, x2)
+    if not any(jnp.issubdtype(x.dtype, jnp.floating) for x in (x1, x2)):
+        raise TypeError(
+            f"{where}: expected a floating input, got {x1.dtype} and {x2.dtype}; "
+            "convert one with .astype(jnp.float32)"
+        )
+    x1, x2 = x1.astype(accumulated(dtype)), x2.astype(accumulated(dtype))
     if not x1.ndim:  # vectors of one
         x1, x2 = x1[None], x2[None]
     if not -x1.ndim <= dim < x1.ndim:
@@ -52,21 +59,21 @@ def pairwise_distance(
         keepdim: whether the last axis stays, with size 1.
 
     Returns:
-        [...] or [..., 1]; the wider dtype of the two, float32 of integers.
+        [...] or [..., 1]; the wider floating dtype of the two, float32 of integers, whose
+        difference is one of integers and may wrap around.
 
     Raises:
-        ValueError: the shapes do not broadcast.
+        TypeError: an input is of booleans.
+        ValueError: the shapes do not broadcast; D is 0, and p infinite or negative.
 
     Example:
         >>> import jax.numpy as jnp
         >>> pairwise_distance(jnp.array([[3.0, 4.0]]), jnp.zeros((1, 2))).round(4).tolist()
         [5.0]
     """
-    first, second = _floating(x1), _floating(x2)
-    wide = accumulate(first, "pairwise_distance"), accumulate(second, "pairwise_distance")
-    a, b, dtype = _pair(*wide, first, second, "pairwise_distance")
-    distance = p_norm(a - b + eps, p).astype(dtype)
-    return distance[..., None] if keepdim and a.ndim else distance
+    dtype = common_float(jnp.asarray(x1), jnp.asarray(x2))
+    distance = distance_of(x1, x2, p, eps, "pairwise_distance").astype(dtype)
+    return distance[..., None] if keepdim and max(jnp.ndim(x1), jnp.ndim(x2)) else distance
 
 
 def normalize(
@@ -77,7 +84,7 @@ def normalize(
     Args:
         input: [...], floating; float16 and bfloat16 sum in float32.
         p: of the norm; may be infinite, 0 (which counts) or negative.
-        dim: the axis or axes of the norm.
+        dim: the axis or axes of the norm; () is all.
         eps: the least divisor.
 
     Returns:
@@ -85,11 +92,14 @@ def normalize(
 
     Raises:
         TypeError: the input is not floating.
-        ValueError: the input has no axis `dim`.
+        ValueError: the input has no axis `dim`, or one twice; no elements are along it, and p is
+            infinite or negative.
     """
     x = accumulate(input, "normalize")
-    axes = dim if isinstance(dim, tuple) else (dim,)
+    axes = _axes(x, dim)
     last = jnp.moveaxis(x, axes, range(-len(axes), 0)) if x.ndim else x[None]
+    if x.size == 0:
+        _check_elements(min(x.shape[axis] for axis in axes), p, "normalize")
     kept = last.shape[: last.ndim - len(axes)]
     norm = p_norm(last.reshape(*kept, math.prod(last.shape[len(kept) :])), p)
     norm = jnp.expand_dims(norm, axes) if x.ndim else norm
@@ -122,6 +132,22 @@ def pdist(input: jax.Array, p: float = 2.0) -> jax.Array:
         raise ValueError(f"pdist: expected p of 0 or more, got {p}")
     first, second = np.triu_indices(x.shape[0], 1)
     return p_norm(x[first] - x[second], p).astype(jnp.asarray(input).dtype)
+
+
+def distance_of(x1: jax.Array, x2: jax.Array, p: float, eps: float, where: str) -> jax.Array:
+    """`pairwise_distance` in the dtype that sums are taken in, for the function named by where."""
+    x1, x2 = together(x1, x2, where)
+    if jnp.bool_ in (x1.dtype, x2.dtype):
+        raise TypeError(
+            f"{where}: expected numbers, got {x1.dtype} and {x2.dtype}, of which torch takes no "
+            "difference; convert booleans with .astype(jnp.float32)"
+        )
+    wide = accumulated(common_float(x1, x2))
+    whole = all(jnp.issubdtype(x.dtype, jnp.integer) for x in (x1, x2))
+    both = np.promote_types(x1.dtype, x2.dtype) if whole else wide  # may wrap around, as torch's
+    difference = (x1.astype(both) - x2.astype(both)).astype(wide) + eps
+    _check_elements(difference.shape[-1] if difference.ndim else 1, p, where)
+    return p_norm(difference, p)
 
 
 def p_norm(x: jax.Array, p: float) -> jax.Array:
@@ -187,20 +213,34 @@ def _unit(x, dim, eps):
     return _ratio(x, length + jax.lax.stop_gradient(jnp.maximum(length, eps) - length))
 
 
-def _pair(a, b, first, second, where):
-    """Two arrays in one shape and dtype, and the dtype of the result."""
-    narrow = jnp.asarray(first).dtype
-    wide = a.dtype if a.dtype.itemsize >= b.dtype.itemsize else b.dtype
+def together(x1: jax.Array, x2: jax.Array, where: str) -> tuple[jax.Array, jax.Array]:
+    """Two arrays in one shape, each of its own dtype."""
+    x1, x2 = jnp.asarray(x1), jnp.asarray(x2)
     try:
-        a, b = jnp.broadcast_arrays(a.astype(wide), b.astype(wide))
+        shape = jnp.broadcast_shapes(x1.shape, x2.shape)
     except ValueError:
         raise ValueError(
-            f"{where}: expected inputs that broadcast against each other, got {list(a.shape)} and "
-            f"{list(b.shape)}"
+            f"{where}: expected inputs that broadcast against each other, got {list(x1.shape)} and "
+            f"{list(x2.shape)}"
         ) from None
-    return a, b, narrow if narrow == jnp.asarray(second).dtype else wide
+    return jnp.broadcast_to(x1, shape), jnp.broadcast_to(x2, shape)
 
 
-def _floating(x):
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+def _axes(x, dim):
+    """The axes of a norm, counted from 0; all for ()."""
+    axes = dim if isinstance(dim, tuple | list) else (dim,)
+    count = max(1, x.ndim)
+    counted = tuple(axis % count for axis in axes if -count <= axis < count)
+    if len(counted) < len(axes) or len(set(counted)) < len(axes):
+        raise ValueError(
+            f"normalize: expected dim an axis of {list(x.shape)}, or several, got {dim}"
+        )
+    return counted or tuple(range(count))
+
+
+def _check_elements(size, p, where):
+    if size == 0 and (p < 0 or p == math.inf):
+        raise ValueError(
+            f"{where}: expected vectors of 1 element or more for p={p}, got vectors of 0; the "
+            "largest or smallest of none is not defined"
+        )

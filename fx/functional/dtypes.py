@@ -1,7 +1,10 @@
 """In which dtype functions accumulate and count, and that arrays share one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def accumulate(x: jax.Array, where: str) -> jax.Array:
@@ -33,6 +36,28 @@ def check_same_dtype(where: str, **arrays: jax.Array | None) -> None:
                 f"{where}: expected {name} of the {first}'s dtype {expected}, got "
                 f"{jnp.result_type(array)}; convert one of them"
             )
+
+
+def wider(*dtypes: jnp.dtype) -> jnp.dtype:
+    """What floats of several dtypes give; of two unlike ones at least float32, as in torch.
+
+    By NumPy, because JAX has no common dtype where promotion is strict.
+    """
+    several = len(set(dtypes)) > 1
+    return functools.reduce(
+        np.promote_types, dtypes, np.dtype(np.float32) if several else dtypes[0]
+    )
+
+
+def common_float(*arrays: jax.Array) -> jnp.dtype:
+    """What arrays of several dtypes give in torch: float32 of integers and booleans alone."""
+    floats = [x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)]
+    return wider(*floats) if floats else np.dtype(np.float32)
+
+
+def accumulated(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype in which sums of arrays of a floating dtype are taken: 32 bits or more."""
+    return np.promote_types(dtype, np.float32)
 
 
 def as_index(x: jax.Array) -> jax.Array:

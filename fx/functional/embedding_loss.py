@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from fx.functional.distance import p_norm
-from fx.functional.dtypes import accumulate
+from fx.functional.distance import distance_of, together
+from fx.functional.dtypes import accumulated, common_float, wider
 from fx.functional.loss import check_reduction, reduced, reduction_of
 from fx.functional.margin_loss import at_least_0
 
@@ -25,7 +25,7 @@ def cosine_embedding_loss(
     """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1.
 
     Args:
-        input1: [N, D] or [D], floating.
+        input1: [N, D] or [D].
         input2: as input1; N or D may be 1 in one of them.
         target: [N], or [] without N: 1 or -1. Any other value gives 0.
         margin: the cosine that what is labelled -1 may have.
@@ -34,32 +34,35 @@ def cosine_embedding_loss(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or [N] with reduction "none"; input1's dtype.
+        A scalar, or [N] with reduction "none"; the wider dtype of the inputs, where integers and
+        booleans count as float32.
 
     Raises:
-        TypeError: an input is not floating.
         ValueError: shapes do not fit, or the reduction is unknown.
 
     Source: torch.nn.functional.cosine_embedding_loss, which adds 1e-12 to each square.
     """
     reduction = reduction_of(size_average, reduce, reduction)
     where = "cosine_embedding_loss"
-    first, second = accumulate(input1, where), accumulate(input2, where)
-    second, target = second.astype(first.dtype), jnp.asarray(target)
+    first, second, target = jnp.asarray(input1), jnp.asarray(input2), jnp.asarray(target)
     axes = target.ndim
     if axes > 1 or first.ndim != axes + 1 or second.ndim != axes + 1:
         raise ValueError(
             f"{where}: expected inputs [N, D] and target [N], or [D] and [], got "
             f"{list(first.shape)}, {list(second.shape)} and {list(target.shape)}"
         )
+    first, second = together(first, second, where)
+    dtype = wider(common_float(first), common_float(second))
+    first, second = first.astype(accumulated(dtype)), second.astype(accumulated(dtype))
     product = jnp.sum(first * second, axes)
     squares = (jnp.sum(jnp.square(first), axes) + 1e-12) * (
         jnp.sum(jnp.square(second), axes) + 1e-12
     )
     cosine = product / jnp.sqrt(squares)
+    together(cosine, target, where)
     apart = jnp.where(target == -1, at_least_0(cosine - margin), 0)
     loss = jnp.where(target == 1, 1 - cosine, 0) + apart
-    return reduced(loss, reduction, where).astype(jnp.asarray(input1).dtype)
+    return reduced(loss, reduction, where).astype(dtype)
 
 
 def triplet_margin_loss(
@@ -77,7 +80,7 @@ def triplet_margin_loss(
     """max(0, margin + |anchor - positive| - |anchor - negative|).
 
     Args:
-        anchor: [..., D], floating.
+        anchor: [..., D].
         positive: [..., D], broadcast against the anchor.
         negative: [..., D], broadcast against the anchor.
         margin: by how much the negative should be farther away.
@@ -89,11 +92,13 @@ def triplet_margin_loss(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or [...] with reduction "none"; the anchor's dtype.
+        A scalar, or [...] with reduction "none"; the widest dtype of the distances, each
+        of which has `pairwise_distance`'s.
 
     Raises:
-        TypeError: an argument is not floating.
-        ValueError: margin is not positive; numbers of axes differ; the reduction is unknown.
+        TypeError: an argument is of booleans.
+        ValueError: margin is not positive; numbers of axes differ, or shapes do not broadcast; the
+            reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -103,10 +108,15 @@ def triplet_margin_loss(
     """
     reduction = reduction_of(size_average, reduce, reduction)
     where = "triplet_margin_loss"
-    wide = [accumulate(x, where) for x in (anchor, positive, negative)]
-    wide = [x.astype(wide[0].dtype) for x in wide]
-    loss = _triplet(wide, lambda a, b: p_norm(a - b + eps, p), margin, swap, where)
-    return reduced(loss, reduction, where).astype(jnp.asarray(anchor).dtype)
+    arrays = [jnp.asarray(x) for x in (anchor, positive, negative)]
+    pairs = [arrays[:2], arrays[::2], *[arrays[1:]] * swap]
+    dtype = wider(*(common_float(*pair) for pair in pairs))
+
+    def distance(a, b):
+        return distance_of(a, b, p, eps, where).astype(accumulated(dtype))
+
+    loss = _triplet(arrays, distance, margin, swap, where)
+    return reduced(loss, reduction, where).astype(dtype)
 
 
 def triplet_margin_with_distance_loss(
@@ -154,6 +164,7 @@ def _triplet(arrays, distance, margin, swap, where):
         shapes = " and ".join(str(list(x.shape)) for x in arrays)
         raise ValueError(f"{where}: expected three inputs with as many axes, got {shapes}")
     near, far = distance(anchor, positive), distance(anchor, negative)
+    together(near, far, where)
     if swap:
         far = jnp.minimum(far, distance(positive, negative))
     return at_least_0(margin + near - far)

@@ -80,6 +80,10 @@ def _fractional(input, sizes, return_indices, samples, key, dims):
             f"{where}: expected input [N, C, {SPATIAL_AXES[dims]}] or [C, {SPATIAL_AXES[dims]}], "
             f"got {list(x.shape)}; reshape it to {dims + 2} axes"
         )
+    if 0 in x.shape[-dims - 1 :]:
+        raise ValueError(
+            f"{where}: expected every axis but the batch's of 1 or more, got {list(x.shape)}"
+        )
     batch = x if x.ndim == dims + 2 else x[None]
     kernel, out = _sizes(batch.shape[2:], sizes, dims, where)
     samples = _samples(batch, samples, key, dims, where)
@@ -149,8 +153,8 @@ def _samples(x, samples, key, dims, where):
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
         return jax.random.uniform(key, shape, dtype)
     samples = jnp.asarray(samples)
-    if samples.shape != shape:
+    if samples.ndim != 3 or samples.shape[0] < shape[0] or samples.shape[1:] != shape[1:]:
         raise ValueError(
             f"{where}: expected _random_samples {list(shape)}, got {list(samples.shape)}"
         )
-    return samples
+    return samples[: shape[0]]  # torch passes over what is too many

@@ -38,7 +38,8 @@ def lp_pool2d(
     odd p takes.
 
     Args:
-        input: [N, C, H, W] or [C, H, W], floating; float16 and bfloat16 compute in float32.
+        input: [N, C, H, W] or [C, H, W]; float16 and bfloat16 compute in float32. Of integers a
+            whole p takes the mean of the powers in integers, as torch does.
         norm_type: p; may be infinite.
         kernel_size: of the window; a number, or one per axis.
         stride: of the window; None is kernel_size.
@@ -46,10 +47,10 @@ def lp_pool2d(
             scaled to a whole window's.
 
     Returns:
-        [N, C, H', W'] or [C, H', W'], the input's dtype.
+        [N, C, H', W'] or [C, H', W'], the input's dtype; float32 of integers and a finite p.
 
     Raises:
-        TypeError: a size is not an integer, or the input not floating.
+        TypeError: a size is not an integer, or the input is of booleans.
         ValueError: norm_type is 0; the input has other axes; a size is out of range; no window
             fits.
 
@@ -78,15 +79,19 @@ def _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, dims):
     where = f"lp_pool{dims}d"
     if norm_type == 0:
         raise ValueError(f"{where}: expected norm_type other than 0, got 0")
-    x, dtype = accumulate(input, where), jnp.asarray(input).dtype
+    x = jnp.asarray(input)
+    dtype, whole = x.dtype, jnp.issubdtype(x.dtype, jnp.integer)
+    x = x if whole else accumulate(x, where)
     if math.isinf(norm_type):
-        sign = 1 if norm_type > 0 else -1
-        return (sign * MAX[dims](sign * jnp.abs(x), kernel_size, stride, 0, 1, ceil_mode)).astype(
-            dtype
-        )
+        sign, size = 1 if norm_type > 0 else -1, jnp.abs(jnp.where(x == 0, 0, x))
+        return (sign * MAX[dims](sign * size, kernel_size, stride, 0, 1, ceil_mode)).astype(dtype)
+    dtype = jnp.float32 if whole else dtype
     # Whole powers take products, which are exact for negative x too.
     power = int(norm_type) if float(norm_type).is_integer() else norm_type
+    if not isinstance(power, int) or power < 0:
+        x = x.astype(jnp.float32) if whole else x
     mean = AVERAGE[dims](x**power, kernel_size, stride, 0, ceil_mode)
+    mean = mean.astype(dtype) if whole else mean
     cells = math.prod(per_axis(kernel_size, dims, where, "kernel_size"))
     size = jnp.abs(mean)  # no gradient at 0, as in torch; that of NaN is NaN
     total = jnp.sign(mean) * jnp.where(size <= 0, 0, size) * cells

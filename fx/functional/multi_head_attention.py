@@ -83,7 +83,8 @@ def multi_head_attention_forward(
         static_v: [N * H, S, E / H], values in place of the projected ones.
         average_attn_weights: Whether the returned weights are their mean over heads.
         is_causal: That attn_mask is the causal mask. Where the weights are not needed and there is
-            no key_padding_mask, the mask is then not read; elsewhere this is not.
+            no key_padding_mask, only the mask's dtype and number of axes are then looked at;
+            elsewhere this is not.
         dropout_key: A PRNG key; needed in training when 0 < dropout_p < 1.
         implementation: As `scaled_dot_product_attention`'s, where the weights are not needed.
 
@@ -125,6 +126,10 @@ def multi_head_attention_forward(
     # transpose then falls away.
     sizes = (*query.shape[:1], num_heads, query.shape[1], key.shape[1])
     dtype = accumulate(query, WHERE).dtype
+    if causal and (unread := _closing("attn_mask", attn_mask, dtype)).ndim not in (2, 3):
+        raise ValueError(
+            f"{WHERE}: expected attn_mask [L, S] or [N * num_heads, L, S], got {list(unread.shape)}"
+        )
     bias = _bias(None if causal else attn_mask, key_padding_mask, sizes, dtype)
 
     separate = (q_proj_weight, k_proj_weight, v_proj_weight)

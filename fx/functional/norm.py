@@ -52,7 +52,8 @@ def batch_norm(
     Raises:
         TypeError: the input is not floating.
         ValueError: there is one value per channel, or eps is not positive, when training; eps is
-            negative, or there are no running statistics, when not; an argument is not [C].
+            negative, or there are no running statistics, when not; there is one of them without the
+            other; an argument is not [C].
 
     Example:
         >>> import jax.numpy as jnp
@@ -73,6 +74,8 @@ def batch_norm(
         ("bias", bias),
     ]:
         _check_shape(value, (channels,), "batch_norm", name)
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: expected running_mean and running_var or neither, got one")
     if eps < 0 or (training and eps == 0):
         raise ValueError(
             f"batch_norm: expected eps of 0 or more, above 0 when training, got {eps}; try 1e-5"

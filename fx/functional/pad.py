@@ -28,7 +28,8 @@ def pad(
         The padded array, the input's dtype.
 
     Raises:
-        ValueError: the mode is unknown; pad has an odd length or is longer than the axes allow;
+        ValueError: the mode is unknown; the input's dtype does not hold the value;
+            pad has an odd length or is longer than the axes allow;
             a reflection is as long as its axis, a circular one longer; a negative number makes an
             axis negative; nothing is there to reflect or to replicate; a value is given to
             another mode.
@@ -43,7 +44,7 @@ def pad(
     input = jnp.asarray(input)
     widths = _widths(input.shape, pad, mode)
     if mode == "constant":
-        fill = jnp.asarray(0 if value is None else value, input.dtype)
+        fill = _fill(value, input.dtype)
         return jax.lax.pad(input, fill, [(low, high, 0) for low, high in widths])
     if value:
         raise ValueError(f'pad: expected value only with mode "constant", got mode {mode!r}')
@@ -54,6 +55,15 @@ def pad(
     if mode == "circular":  # torch crops before it wraps, and reflects before it crops
         return channels_last(grow, input[cropped], axes, "pad")
     return channels_last(grow, input, axes, "pad")[cropped]
+
+
+def _fill(value, dtype):
+    try:
+        return jnp.asarray(0 if value is None else value, dtype)
+    except OverflowError:
+        raise ValueError(
+            f"pad: expected a value that {dtype} holds, got {value}; convert the input first"
+        ) from None
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))

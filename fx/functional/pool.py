@@ -242,6 +242,8 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
     where = f"avg_pool{dims}d"
     if divisor == 0:
         raise ValueError(f"{where}: expected divisor_override other than 0, got 0")
+    if divisor is not None and not hasattr(divisor, "__index__"):
+        raise TypeError(f"{where}: expected divisor_override an int, got {divisor!r}")
     windows = _windows(kernel_size, stride, padding, 1, dims, where)
 
     def pool(x):  # [N, *spatial, C]

@@ -86,7 +86,9 @@ def gumbel_softmax(
     noise = jax.random.gumbel(key, x.shape, jnp.float32).astype(x.dtype)
     soft = softmax((x + noise) / tau, dim)
     if hard:
-        chosen = jax.nn.one_hot(jnp.argmax(soft, dim), soft.shape[dim], dtype=x.dtype, axis=dim)
+        chosen = jnp.ones_like(soft)  # of a scalar the only one there is
+        if soft.ndim:
+            chosen = jax.nn.one_hot(jnp.argmax(soft, dim), soft.shape[dim], dtype=x.dtype, axis=dim)
         soft = chosen - jax.lax.stop_gradient(soft) + soft
     return soft.astype(jnp.asarray(logits).dtype)
 

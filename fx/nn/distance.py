@@ -14,7 +14,7 @@ class CosineSimilarity(Module):
         eps: what a vector's length is at least taken for.
 
     Raises:
-        TypeError: at a call, an input is not floating.
+        TypeError: at a call, neither input is floating.
         ValueError: at a call, the shapes do not broadcast, or have no axis `dim`.
 
     Source: torch.nn.CosineSimilarity.
@@ -37,7 +37,9 @@ class PairwiseDistance(Module):
         keepdim: whether the last axis stays, with size 1.
 
     Raises:
-        ValueError: at a call, the shapes do not broadcast.
+        TypeError: at a call, an input is of booleans.
+        ValueError: at a call, the shapes do not broadcast, or no vector has an element and p is
+            infinite or negative.
 
     Source: torch.nn.PairwiseDistance.
     """

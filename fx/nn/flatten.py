@@ -91,6 +91,8 @@ class Unflatten(Module):
         if not fits:
             expected = f"whose axis {self.dim} splits into {list(sizes)}"
             raise shape_error(self, expected, input, "change dim or unflattened_size")
+        # Not -1: of an array without elements it could be any number.
+        sizes = tuple(input.shape[axis] // known if s == -1 else s for s in sizes)
         return input.reshape(*input.shape[:axis], *sizes, *input.shape[axis + 1 :])
 
     def extra_repr(self) -> str:

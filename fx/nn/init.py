@@ -109,10 +109,12 @@ def constant(val: Any) -> Initialiser:
     return Initialiser(_constant, value=_Frozen(val) if hasattr(val, "__array__") else val)
 
 
-def _check_numbers(where: str, **given: Any) -> None:
+def _check_numbers(where: str, least: float = -math.inf, **given: Any) -> None:
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"init.{where}: expected {name} to be a number, got {value!r}")
+        if value < least:
+            raise ValueError(f"init.{where}: expected {name} of {least} or more, got {value}")
 
 
 def _uniform(key: Any, shape: tuple, dtype: Any, a: float, b: float) -> jax.Array:
@@ -132,14 +134,9 @@ def _normal(key: Any, shape: tuple, dtype: Any, mean: float = 0.0, std: float = 
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initialiser:
-    """Normal with a mean and a standard deviation.
-
-    Raises:
-        ValueError: std below 0.
-    """
-    _check_numbers("normal", mean=mean, std=std)
-    if std < 0:
-        raise ValueError(f"init.normal: expected std of 0 or more, got {std}")
+    """Normal with a mean and a standard deviation. Raises ValueError where std is below 0."""
+    _check_numbers("normal", mean=mean)
+    _check_numbers("normal", 0, std=std)
     given = {"mean": mean, "std": std}
     return Initialiser(_normal, **{k: v for k, v in given.items() if v != {"mean": 0, "std": 1}[k]})
 
@@ -230,10 +227,10 @@ def _draw(key: Any, shape: tuple, dtype: Any, std: float, draw: str) -> jax.Arra
 
 
 def _kaiming_initialiser(a: float, mode: str, nonlinearity: str, draw: str) -> Initialiser:
-    if mode not in ("fan_in", "fan_out"):
+    if str(mode).lower() not in ("fan_in", "fan_out"):
         raise ValueError(f'kaiming_{draw}: expected mode "fan_in" or "fan_out", got {mode!r}')
     calculate_gain(nonlinearity, a)
-    return Initialiser(_kaiming, a=a, mode=mode, nonlinearity=nonlinearity, draw=draw)
+    return Initialiser(_kaiming, a=a, mode=mode.lower(), nonlinearity=nonlinearity, draw=draw)
 
 
 def kaiming_uniform(
@@ -267,13 +264,13 @@ def _xavier(key: Any, shape: tuple, dtype: Any, gain: float, draw: str) -> jax.A
 
 def xavier_uniform(gain: float = 1.0) -> Initialiser:
     """Glorot initialisation, uniform. Source: Glorot and Bengio 2010, equation 16."""
-    _check_numbers("xavier_uniform", gain=gain)
+    _check_numbers("xavier_uniform", 0, gain=gain)
     return Initialiser(_xavier, gain=gain, draw="uniform")
 
 
 def xavier_normal(gain: float = 1.0) -> Initialiser:
     """Glorot initialisation, normal. Source: Glorot and Bengio 2010, equation 12."""
-    _check_numbers("xavier_normal", gain=gain)
+    _check_numbers("xavier_normal", 0, gain=gain)
     return Initialiser(_xavier, gain=gain, draw="normal")
 
 
@@ -305,7 +302,7 @@ eye = Initialiser(_eye)
 def _dirac(key: Any, shape: tuple, dtype: Any, groups: int) -> jax.Array:
     if len(shape) not in (3, 4, 5):
         raise ValueError(f"dirac: expected a convolution weight of 3 to 5 dimensions, got {shape}")
-    if shape[0] % groups:
+    if groups < 1 or shape[0] % groups:
         raise ValueError(f"dirac: expected {shape[0]} output channels in {groups} equal groups")
     weight = np.zeros(shape)
     size, centre = shape[0] // groups, tuple(n // 2 for n in shape[2:])
@@ -331,6 +328,7 @@ def _sparse(key: Any, shape: tuple, dtype: Any, sparsity: float, std: float) -> 
 
 def sparse(sparsity: float, std: float = 0.01) -> Initialiser:
     """Normal, but for a share `sparsity` of each column that is 0 (Martens 2010)."""
+    _check_numbers("sparse", 0, std=std)
     return Initialiser(_sparse, sparsity=sparsity, std=std)
 
 

@@ -76,7 +76,6 @@ class CosineEmbeddingLoss(Module):
     Arguments as `HingeEmbeddingLoss`.
 
     Raises:
-        TypeError: at a call, an input is not floating.
         ValueError: at a call, shapes do not fit or the reduction is unknown.
 
     Source: torch.nn.CosineEmbeddingLoss.
@@ -222,9 +221,9 @@ class TripletMarginLoss(Module):
         reduction: "mean", "sum" or "none".
 
     Raises:
-        TypeError: at a call, an argument is not floating.
-        ValueError: margin is not positive; at a call, numbers of axes differ or the reduction is
-            unknown.
+        TypeError: at a call, an argument is of booleans.
+        ValueError: margin is not positive; at a call, numbers of axes differ, shapes do not
+            broadcast or the reduction is unknown.
 
     Source: torch.nn.TripletMarginLoss.
     """

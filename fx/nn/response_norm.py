@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from fx import functional as F
 from fx.functional.dtypes import accumulate
 from fx.functional.response_norm import channel_window_sum
-from fx.nn.checks import shape_error
+from fx.nn.checks import positive, shape_error
 from fx.nn.module import Module
 
 
@@ -57,14 +57,15 @@ class CrossMapLRN2d(Module):
         k: what is added.
 
     Raises:
-        TypeError: at a call, if the input is not floating.
-        ValueError: at a call, if the input has not 4 axes.
+        TypeError: size is not an integer; at a call, if the input is not floating.
+        ValueError: size is less than 1; at a call, if the input has not 4 axes.
 
     Source: torch.nn.CrossMapLRN2d; but the gradient here is the derivative of the output, while
     torch's takes its sums over other channels.
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1):
+        positive(self, size=size)
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, input: jax.Array) -> jax.Array:

@@ -159,6 +159,18 @@ def test_low_precision_is_kept_and_sums_in_float32(dtype):
     assert_close(float(loss), np.log(4096), dtype)
 
 
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_one_class_on_an_axis_of_its_own(reduction):
+    """torch takes it forward only: its gradient raises."""
+    x, weight = normal(3), np.array([0.5, 2, 3], np.float32)
+    for name, target in itertools.product(("nll_loss", "cross_entropy"), ([1], [-100])):
+        theirs, ours = torch.tensor(target), jnp.array(target)
+        expected = getattr(TF, name)(
+            torch.tensor(x), theirs, torch.tensor(weight), reduction=reduction
+        )
+        assert_close(getattr(F, name)(x, ours, weight, reduction=reduction), expected)
+
+
 def test_errors():
     x, target = normal(8, 10), jnp.zeros(8, jnp.int32)
     with pytest.raises(ValueError, match=r"expected target \[8] for input \[8, 10], got \[7]"):

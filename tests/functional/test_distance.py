@@ -85,6 +85,62 @@ def test_dtypes():
     assert_close(F.pairwise_distance(*ints), TF.pairwise_distance(*map(torch.from_numpy, ints)))
 
 
+FLOATS = normal(4, 3), normal(4, 3, seed=1), normal(4, 3, seed=2)
+MIXED = [("float16", "int8"), ("int32", "float32"), ("uint8", "uint8"), ("int8", "uint8"),
+         ("float16", "bfloat16"), ("bool", "float64"), ("int16", "int32")]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtypes", MIXED, ids="-".join)
+@pytest.mark.parametrize("name, more", [
+    ("cosine_similarity", {}), ("pairwise_distance", {"p": 1.0}),
+    ("cosine_embedding_loss", {"target": np.array([1, -1, 1, 1])}),
+    ("triplet_margin_loss", {}), ("triplet_margin_loss", {"swap": True, "reduction": "none"}),
+    ("triplet_margin_with_distance_loss", {}),
+])  # fmt: skip
+def test_inputs_of_two_dtypes(name, more, dtypes):
+    """Integers are floats beside floats; two give an integer's difference, which may wrap."""
+    count = 3 if name.startswith("triplet") else 2
+    arrays = [np.abs(3 * x) for x in FLOATS[:count]]
+    theirs = [torch.from_numpy(x).to(getattr(torch, d)) for x, d in zip(arrays, dtypes * 2)]
+    with jax.enable_x64(True):
+        ours = [jnp.asarray(np.asarray(x, d)) for x, d in zip(arrays, dtypes * 2)]
+        given = {
+            k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in more.items()
+        }
+        try:
+            expected = getattr(TF, name)(*theirs, **given)
+        except RuntimeError:
+            with pytest.raises(TypeError, match=f"{name[:7]}.*: expected"):
+                getattr(F, name)(*ours, **more)
+            return
+        output = getattr(F, name)(*ours, **more)
+    low = {"float16", "bfloat16"} & set(dtypes)
+    assert str(output.dtype) == str(expected.dtype)[6:]
+    assert_close(output, expected, *low or ("float32",))
+
+
+def test_axes_of_normalize():
+    x = normal(2, 3, 4)
+    for dim in [(0, 2), [1, -1], (), -3]:
+        check(lambda x: F.normalize(x, 3, dim), lambda x: TF.normalize(x, 3, dim), x)  # noqa: B023
+    for dim in [(1, 1), (1, -2), 3, -4]:
+        with pytest.raises(ValueError, match="normalize: expected dim an axis of"):
+            F.normalize(x, dim=dim)
+        with pytest.raises((RuntimeError, IndexError)):
+            TF.normalize(torch.from_numpy(x), dim=dim)
+
+
+@pytest.mark.parametrize("p", [INF, -INF, -1.0])
+def test_vectors_of_no_elements_have_no_largest(p):
+    x = jnp.zeros((3, 0))
+    with pytest.raises(ValueError, match="normalize: expected vectors of 1 element or more for p="):
+        F.normalize(x, p, 1)
+    with pytest.raises(ValueError, match="pairwise_distance: expected vectors of 1 element or mo"):
+        F.pairwise_distance(x, x, p)
+    assert F.normalize(x, p, 0).shape == (3, 0)
+    assert F.pdist(x, INF).tolist() == [0, 0, 0]
+
+
 def test_errors():
     x = jnp.ones((2, 3))
     with pytest.raises(
@@ -96,7 +152,15 @@ def test_errors():
     ):
         F.cosine_similarity(x, x, 2)
     with pytest.raises(TypeError, match="cosine_similarity: expected a floating input, got int32"):
-        F.cosine_similarity(x.astype(int), x)
+        F.cosine_similarity(x.astype(int), x.astype(int))
+    with pytest.raises(ValueError, match="triplet_margin_loss: expected inputs that broadcast aga"):
+        F.triplet_margin_loss(x, x, x[:, :2])
+    with pytest.raises(ValueError, match="cosine_embedding_loss: expected inputs that broadcast a"):
+        F.cosine_embedding_loss(x, x, jnp.ones(3))
+    with pytest.raises(
+        TypeError, match="pairwise_distance: expected numbers, got bool and float32"
+    ):
+        F.pairwise_distance(x > 0, x)
     with pytest.raises(ValueError, match=r"pdist: expected input \[N, D], got \[3]"):
         F.pdist(x[0])
     with pytest.raises(ValueError, match="pdist: expected p of 0 or more, got -1"):

@@ -70,3 +70,11 @@ def test_errors():
         F.gumbel_softmax(x)
     with pytest.raises(TypeError, match="gumbel_softmax: expected a floating input, got int32"):
         F.gumbel_softmax(jnp.ones(3, jnp.int32), key=KEY)
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_gumbel_softmax_of_a_scalar(dim):
+    expected = TF.gumbel_softmax(torch.tensor(3.0), hard=True, dim=dim)
+    assert_close(
+        F.gumbel_softmax(jnp.array(3.0), hard=True, dim=dim, key=jax.random.key(0)), expected
+    )

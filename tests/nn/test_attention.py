@@ -245,6 +245,16 @@ QUERY, OTHER, _ = BATCH
             (QUERY, QUERY, QUERY), {"is_causal": True}, ValueError,
             "expected attn_mask beside is_causal=True, got none; give it nn.Transformer.gen",
         ),
+        (
+            (QUERY, QUERY, QUERY),
+            {"is_causal": True, "need_weights": False, "attn_mask": np.zeros((3, 3), np.int32)},
+            TypeError, "expected attn_mask of booleans or floats, got int32",
+        ),
+        (
+            (QUERY, QUERY, QUERY),
+            {"is_causal": True, "need_weights": False, "attn_mask": np.zeros(3, bool)},
+            ValueError, r"expected attn_mask \[L, S\] or \[N \* num_heads, L, S\], got \[3\]",
+        ),
     ],
 )  # fmt: skip
 def test_errors_of_attention(inputs, options, kind, text):

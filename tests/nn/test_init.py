@@ -115,6 +115,10 @@ def test_init_is_pure_and_follows_dtype():
         (lambda: init.dirac(2)(KEY, (3, 3, 1)), "dirac: expected 3 output channels in 2"),
         (lambda: init.uniform(2, 1), r"uniform: expected a <= b, got \[2, 1\)"),
         (lambda: init.normal(std=-1), "normal: expected std of 0 or more, got -1"),
+        (lambda: init.xavier_normal(-1), "xavier_normal: expected gain of 0 or more, got -1"),
+        (lambda: init.xavier_uniform(-1), "xavier_uniform: expected gain of 0 or more, got -1"),
+        (lambda: init.sparse(0.5, -1), "sparse: expected std of 0 or more, got -1"),
+        (lambda: init.dirac(0)(KEY, (3, 3, 1)), "dirac: expected 3 output channels in 0"),
         (lambda: init.trunc_normal(a=2, b=-2), r"a <= b, got 1.0, \[2, -2\]"),
         (lambda: init.trunc_normal(std=0), "expected std > 0 and a <= b, got 0"),
     ],
@@ -122,6 +126,10 @@ def test_init_is_pure_and_follows_dtype():
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_modes_in_capitals():
+    assert init.kaiming_normal(mode="FAN_OUT") == init.kaiming_normal(mode="fan_out")
 
 
 @pytest.mark.parametrize(

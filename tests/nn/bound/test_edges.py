@@ -9,6 +9,8 @@ from tests.nn.bound.draw import ROUNDING, Draw, departures, rounded
 ONES = np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(2, 3)
 FAR = np.array([0.5, np.inf, -np.inf, -2.0], np.float32)
 ZEROS = np.zeros(4, np.float32)
+PLANE = np.linspace(-1, 1, 25, dtype=np.float32).reshape(1, 1, 5, 5)
+SAMPLES = np.full((3, 1, 2), 0.3, np.float32)  # for more examples than there are
 
 
 def empty(*shape):
@@ -49,6 +51,10 @@ EDGES = [
     Draw("CircularPad2d", (0,), {}, (empty(1, 2, 0, 0),)),
     Draw("pad", (), {}, (ONES, [-1, -2], "circular")),
     Draw("scaled_dot_product_attention", (), {}, (ONES, ONES, ONES, ONES[0, :2]), still=(3,)),
+    Draw("PReLU", (2,), {}, (FAR.reshape(2, 2),)),
+    Draw("LPPool1d", (float("inf"), 2), {}, (ZEROS[None],)),
+    Draw("Unflatten", (1, (2, -1)), {}, (empty(0, 4),)),
+    Draw("FractionalMaxPool2d", (2, 2), {"_random_samples": SAMPLES}, (PLANE,)),
     # What follows is refused.
     Draw("ReflectionPad1d", (1,), {}, (empty(0, 0, 3),)),
     Draw("ReplicationPad3d", (1,), {}, (empty(0, 1, 3, 3),)),
