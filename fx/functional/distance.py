@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.functional.dtypes import accumulate, accumulated, common_float
+from fx.functional.dtypes import accumulate, accumulated, common_float, promoted
 
 
 def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1e-8) -> jax.Array:
@@ -31,14 +31,7 @@ def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1
         0.6
     """
     where = "cosine_similarity"
-    x1, x2 = together(x1, x2, where)
-    dtype = common_float(x1, x2)
-    if not any(jnp.issubdtype(x.dtype, jnp.floating) for x in (x1, x2)):
-        raise TypeError(
-            f"{where}: expected a floating input, got {x1.dtype} and {x2.dtype}; "
-            "convert one with .astype(jnp.float32)"
-        )
-    x1, x2 = x1.astype(accumulated(dtype)), x2.astype(accumulated(dtype))
+    x1, x2, dtype = promoted(*together(x1, x2, where), where)
     if not x1.ndim:  # vectors of one
         x1, x2 = x1[None], x2[None]
     if not -x1.ndim <= dim < x1.ndim:

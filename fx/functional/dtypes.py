@@ -60,6 +60,22 @@ def accumulated(dtype: jnp.dtype) -> jnp.dtype:
     return np.promote_types(dtype, np.float32)
 
 
+def promoted(x1: jax.Array, x2: jax.Array, where: str) -> tuple[jax.Array, jax.Array, jnp.dtype]:
+    """Two arrays in the dtype that sums are taken in, and what torch makes of their two dtypes.
+
+    Raises:
+        TypeError: neither is floating.
+    """
+    x1, x2 = jnp.asarray(x1), jnp.asarray(x2)
+    if not any(jnp.issubdtype(x.dtype, jnp.floating) for x in (x1, x2)):
+        raise TypeError(
+            f"{where}: expected a floating input, got {x1.dtype} and {x2.dtype}; "
+            "convert one with .astype(jnp.float32)"
+        )
+    dtype = common_float(x1, x2)
+    return x1.astype(accumulated(dtype)), x2.astype(accumulated(dtype)), dtype
+
+
 def as_index(x: jax.Array) -> jax.Array:
     """Integers as int32 or int64, so that comparing with -1 or a large count cannot overflow."""
     return x if x.dtype == jnp.int64 else x.astype(jnp.int32)

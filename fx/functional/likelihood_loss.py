@@ -8,8 +8,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import accumulate
-from fx.functional.loss import check_reduction, reduced, reduction_of
+from fx.functional.dtypes import accumulate, accumulated, common_float, promoted, wider
+from fx.functional.loss import check_numbers, check_reduction, reduced, reduction_of
 
 
 def poisson_nll_loss(
@@ -36,10 +36,10 @@ def poisson_nll_loss(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or the broadcast shape with reduction "none"; the input's dtype.
+        A scalar, or the broadcast shape with reduction "none"; the dtype of input and target
+        together, float32 of integers.
 
     Raises:
-        TypeError: the input is not floating.
         ValueError: shapes do not broadcast, or the reduction is unknown.
 
     Source: torch.nn.functional.poisson_nll_loss.
@@ -47,16 +47,16 @@ def poisson_nll_loss(
     reduction = reduction_of(size_average, reduce, reduction)
     where = "poisson_nll_loss"
     check_reduction(reduction, where)
-    x = accumulate(input, where)
-    t = jnp.asarray(target).astype(x.dtype)
-    x, t = _broadcast(x, t, where)
+    x, t = jnp.asarray(input), jnp.asarray(target)
+    dtype = wider(common_float(x), common_float(x, t))  # the rate of integers is float32
+    x, t = _broadcast(x.astype(accumulated(dtype)), t.astype(accumulated(dtype)), where)
     loss = jnp.exp(x) - t * x if log_input else x - t * jnp.log(x + eps)
     if full:
         large = t > 1
         safe = jnp.where(large, t, 1)
         stirling = safe * jnp.log(safe) - safe + 0.5 * jnp.log(2 * math.pi * safe)
         loss = loss + jnp.where(large, stirling, 0)
-    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(dtype)
 
 
 def gaussian_nll_loss(
@@ -80,10 +80,11 @@ def gaussian_nll_loss(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or the broadcast shape with reduction "none"; the input's dtype.
+        A scalar, or the broadcast shape with reduction "none"; the dtype of input and target
+        together.
 
     Raises:
-        TypeError: the input is not floating.
+        TypeError: the input is not floating, or the target of booleans.
         ValueError: var is a negative number or has another shape; shapes do not broadcast; the
             reduction is unknown.
 
@@ -94,15 +95,16 @@ def gaussian_nll_loss(
     """
     where = "gaussian_nll_loss"
     check_reduction(reduction, where)
-    x = accumulate(input, where)
-    t = jnp.asarray(target).astype(x.dtype)
+    accumulate(input, where)
+    check_numbers(input, target, where)
+    x, t, dtype = promoted(input, target, where)
     variance = _variance(var, x, where)
     variance = jnp.where(variance < 0, jnp.nan, _floor(variance, eps))
     x, t = _broadcast(x, t, where)
     loss = 0.5 * (jnp.log(variance) + jnp.square(x - t) / variance)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
-    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(dtype)
 
 
 @jax.custom_jvp

@@ -1,7 +1,9 @@
 """Losses of regression and of probabilities; those over classes are in `cross_entropy.py`.
 
-Sums are taken in float32 (float64 for float64), and the result has the input's dtype. torch's long
-deprecated size_average and reduce keep their places, and win over reduction where one is given.
+Sums are taken in float32 (float64 for float64), and the result has the input's dtype, or, where the
+docstring says so, that of input and target together: of two unlike ones float32 at least, as in
+torch. torch's long deprecated size_average and reduce keep their places, and win over reduction
+where one is given.
 Targets must have the input's shape: torch only warns and broadcasts, and [N] against [N, 1] is then
 a silent [N, N].
 """
@@ -9,7 +11,7 @@ a silent [N, N].
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import accumulate
+from fx.functional.dtypes import accumulate, promoted
 
 
 def mse_loss(
@@ -23,18 +25,18 @@ def mse_loss(
     """Square of the difference.
 
     Args:
-        input: [...], floating.
-        target: the input's shape; converted to the dtype computed in.
+        input: [...].
+        target: the input's shape; one of the two is floating.
         size_average: deprecated; see reduction.
         reduce: deprecated; see reduction.
         reduction: "mean", "sum" or "none".
         weight: the input's shape, or None; the mean is then the weighted one.
 
     Returns:
-        A scalar, or [...] with reduction "none"; the input's dtype.
+        A scalar, or [...] with reduction "none"; the dtype of input and target together.
 
     Raises:
-        TypeError: the input is not floating.
+        TypeError: neither input nor target is floating.
         ValueError: shapes differ, or the reduction is unknown.
 
     Example:
@@ -43,8 +45,8 @@ def mse_loss(
         2.0
     """
     reduction = reduction_of(size_average, reduce, reduction)
-    x, t = _pair(input, target, "mse_loss")
-    return _weighted(jnp.square(x - t), weight, reduction, input, "mse_loss")
+    x, t, dtype = _promoted(input, target, "mse_loss")
+    return _weighted(jnp.square(x - t), weight, reduction, "mse_loss").astype(dtype)
 
 
 def l1_loss(
@@ -55,10 +57,11 @@ def l1_loss(
     reduction: str = "mean",
     weight: jax.Array | None = None,
 ) -> jax.Array:
-    """Absolute difference; arguments as `mse_loss`."""
+    """Absolute difference; arguments as `mse_loss`, but not of booleans, as in torch."""
     reduction = reduction_of(size_average, reduce, reduction)
-    x, t = _pair(input, target, "l1_loss")
-    return _weighted(_distance(x, t), weight, reduction, input, "l1_loss")
+    check_numbers(input, target, "l1_loss")
+    x, t, dtype = _promoted(input, target, "l1_loss")
+    return _weighted(_distance(x, t), weight, reduction, "l1_loss").astype(dtype)
 
 
 def smooth_l1_loss(
@@ -81,11 +84,11 @@ def smooth_l1_loss(
         raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}; 0 is l1_loss")
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
-    x, t = _pair(input, target, "smooth_l1_loss")
+    x, t, dtype = _promoted(input, target, "smooth_l1_loss")
     distance = _distance(x, t)
     near = distance < beta
     loss = jnp.where(near, 0.5 * _square(x - t, near) / beta, distance - 0.5 * beta)
-    return reduced(loss, reduction, "smooth_l1_loss").astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, "smooth_l1_loss").astype(dtype)
 
 
 def huber_loss(
@@ -186,7 +189,8 @@ def binary_cross_entropy_with_logits(
         pos_weight: of the positive part, broadcast against the input, or None.
 
     Returns:
-        A scalar, or [...] with reduction "none"; the input's dtype.
+        A scalar, or [...] with reduction "none"; the dtype of input and target together, float32
+        for bfloat16 logits of float32 targets.
 
     Raises:
         TypeError: the input is not floating.
@@ -199,14 +203,15 @@ def binary_cross_entropy_with_logits(
     """
     reduction = reduction_of(size_average, reduce, reduction)
     where = "binary_cross_entropy_with_logits"
-    x, t = _pair(input, target, where)
+    accumulate(input, where)
+    x, t, dtype = _promoted(input, target, where)
     positive = 1
     if pos_weight is not None:
         positive = 1 + (_spread(pos_weight, x, where, "pos_weight") - 1) * t
     loss = (1 - t) * x + positive * jax.nn.softplus(-x)
     if weight is not None:
         loss = loss * _spread(weight, loss, where, "weight")
-    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(dtype)
 
 
 def kl_div(
@@ -229,7 +234,7 @@ def kl_div(
         log_target: whether target is in the log space.
 
     Returns:
-        A scalar, or [N, ...] with reduction "none"; the input's dtype.
+        A scalar, or [N, ...] with reduction "none"; the dtype of input and target together.
 
     Raises:
         TypeError: the input or the target is not floating.
@@ -239,8 +244,9 @@ def kl_div(
     -target * input.
     """
     reduction = reduction_of(size_average, reduce, reduction)
-    x, t = _pair(input, target, "kl_div")
-    accumulate(target, "kl_div's target")
+    for name, value in (("kl_div", input), ("kl_div's target", target)):
+        accumulate(value, name)
+    x, t, dtype = _promoted(input, target, "kl_div")
     if log_target:
         loss = jnp.exp(t) * (t - x)
     else:
@@ -251,7 +257,7 @@ def kl_div(
         result = jnp.sum(loss) / (x.shape[0] if x.ndim else 1)
     else:
         result = reduced(loss, reduction, "kl_div")
-    return result.astype(jnp.asarray(input).dtype)
+    return result.astype(dtype)
 
 
 def reduced(loss: jax.Array, reduction: str, where: str) -> jax.Array:
@@ -281,9 +287,22 @@ def check_reduction(reduction: str, where: str) -> None:
         raise ValueError(f'{where}: expected reduction "mean", "sum" or "none", got {reduction!r}')
 
 
+def check_numbers(input: jax.Array, target: jax.Array, where: str) -> None:
+    """Raises for booleans, of which torch takes no difference."""
+    if jnp.bool_ in (jnp.asarray(input).dtype, jnp.asarray(target).dtype):
+        raise TypeError(
+            f"{where}: expected numbers, got booleans; convert them with .astype(jnp.float32)"
+        )
+
+
 def _pair(input, target, where):
     x = accumulate(input, where)
     return x, _like(target, x, where, "target")
+
+
+def _promoted(input, target, where):
+    x, t, dtype = promoted(input, target, where)
+    return x, _like(t, x, where, "target"), dtype
 
 
 def _square(d, near):
@@ -319,11 +338,11 @@ def _spread(value, x, where, name):
         ) from None
 
 
-def _weighted(loss, weight, reduction, input, where):
+def _weighted(loss, weight, reduction, where):
     if weight is not None:
         weight = _like(weight, loss, where, "weight")
         loss = loss * weight
     result = reduced(loss, reduction, where)
     if weight is not None and reduction == "mean":
         result = jnp.sum(loss) / jnp.sum(weight)
-    return result.astype(jnp.asarray(input).dtype)
+    return result

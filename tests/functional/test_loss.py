@@ -1,3 +1,5 @@
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -146,6 +148,40 @@ def test_integer_targets_are_converted():
     )
 
 
+DTYPES = ("float16", "bfloat16", "float32", "float64", "int32", "int64", "uint8", "bool")
+TOGETHER = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div")
+
+
+@pytest.mark.filterwarnings("ignore:reduction")
+@pytest.mark.parametrize(
+    "name", [*TOGETHER, "poisson_nll_loss", "gaussian_nll_loss", "soft_margin_loss"]
+)
+def test_the_dtype_of_input_and_target_is_torchs(name, x64):
+    """And what torch refuses is refused."""
+
+    def of(module, ones, a, b):
+        variance = [ones(3, a)] if name == "gaussian_nll_loss" else []
+        try:
+            value = getattr(module, name)(ones(3, a), ones(3, b), *variance)
+        except (TypeError, RuntimeError):
+            return "refused", None
+        return str(value.dtype).removeprefix("torch."), float(value)
+
+    for a, b in itertools.product(DTYPES, repeat=2):
+        if (name, a, b) == ("poisson_nll_loss", "bool", "bool"):
+            continue  # of no use, and not refused
+        ours = of(F, lambda n, dtype: jnp.ones(n, dtype), a, b)
+        theirs = of(TF, lambda n, dtype: torch.ones(n, dtype=getattr(torch, dtype)), a, b)
+        assert ours[0] == theirs[0], (a, b)
+        assert ours[1] is theirs[1] or ours[1] == pytest.approx(theirs[1], rel=1e-2), (a, b)
+
+
+def test_logits_of_bfloat16_have_a_loss_of_float32_where_targets_are():
+    x, t = jnp.full(3, 0.5, jnp.bfloat16), jnp.ones(3)
+    loss = F.binary_cross_entropy_with_logits(x, t)
+    assert loss.dtype == jnp.float32 and loss == pytest.approx(0.474077, abs=1e-6)
+
+
 NAMES = sorted({case[0] for case in CASES + POSITIVE})
 
 
@@ -156,8 +192,9 @@ def test_errors(name):
         loss(x, x[:, :1])
     with pytest.raises(ValueError, match=rf"{name}: expected reduction \"mean\", .* got 'average'"):
         loss(x, x, reduction="average")
+    whole = x.astype(jnp.int32)
     with pytest.raises(TypeError, match=rf"{name}: expected a floating input, got int32"):
-        loss(x.astype(jnp.int32), x)
+        loss(whole, whole if name in ("mse_loss", "l1_loss", "smooth_l1_loss") else x)
 
 
 def test_errors_of_parameters():

@@ -164,7 +164,8 @@ def test_numbers_and_kinds_are_checked():
     for loss in (F.multi_margin_loss, F.multilabel_margin_loss):
         with pytest.raises(TypeError, match=r"expected integer classes, got float32 .*astype"):
             loss(x, x)
-    mixed = ("triplet", "cosine")  # which take integers beside floats: see test_distance.py
+    # Which take integers: see test_distance.py and test_loss.py.
+    mixed = ("triplet", "cosine", "poisson")
     for name in {case[0] for case in CASES if not case[0].startswith(mixed)}:
         loss, more = getattr(F, name), (x, x) if "ranking" in name else (x,)
         with pytest.raises(TypeError, match=f"{name}: expected a floating input, got int32"):
