@@ -197,7 +197,9 @@ def _gelu_tanh_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
     wide, share, inner = _gelu_terms(x)
     steep = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * wide**2)
-    slope = share + wide * share * jax.nn.sigmoid(-2 * inner) * steep
+    # Of two exponentials XLA would keep a float32 array for the gradient of a bfloat16 one.
+    rest = 1 - share if x.dtype.itemsize < 4 else jax.nn.sigmoid(-2 * inner)
+    slope = share + wide * share * rest * steep
     return _gelu_tanh(x), slope.astype(x.dtype) * dx
 
 
