@@ -397,10 +397,12 @@ def test_an_example_that_is_wholly_ignored_is_an_error_and_divergence_is_nan():
     outputs = [[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]]
     assert np.isfinite(evaluate_given(Given(outputs, [0, 1, -1])))  # ignored padding
     text = (
-        "the loss of 1 of 2 examples is nan, although all outputs are finite; .* return train.Mean"
+        "the loss of 1 of 2 examples is nan, although all outputs are finite; either targets are "
+        r"out of range \(classes are 0 to K - 1\): mend them; or .* return train.Mean"
     )
-    with pytest.raises(ValueError, match=text):
-        evaluate_given(Given(outputs, [0, -1, 0]))
+    for wrong in (-1, 2):  # ignored, out of range
+        with pytest.raises(ValueError, match=text):
+            evaluate_given(Given(outputs, [0, wrong, 0]))
     outputs[0][0] = np.nan
     assert np.isnan(evaluate_given(Given(outputs, [0, 1, 0])))
     assert np.isnan(evaluate_given(Given(outputs, [0, -1, 0])))
@@ -420,6 +422,45 @@ def test_a_mean_weighs_examples_as_one_large_batch_does():
     given = Given(outputs, np.full((3, 4), -1))
     with pytest.raises(ValueError, match="the loss of 2 of 2 examples is nan"):
         fx.train.make_eval(given, loss_fn, given)(fresh())
+
+
+def test_a_metric_of_many_examples_is_refused():
+    def r2(outputs, targets):
+        targets = targets.astype(jnp.float32)
+        rest = jnp.sum((outputs - targets) ** 2)
+        return {"r2": 1 - rest / jnp.sum((targets - jnp.mean(targets)) ** 2)}
+
+    def check(given, metrics):
+        return fx.train.make_eval(given, lambda y, t: jnp.mean(y), given, metrics=metrics)(fresh())
+
+    given = Given([1.0, 2.0, 0.0], [0, 1, 0])
+    text = "the metric 'r2' of each of 2 examples is not finite, .* in a validate of your own"
+    with pytest.raises(ValueError, match=text):
+        check(given, r2)
+    found = check(given, lambda y, t: {"log": jnp.log(jnp.sum(t.astype(jnp.float32)))})
+    assert found["log"] == -np.inf  # of one of two examples
+    assert np.isnan(check(Given([np.nan, 2.0, 0.0], [0, 1, 0]), r2)["r2"])  # a diverged model
+
+
+def test_a_data_set_is_no_loader():
+    dataset, ts = fx.data.Dataset(*data(8)), fresh()
+    text = r"expected a loader with padded\(\), got Dataset; wrap a data set in fx.data.Loader"
+    with pytest.raises(TypeError, match="make_eval: " + text):
+        fx.train.make_eval(Net(), loss_fn, dataset)
+    with pytest.raises(TypeError, match="predict: " + text):
+        fx.train.predict(Net(), ts.params, ts.state, dataset)
+
+
+def test_predict_needs_sequences_of_one_length():
+    class TwoLengths(Given):
+        def padded(self):
+            for length in (4, 6):
+                yield (np.zeros((2, length)), np.zeros(2)), np.ones(2, bool)
+
+    given = TwoLengths([0], [0])
+    text = r"one shape in all batches, got \[2, 4\] and \[2, 6\]; pad all .*buckets=\(length,\)"
+    with pytest.raises(ValueError, match="predict: expected outputs and targets of " + text):
+        fx.train.predict(given, {}, {}, given)
 
 
 def right(outputs, targets):
