@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.data.batch import as_arguments, explained, split_batch, targets_of
+from fx.data.batch import as_arguments, explained, split_batch, targets_of, transformed
 from fx.evaluate.mean import Mean, sum_and_weight
 from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
@@ -264,7 +264,7 @@ def _to_host(tree: Any) -> Any:
 
 
 def _prepare(transform: Callable[[Any, Any], Any] | None) -> Callable[[Any], Any]:
-    return lambda inputs: inputs if transform is None else transform(inputs, None)
+    return lambda inputs: transformed(transform, inputs, None)
 
 
 def _forward(model: Any, precision: str) -> Callable[[Any, Any, Any], Any]:
