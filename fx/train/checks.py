@@ -1,7 +1,7 @@
 """What a step expects of the things it is given, checked once, while it is traced."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -141,6 +141,20 @@ def check_returned(number: int, found: Any) -> None:
             f"fit: expected step to count, but ts.step is {number} as it was before; checkpoints "
             "and random numbers go by it: write ts.replace(step=ts.step + 1, ...)"
         )
+
+
+def check_validation(found: Any) -> Any:
+    """Return what a validation found, or raise where it is no dictionary of numbers."""
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"fit: expected validate to return a dictionary of numbers, got "
+            f'{type(found).__name__}; write return {{"loss": loss}}'
+        )
+    for name, value in found.items():
+        if isinstance(value, str) or np.ndim(value) != 0:
+            came = repr(value) if isinstance(value, str) else f"shape {list(np.shape(value))}"
+            raise TypeError(f"fit: expected validate's {name!r} to be a number, got {came}")
+    return found
 
 
 def check_same(what: str, before: Any, after: Any) -> None:
