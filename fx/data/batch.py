@@ -1,7 +1,7 @@
 """What a batch is to everything that uses one: a pair of inputs and targets."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -43,4 +43,23 @@ def explained(inputs: Any) -> Iterator[None]:
                 f"the batch's inputs are {came}; the model gets a tuple as several arguments, and "
                 "anything else, a dict for example, as one"
             )
+        raise
+
+
+def transformed(transform: Callable[[Any, Any], Any] | None, inputs: Any, key: Any) -> Any:
+    """Inputs after the step's transform; of one that fails, say what it was given."""
+    if transform is None:
+        return inputs
+    try:
+        return transform(inputs, key)
+    except Exception as error:
+        if isinstance(inputs, dict | tuple):
+            names = f" with {', '.join(map(repr, inputs))}" * isinstance(inputs, dict)
+            error.add_note(
+                f"transform= gets the batch's inputs whole, a {type(inputs).__name__} of "
+                f"{len(inputs)}{names}; for one of them, write a function (inputs, key) that "
+                "returns all of them, that one transformed"
+            )
+        elif "positional argument" in str(error):
+            error.add_note("transform= is called as transform(inputs, key)")
         raise

@@ -116,8 +116,9 @@ class Loader:
     shard: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        array = hasattr(self.dataset, "__array__")  # whose take() means another thing
         if not hasattr(self.dataset, "__len__") or not callable(
-            getattr(self.dataset, "take", None)
+            None if array else getattr(self.dataset, "take", None)
         ):
             raise TypeError(
                 f"Loader: expected a Dataset or another source, with len() and take(rows), got "

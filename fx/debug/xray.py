@@ -16,6 +16,10 @@ _LAYERS_ONLY = (
     "seen between layers only: where every operation is watched, XLA makes another program, which "
     "stays finite. The fault is in how XLA computes this layer as a whole"
 )
+_CHOSEN = (
+    "nan is chosen here, not computed: where it stands for an index out of range, compare the "
+    "batch's integers with the number of classes or tokens"
+)
 _UNSEEN = (
     "the compiled step is not finite, but stays so where it is watched: XLA's rewriting of it is "
     'at fault. Compare with jax.disable_jit(), and with precision="float32"'
@@ -135,6 +139,8 @@ class _Film:
         samples = sorted({row for x, a in after for row in self._bad_rows(x, a, origin)})
         values = [Values.of(f"input {k}", array) for k, (_, array) in enumerate(before)]
         values += [Values.of("output", array) for _, array in after]
+        if indices := self._indices(origin.operation, before):
+            values, note = values + indices, note or _CHOSEN
         return _describe(
             origin.operation,
             phase=self._phase(origin.operation),
@@ -147,6 +153,16 @@ class _Film:
             only_compiled=_only_compiled(origin.operation, before, after),
             note=note,
         )
+
+    def _indices(self, operation: Operation, before: list) -> list[Values]:
+        """Integers of the batch, where an operation puts nan for those that are out of range."""
+        chosen = any(np.isnan(floats(array)).all() for _, array in before if np.size(array))
+        if operation.name != "gather" and not (operation.name == "select_n" and chosen):
+            return []
+        leaves = [
+            (name, leaf) for name, leaf in zip(self.names, self.leaves) if name.startswith("batch")
+        ]
+        return [Values.of(*each) for each in leaves if jnp.issubdtype(each[1].dtype, jnp.integer)]
 
     def _phase(self, operation: Operation) -> str:
         if self.kind != "result":

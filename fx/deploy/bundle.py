@@ -64,7 +64,8 @@ def export(
         FileExistsError: `path` exists, and `overwrite` is False or it is not a bundle.
         TypeError: outputs are not arrays by name; `metadata` is not for JSON; a weight is a key.
         ValueError: `spec`, `classes`, `platforms` or `example` do not fit; outputs are not logits
-            [N, K], lose the batch axis or are NaN; the code depends on the batch size.
+            [N, K] of two classes or more, lose the batch axis or are NaN; the code depends on the
+            batch size.
         OSError: `path` cannot be written to.
 
     Example:
@@ -126,6 +127,11 @@ def _check_target(path: Path, overwrite: bool) -> None:
 
 
 def _check_spec(spec: Any) -> tuple[tuple[int | None, ...], np.dtype]:
+    if hasattr(spec, "shape"):  # torch.onnx.export takes an input
+        raise ValueError(
+            f'export: expected a spec (shape, dtype) like ((None, 32, 32, 3), "uint8"), got an '
+            f"array; write {((None, *spec.shape[1:]), str(spec.dtype))}, and the array as example="
+        )
     try:
         shape, dtype = spec
         shape, dtype = tuple(shape), jax.numpy.dtype(dtype)

@@ -24,8 +24,8 @@ def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
         ImportError: a path was given and Pillow is missing.
         FileNotFoundError: there is no file at the path.
         TypeError: the array's dtype is not the signature's.
-        ValueError: the array's shape is not the signature's, the file is not an image of 8 bits a
-            channel, or the bundle does not take images.
+        ValueError: the array's shape is not the signature's, the file is a folder, or no image of 8
+            bits a channel, or the bundle does not take images.
     """
     shape = spec["shape"][1:]
     if isinstance(image, (str, os.PathLike)):
@@ -34,14 +34,20 @@ def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
         return _decode(image, "PIL image", shape, spec["dtype"])
     array = np.asarray(image)
     if list(array.shape) != shape:
+        like_image = spec["dtype"] == "uint8" and len(shape) == 3
+        what, hint = (
+            ("image", "resize it, or give a path or a PIL image")
+            if like_image
+            else ("example", "for a batch call batch_predict")
+        )
         raise ValueError(
-            f"predict: expected one image {spec['dtype']} {shape}, got {array.dtype} "
-            f"{list(array.shape)}; resize it, or give a path or a PIL image"
+            f"predict: expected one {what} {spec['dtype']} {shape}, got {array.dtype} "
+            f"{list(array.shape)}; {hint}"
         )
     if str(array.dtype) != spec["dtype"]:
         raise TypeError(
             f"predict: expected {spec['dtype']}, got {array.dtype}; convert it: "
-            f'image.astype("{spec["dtype"]}")'
+            f'np.asarray(x, "{spec["dtype"]}")'
         )
     return array
 
@@ -56,6 +62,8 @@ def _open(path: str | os.PathLike[str]) -> Any:
         ) from error
     if not os.path.exists(path):
         raise FileNotFoundError(f"no image file at {path}")
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder; give the images in it, {path}/*.png say")
     try:
         with Image.open(path) as image:
             image.load()

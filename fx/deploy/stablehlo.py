@@ -63,6 +63,12 @@ def _named(outputs: Any, postprocess: Any) -> dict[str, Any]:
                 f"export: softmax expected the model to return floating logits [N, K], got {got}; "
                 "give postprocess=None or a function"
             )
+        if shape[1] == 1:
+            raise ValueError(
+                "export: softmax of one output is 1, whatever the model says; give postprocess="
+                'None, or for a logit of two classes a function that returns {"probabilities": '
+                "[N, 2]}"
+            )
         return {"probabilities": jax.nn.softmax(outputs.astype(jnp.float32), axis=-1)}
     if postprocess is not None:
         outputs = postprocess(outputs)

@@ -23,14 +23,21 @@ def accuracy(outputs: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = No
         float32 scalar; nan when nothing counts.
 
     Raises:
-        ValueError: ``outputs`` without the axis K, ``targets`` or ``mask`` of another shape than
-            [...], or no examples.
+        ValueError: ``outputs`` without the axis K, or with a K of 1; ``targets`` or ``mask`` of
+            another shape than [...]; no examples.
         TypeError: ``targets`` that are not integers, or ``mask`` that is not bool.
 
     Example:
         >>> float(accuracy(jnp.array([[2.0, 1.0], [0.5, 3.0]]), jnp.array([0, 0])))
         0.5
     """
+    shape = jnp.shape(outputs)
+    if shape[-1:] == (1,) or (len(shape) == 1 and jnp.shape(targets) == shape):
+        raise ValueError(
+            "accuracy: expected outputs [..., K], a score for each of 2 classes or more, got "
+            f"{list(shape)}; of one logit for two classes, "
+            "((outputs > 0) == (targets > 0.5)).mean() is the accuracy"
+        )
     outputs, targets, mask = _checked("accuracy", outputs, targets, mask)
     hits = jnp.argmax(outputs, axis=-1).astype(jnp.int32) == targets
     return _mean(hits.astype(jnp.float32), mask)

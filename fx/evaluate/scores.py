@@ -266,6 +266,7 @@ def check_examples(
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(
             f"{where}: expected scores [N, K] of K >= 2 classes, got {list(scores.shape)}"
+            + "; of one score p for two classes, give np.stack([1 - p, p], 1)" * (scores.ndim == 1)
         )
     if len(scores) == 0:
         raise ValueError(f"{where}: expected at least one example, got scores {list(scores.shape)}")

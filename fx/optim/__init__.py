@@ -13,6 +13,8 @@ implementations: here XLA compiles every update, and derivatives pass through al
 so its rule, to leave alone the rows that a batch did not touch, would find none.
 """
 
+from typing import TYPE_CHECKING
+
 from fx.optim.adafactor import adafactor as adafactor
 from fx.optim.adagrad import adadelta as adadelta
 from fx.optim.adagrad import adagrad as adagrad
@@ -69,3 +71,11 @@ from fx.optim.schedules import multiplicative_lr as multiplicative_lr
 from fx.optim.schedules import polynomial_lr as polynomial_lr
 from fx.optim.schedules import step_lr as step_lr
 from fx.optim.sgd import sgd as sgd
+
+if not TYPE_CHECKING:  # or a type checker would take any name
+
+    def __getattr__(name: str):
+        own = {each.replace("_", ""): each for each in globals() if each.islower()}
+        here = own.get(name.lower())
+        hint = f"; in fx it is the function optim.{here}" if here else ""
+        raise AttributeError(f"module 'fx.optim' has no attribute {name!r}{hint}")

@@ -13,6 +13,11 @@ Level = float | jax.Array
 
 def as_float(value: Any) -> jax.Array:
     """A number or an array in the default floating dtype."""
+    if isinstance(value, tuple):  # torch's schedulers take the optimizer
+        raise TypeError(
+            "schedule: expected lr to be a number, got an optimizer; here an optimizer takes the "
+            "schedule: optim.adam(optim.step_lr(1e-3, 30))"
+        )
     return jnp.asarray(value, jnp.result_type(float))
 
 

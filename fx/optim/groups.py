@@ -207,7 +207,9 @@ def _faults(
     for index, key in enumerate(keys):
         lost = [p for p in key if not any(matches(p, n, array) for n, array in named.items())]
         for pattern in lost:
-            yield f'"{_text(pattern)}" matches no parameter'
+            inside = isinstance(pattern, str) and any(n.startswith(f"{pattern}.") for n in named)
+            hint = f', only parts of their names; write "{pattern}.*"' * inside
+            yield f'"{_text(pattern)}" matches no parameter{hint}'
         if not lost and index not in taken.values():
             yield (
                 f'"{", ".join(map(_text, key))}" matches only what earlier groups take; '

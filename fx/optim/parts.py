@@ -99,10 +99,16 @@ def at_least_float32(dtype: Any) -> Any:
 
 
 def check(optimizer: str, *, betas: tuple[Any, Any] = (0.0, 0.0), **values: Any) -> None:
-    """Raise where a number is negative or text, or a beta outside [0, 1)."""
+    """Raise where a number is negative or none at all, or a beta outside [0, 1)."""
     for name, value in values.items():
         if isinstance(value, str):
             raise TypeError(f"{optimizer}: expected {name} to be a number, got {value!r}")
+        if isinstance(value, dict | tuple | list):  # torch takes the parameters first
+            raise TypeError(
+                f"{optimizer}: expected {name} to be a number{' or a schedule' * (name == 'lr')}, "
+                f"got a {type(value).__name__}; parameters come later: "
+                f"optimizer = optim.{optimizer}(1e-3); opt_state = optimizer.init(params)"
+            )
         if isinstance(value, int | float) and not value >= 0:
             raise ValueError(f"{optimizer}: expected {name} >= 0, got {value}")
     if not all(0 <= beta < 1 for beta in betas if isinstance(beta, int | float)):

@@ -1,10 +1,12 @@
 """What a step expects of the things it is given, checked once, while it is traced."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fx.evaluate.mean import Mean
@@ -17,12 +19,18 @@ RESERVED = (
 )  # fmt: skip
 REPORTED_BY_PART = ("finite", "gradient_norm", "learning_rate", "update_ratio")
 
+SHOWN = 6
+"""Faults that an error lists."""
+
+_ARRAYS = jax.Array, np.ndarray, np.generic, int, float, complex
+
 
 def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, targets: Any):
     """Compute the user's metrics, and check that they are a dictionary of scalars or `Mean`s."""
     if metrics is None:
         return {}
-    values = metrics(outputs, targets)
+    with _explained("metrics", outputs):
+        values = metrics(outputs, targets)
     if not isinstance(values, dict):
         raise TypeError(
             f"metrics: expected a dictionary of scalars, got {type(values).__name__}; "
@@ -38,9 +46,37 @@ def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, ta
 
 def read_loss(loss_fn: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
     """Compute the loss, and check that it is a scalar or a `Mean` of two."""
-    loss = loss_fn(outputs, targets)
+    with _explained("loss_fn", outputs):
+        loss = loss_fn(outputs, targets)
     check_scalars("loss_fn", _parts("loss", loss))
     return loss
+
+
+@contextlib.contextmanager
+def _explained(where: str, outputs: Any) -> Iterator[None]:
+    """Say of a loss or metrics that fail what they may compute with, and what they were given."""
+    try:
+        yield
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+    ) as error:
+        raise TypeError(
+            f"{where}: expected a function that can be traced, but it asks for values (`if`, "
+            "`float`, NumPy, scikit-learn), which are not known while the step is compiled; write "
+            "it in jax.numpy, or compute it from train.predict, in a validate of your own "
+            "(docs/training.md has one)"
+        ) from error
+    except Exception as error:
+        if isinstance(outputs, dict | tuple | list):
+            names = f" with {', '.join(map(repr, outputs))}" * isinstance(outputs, dict)
+            error.add_note(
+                f"{where} gets what the model returns, a {type(outputs).__name__} of "
+                f"{len(outputs)}{names}; take from it what is wanted, "
+                f"lambda outputs, targets: f(outputs[...], targets)"
+            )
+        raise
 
 
 def _parts(name: str, value: Any) -> Metrics:
@@ -54,6 +90,7 @@ def check_scalars(where: str, values: Metrics) -> None:
             raise TypeError(
                 f"{where}: expected {name!r} to be a scalar, got a {type(value).__name__} of "
                 f"{len(value)}; return the number alone"
+                + ("; what else is to be reported is for metrics=" if where == "loss_fn" else "")
             )
         if jnp.shape(value) != ():
             raise ValueError(
@@ -73,7 +110,7 @@ def check_optimizer(optimizer: optax.GradientTransformation, ts: TrainState) -> 
     faults += [f"{name} is not its" for name in came if name not in expected]
     raise ValueError(
         "train step: expected ts.opt_state to be that of the step's optimizer, but "
-        + (", ".join(faults) or "its containers differ")
+        + (_some(faults, ", ") or "its containers differ")
         + "; make it with train.create(model, step.optimizer, key), or with "
         "ts.replace(opt_state=step.optimizer.init(ts.params))"
     )
@@ -106,6 +143,20 @@ def check_returned(number: int, found: Any) -> None:
         )
 
 
+def check_validation(found: Any) -> Any:
+    """Return what a validation found, or raise where it is no dictionary of numbers."""
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"fit: expected validate to return a dictionary of numbers, got "
+            f'{type(found).__name__}; write return {{"loss": loss}}'
+        )
+    for name, value in found.items():
+        if isinstance(value, str) or np.ndim(value) != 0:
+            came = repr(value) if isinstance(value, str) else f"shape {list(np.shape(value))}"
+            raise TypeError(f"fit: expected validate's {name!r} to be a number, got {came}")
+    return found
+
+
 def check_same(what: str, before: Any, after: Any) -> None:
     """Raise unless two trees have the same names, shapes and dtypes."""
     old, new = named_leaves(before), named_leaves(after)
@@ -118,7 +169,7 @@ def check_same(what: str, before: Any, after: Any) -> None:
     if faults:
         raise ValueError(
             f"train step: expected {what} to keep structure, shapes and dtypes, but "
-            + "; ".join(faults)
+            + _some(faults, "; ")
         )
 
 
@@ -133,6 +184,21 @@ def check_stacked(batch: Any, steps_per_call: int) -> None:
             f"{[list(shape) for shape in shapes]}; use "
             f"loader.epoch(epoch, steps_per_call={steps_per_call})"
         )
+
+
+def _some(faults: list[str], between: str) -> str:
+    more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+    return between.join(faults[:SHOWN] + more)
+
+
+def check_arrays(batch: Any) -> None:
+    """Raise where a leaf of a batch is no array, a torch tensor for example."""
+    for name, leaf in named_leaves(batch).items():
+        if not isinstance(leaf, _ARRAYS):
+            raise TypeError(
+                f"train step: expected a batch of arrays, got {type(leaf).__module__}."
+                f"{type(leaf).__name__} at batch{name}; convert it with np.asarray"
+            )
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:

@@ -148,8 +148,9 @@ def fit(
         FloatingPointError: A step made with check_finite was not finite; the text is that of
             `fx.debug.xray`, and `out/crash` has state and batch.
         TypeError: Several states; a loader without `epoch` or length; a validate that cannot be
-            called; a number that is not an integer; a callback that returns a state; a step that
-            returns something else than a state and a dictionary.
+            called or returns no dictionary of numbers; a number that is not an integer; a callback
+            that is no function or returns a state; a step that returns something else than a state
+            and a dictionary.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
             validate does not give (no "accuracy" or "loss", where none is named), or one without
             mode whose name does not tell it; a ts that was donated to an earlier step; a checkpoint
@@ -186,7 +187,7 @@ def fit(
     if folder is not None and not resume:
         with together("looking for an earlier run"):  # before any process makes the folder
             _check_new(folder)
-    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+    callbacks = _check_callbacks(callbacks)
     with contextlib.ExitStack() as stack:
         writer = None if folder is None else stack.enter_context(checkpoint.Writer(folder))
         ts, record = _open(ts, loader, folder, resume)
@@ -280,6 +281,19 @@ def _check_kinds(step: Any, ts: Any, loader: Any, validate: Any) -> None:
             f"fit: expected validate to be a function of ts, got {type(validate).__name__}; make "
             "one with fx.train.make_eval(model, loss_fn, loader)"
         )
+
+
+def _check_callbacks(callbacks: Any) -> list[Callable[[Event], Any]]:
+    """A callback, or several, as a list."""
+    listed = [callbacks] if callable(callbacks) else list(callbacks)
+    for callback in listed:
+        if isinstance(callback, type) or not callable(callback):
+            came = repr(callback) if isinstance(callback, type) else type(callback).__name__
+            raise TypeError(
+                f"fit: expected callbacks to be functions of an Event, got {came}; write a "
+                "function, or an object with __call__(event), that looks at event.kind"
+            )
+    return listed
 
 
 def _check_arguments(

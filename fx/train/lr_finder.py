@@ -83,8 +83,8 @@ def find_lr(
         An `LRRange`.
 
     Raises:
-        TypeError: A loader without `epoch`, steps that is not an integer, or an option that
-            make_step does not have.
+        TypeError: A loader without `epoch`, a make_optimizer that is an optimizer already, steps
+            that is not an integer, or an option that make_step does not have.
         ValueError: Rates that are not 0 < lr_min < lr_max; fewer than 10 steps; a loader that
             yields nothing; options that have donate or steps_per_call.
 
@@ -111,6 +111,12 @@ def find_lr(
     """
     steps = as_integer("find_lr", "steps", steps)
     _check(loader, lr_min, lr_max, steps, options)
+    if not callable(make_optimizer):
+        raise TypeError(
+            "find_lr: expected make_optimizer to be a function of the learning rate, got "
+            f"{type(make_optimizer).__name__}; write fx.optim.adam, or lambda lr: "
+            "fx.optim.sgd(lr, momentum=0.9)"
+        )
     growth = np.log(lr_max / lr_min) / (steps - 1)
 
     def schedule(count: jax.Array) -> jax.Array:

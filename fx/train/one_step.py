@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from fx import optim
-from fx.data.batch import split_batch, targets_of
+from fx.data.batch import split_batch, targets_of, transformed
 from fx.debug.diagnostics import gradient_norms, update_ratios
 from fx.train.checks import Metrics, check_same
 from fx.train.guard import skip_or_take
@@ -43,8 +43,7 @@ class OneStep:
         """Take the step."""
         inputs, targets = split_batch(batch)
         augment_key, model_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
-        if self.transform is not None:
-            inputs = self.transform(inputs, augment_key)
+        inputs = transformed(self.transform, inputs, augment_key)
         targets = targets_of(inputs, targets)
 
         def gradient_at(params: Any, scale: Any = None) -> tuple[Any, Any, Metrics]:

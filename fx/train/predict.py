@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.data.batch import as_arguments, explained, split_batch, targets_of
+from fx.data.batch import as_arguments, explained, split_batch, targets_of, transformed
 from fx.evaluate.mean import Mean, sum_and_weight
 from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
 from fx.train.state import TrainState
 
-Sums = tuple[dict[str, Mean], Any]
+Sums = tuple[dict[str, Mean], dict[str, Any]]
 RUN_AHEAD = 8
 """Calls that may be on their way to the device at once."""
 
@@ -34,8 +34,8 @@ class Evaluation:
 
     Attributes:
         sums: `(params, state, batch, mask) -> (means, counts)`, compiled: a `Mean` of loss and
-            each metric over a batch's examples; how many examples there are, are finite, and have
-            no loss, [3].
+            each metric over a batch's examples; how many examples there are ("all"), have finite
+            outputs ("finite"), have no loss ("empty"), and have no finite value of each metric.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
     """
 
@@ -57,18 +57,13 @@ class Evaluation:
 
     def average(self, found: list[Sums]) -> dict[str, float]:
         """Turn the sums of all batches into means, in float64."""
-        count, finite, empty = sum((counts for _, counts in found), np.zeros(3, int)).tolist()
-        if not count:
+        counts = [counts for _, counts in found]
+        if not counts:
             raise ValueError("make_eval: the loader yielded no example to evaluate")
-        parts = [means for means, _ in found]
+        parts, number = [means for means, _ in found], jax.tree.map(lambda *n: int(sum(n)), *counts)
         totals = {name: sum(float(part[name].total) for part in parts) for name in parts[0]}
         weights = {name: sum(float(part[name].weight) for part in parts) for name in parts[0]}
-        if (empty or weights["loss"] == 0) and finite == count:
-            raise ValueError(
-                f"make_eval: the loss of {empty or count} of {count} examples is nan, although all "
-                "outputs are finite; loss_fn gets one example at a time, and a mean over targets "
-                "that are all ignored is 0 / 0; return train.Mean(sum, number of targets) instead"
-            )
+        _check_found(number, weights["loss"])
         return {
             name: totals[name] / weight if weight else math.nan for name, weight in weights.items()
         }
@@ -109,7 +104,8 @@ def make_eval(
     Raises:
         ValueError: An unknown precision; at the first call, outputs without the batch's axis, a
             loss that is not a scalar; at each call, a loader that yields nothing, examples whose
-            loss is nan while the outputs of all are finite.
+            loss is nan, or a metric that is finite for none, while the outputs of all are finite.
+        TypeError: A loader without `padded`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -124,6 +120,7 @@ def make_eval(
         >>> validate(fx.train.TrainState(0, {}, {}, (), None))
         {'loss': 2.0}
     """
+    _check_loader("make_eval", loader)
     check_precision(precision)
     prepare, forward = _prepare(transform), _forward(model, precision)
 
@@ -145,10 +142,37 @@ def make_eval(
         rows = jax.vmap(of_one)(outputs, targets)
         # where, not a product: padding may give nan.
         means = jax.tree.map(lambda row: jnp.sum(jnp.where(mask, _float(row), 0)), rows)
-        empty, finite = mask & jnp.isnan(rows["loss"].total), _finite_rows(outputs, mask)
-        return means, jnp.stack([jnp.sum(mask), jnp.sum(finite), jnp.sum(empty)])
+        broken = {name: mask & ~jnp.isfinite(row.total) for name, row in rows.items()}
+        del broken["loss"]  # whose infinity is a finding
+        flags = {"all": mask, "finite": _finite_rows(outputs, mask), "metrics": broken}
+        flags["empty"] = mask & jnp.isnan(rows["loss"].total)
+        return means, jax.tree.map(jnp.sum, flags)
 
     return Evaluation(sums, loader)
+
+
+def _check_found(number: dict[str, Any], weight: float) -> None:
+    """Raise where there was nothing to evaluate, or no value of loss or metrics of good outputs."""
+    count = number["all"]
+    if not count:
+        raise ValueError("make_eval: the loader yielded no example to evaluate")
+    if number["finite"] < count:  # the model has diverged: nan is what there is to say
+        return
+    if number["empty"] or weight == 0:
+        raise ValueError(
+            f"make_eval: the loss of {number['empty'] or count} of {count} examples is nan, "
+            "although all outputs are finite; either targets are out of range (classes are 0 to "
+            "K - 1): mend them; or loss_fn, which gets one example at a time, takes the mean over "
+            "targets that are all ignored, 0 / 0: return train.Mean(sum, number of targets) instead"
+        )
+    for name, broken in number["metrics"].items():
+        if broken == count:
+            raise ValueError(
+                f"make_eval: the metric {name!r} of each of {count} examples is not finite, "
+                "although all outputs are; metrics gets one example at a time, and what is "
+                "computed from many, as R2 or AUC, has no value there: compute it from "
+                "train.predict, in a validate of your own (docs/training.md has one)"
+            )
 
 
 def predict(
@@ -175,7 +199,9 @@ def predict(
         the data set's order.
 
     Raises:
-        ValueError: Outputs whose first axis is not the batch's, or a loader that yields nothing.
+        ValueError: Outputs whose first axis is not the batch's, batches of sequences that were
+            padded to different lengths, or a loader that yields nothing.
+        TypeError: A loader without `padded`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -188,6 +214,7 @@ def predict(
         >>> predict(Double(), {}, {}, Three())
         (array([0., 2., 4.], dtype=float32), array([0, 1, 2], dtype=int32))
     """
+    _check_loader("predict", loader)
     check_precision(precision)
     prepare, forward = _prepare(transform), _forward(model, precision)
 
@@ -205,7 +232,26 @@ def predict(
         parts.append(jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found))
     if not parts:
         raise ValueError("predict: the loader yielded no batch")
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return jax.tree.map(_joined, *parts)
+
+
+def _joined(*batches: np.ndarray) -> np.ndarray:
+    shapes = sorted({batch.shape[1:] for batch in batches})
+    if len(shapes) > 1:
+        raise ValueError(
+            "predict: expected outputs and targets of one shape in all batches, got "
+            f"{' and '.join(str([len(batches[0]), *shape]) for shape in shapes[:2])}; pad all "
+            "batches to one length, fx.data.PadCollate(buckets=(length,))"
+        )
+    return np.concatenate(batches)
+
+
+def _check_loader(where: str, loader: Any) -> None:
+    if not callable(getattr(loader, "padded", None)):
+        raise TypeError(
+            f"{where}: expected a loader with padded(), got {type(loader).__name__}; wrap a data "
+            "set in fx.data.Loader(dataset, batch_size)"
+        )
 
 
 def _to_host(tree: Any) -> Any:
@@ -218,7 +264,7 @@ def _to_host(tree: Any) -> Any:
 
 
 def _prepare(transform: Callable[[Any, Any], Any] | None) -> Callable[[Any], Any]:
-    return lambda inputs: inputs if transform is None else transform(inputs, None)
+    return lambda inputs: transformed(transform, inputs, None)
 
 
 def _forward(model: Any, precision: str) -> Callable[[Any, Any, Any], Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from fx import checkpoint, optim
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
-from fx.train.checks import check_returned
+from fx.train.checks import check_returned, check_validation
 from fx.train.failure import Diverged
 from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
@@ -121,7 +121,7 @@ class Run:
         """Validate, record, save and report; return the state to go on with."""
         started = time.perf_counter()
         with self._kept_for_resume(ts):
-            validation = {} if validate is None else validate(ts)
+            validation = {} if validate is None else check_validation(validate(ts))
             if validation:  # better now than when the epoch is closed
                 self.record.watched({f"val_{name}": 0 for name in validation}, monitor)
         self.record.seconds += time.perf_counter() - started
@@ -300,7 +300,10 @@ class Run:
     def _warn(self, means: dict[str, float]) -> None:
         if not self.warned and not math.isfinite(means.get("loss", 0.0)):
             self.warned = True
-            self.listeners[0].say(f"step {self.number}: the loss is {means['loss']}")
+            self.listeners[0].say(
+                f"step {self.number}: the loss is {means['loss']}; make_step(check_finite=True) "
+                "stops at the first such step and says where it began"
+            )
 
     def _tell(
         self, kind: str, epoch: int, values: dict, seconds: float, speed: float | None, ts: Any

@@ -65,8 +65,7 @@ def create(
         >>> int(ts.step), ts.params["weight"].shape
         (0, (3,))
     """
-    if isinstance(model, type) or not callable(getattr(model, "init", None)):
-        raise TypeError(f"train.create: expected a model with init(key), got {model!r}")
+    check_model("train.create", model, "init", "key")
     if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
         raise TypeError(
             f"train.create: expected an optax transformation, got {optimizer!r}; make one with "
@@ -82,6 +81,22 @@ def create(
         return TrainState(jnp.zeros((), jnp.int32), params, state, opt_state, run_key)
 
     return _unshared(make(key)) if sharding is None else sharding.make(make, key)
+
+
+def check_model(where: str, model: Any, method: str, arguments: str) -> None:
+    """Raise unless a model has a method, `init` or `apply`, in fx's sense."""
+    libraries = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    able = not isinstance(model, type) and callable(getattr(model, method, None))
+    if able and not {"flax", "torch"} & libraries:
+        return
+    kind = type(model)
+    came = repr(model) if isinstance(model, type) else f"{kind.__module__}.{kind.__qualname__}"
+    hint = "make an instance of it" if isinstance(model, type) else "see docs/models.md"
+    if "flax" in libraries:
+        hint = "wrap it: fx.from_flax(module, *example_inputs)"
+    if "torch" in libraries:
+        hint = "fx.port writes it as a model of fx (docs/porting.md)"
+    raise TypeError(f"{where}: expected a model with {method}({arguments}), got {came}; {hint}")
 
 
 def _check_one_tree(opt_state: Any) -> None:

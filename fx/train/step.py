@@ -11,14 +11,14 @@ from fx import optim
 from fx.data.loader import as_integer
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.mean import Mean
-from fx.train.checks import Metrics, check_optimizer, check_stacked, named_leaves
+from fx.train.checks import Metrics, check_arrays, check_optimizer, check_stacked, named_leaves
 from fx.train.compiles import Compilations
 from fx.train.gradient import Policy, make_gradient
 from fx.train.guard import guarded
 from fx.train.one_step import OneStep
 from fx.train.precision import check_precision, matmul_precision
 from fx.train.sharding import Sharding
-from fx.train.state import TrainState, is_donated
+from fx.train.state import TrainState, check_model, is_donated
 
 _DONATED = (
     "train step: expected a state whose arrays are there, but {} went into an earlier call, which "
@@ -50,6 +50,7 @@ class Step:
 
         Raises:
             ValueError: `ts` went into an earlier call, which reused its memory.
+            TypeError: A batch that holds something else than arrays, torch tensors for example.
             RuntimeError: The call compiled the step more often than `max_compiles` allows.
             MemoryError: The device's memory does not suffice; it says for what, and what to try.
         """
@@ -60,6 +61,9 @@ class Step:
         except jax.errors.JaxRuntimeError as error:
             if is_out_of_memory(error):
                 raise out_of_memory(self, ts, batch, error) from error
+            raise
+        except TypeError:
+            check_arrays(batch)
             raise
         except (ValueError, RuntimeError) as error:
             gone = [name for name, leaf in named_leaves(ts).items() if is_donated(leaf)]
@@ -153,8 +157,9 @@ def make_step(
             that is not a pair or that accumulate does not divide, a loss or metric that is not a
             scalar, a model whose state changes structure, shape or dtype, an optimizer state of
             another optimizer; at any call, a state that was donated.
-        TypeError: A loss or an optimizer that is none; a steps_per_call or accumulate that is not
-            an integer; at the first call, metrics that are not a dictionary.
+        TypeError: A model, a loss or an optimizer that is none; a steps_per_call or accumulate that
+            is not an integer; at the first call, a loss or metrics that ask for values (NumPy's
+            functions do), metrics that are not a dictionary.
         RuntimeError: At a call that compiles the step more often than max_compiles.
 
     Example:
@@ -172,6 +177,7 @@ def make_step(
         >>> print(metrics["loss"], metrics["learning_rate"], ts.params["weight"])
         1.0 0.5 1.0
     """
+    check_model("make_step", model, "apply", "params, state, *inputs")
     check_precision(precision)
     steps_per_call = _at_least_one("steps_per_call", steps_per_call)
     accumulate = _at_least_one("accumulate", accumulate)

@@ -233,6 +233,9 @@ def test_arrays_are_not_a_data_set():
         TypeError, match=r"expected a Dataset or another source, .* got tuple; wrap arrays in"
     ):
         Loader((np.ones(3), np.ones(3)), 2)
+    for array in (np.ones((3, 2)), jax.numpy.ones((3, 2))):  # they have len() and take()
+        with pytest.raises(TypeError, match="expected a Dataset .*wrap arrays in fx.data.Dataset"):
+            Loader(array, 2)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,21 @@ def batch(n=8):
     return rng.normal(size=(n, 4)).astype(np.float32), (np.arange(n) % 3).astype(np.int32)
 
 
+@pytest.mark.parametrize("where", ["label", "token"])
+def test_an_index_out_of_range_is_shown_with_the_batchs_integers(where):
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 3))
+    optimizer = fx.optim.sgd(0.1)
+    step = fx.train.make_step(model, fx.functional.cross_entropy, optimizer)
+    ts = fx.train.create(model, optimizer, jax.random.key(0))
+    tokens, labels = np.array([[1, 2], [4, 0]], np.int32), np.array([0, 2], np.int32)
+    {"label": labels[1:], "token": tokens[1]}[where][...] = 7
+    report = xray(step, ts, (tokens, labels))
+    values = {each.name: (each.low, each.high) for each in report.values}
+    assert values["batch[0]"][1] == (7 if where == "token" else 4)
+    assert values["batch[1]"][1] == (7 if where == "label" else 2)
+    assert report.samples == (1,) and "nan is chosen here, not computed" in report.note
+
+
 def loss_fn(outputs, targets):
     return jnp.mean((outputs - targets[:, None].astype(jnp.float32)) ** 2)
 

@@ -151,14 +151,20 @@ def test_float64_is_not_taken_for_float32(tmp_path):
         engine(np.zeros((1, 4)))
     with pytest.raises(TypeError, match=r"expected float32, got float64; convert it"):
         engine.predict(np.zeros(4))
+    with pytest.raises(
+        ValueError, match=r"expected one example float32 \[4\], got .*batch_predict"
+    ):
+        engine.predict(np.zeros((2, 4), np.float32))
     with pytest.raises(ValueError, match="only one that takes uint8 .* reads image files"):
         engine.predict(Image.new("RGB", (4, 4)))
     assert engine(jnp.zeros((1, 4), jnp.float32))["probabilities"].tolist() == [[0.25] * 4]
 
 
-def test_images_that_do_not_fit(engine, images):
+def test_images_that_do_not_fit(engine, images, tmp_path):
     with pytest.raises(ValueError, match=r"expected one image uint8 \[8, 6, 3\], got uint8 \[1, 8"):
         engine.predict(images[:1])
+    with pytest.raises(ValueError, match=r"is a folder; give the images in it, .*\*.png say"):
+        engine.predict(tmp_path)
     with pytest.raises(TypeError, match="batch_predict: expected many images, got 3; use predict"):
         engine.batch_predict(3)
     with pytest.raises(TypeError, match="expected many images, got 'a.png'; use predict"):

@@ -242,6 +242,11 @@ def test_a_failure_while_writing_leaves_the_old_bundle_and_nothing_else(tmp_path
             ValueError,
             "a bundle has one input: export a module that makes several of it",
         ),
+        (
+            {"spec": np.zeros((4, 2, 3), np.float32)},
+            ValueError,
+            r"got an array; write \(\(None, 2, 3\), 'float32'\), and the array as example=",
+        ),
         ({"spec": ((4, 2, 3), "float32")}, ValueError, "whose first axis, the batch, is None"),
         ({"spec": ((None, None, 3), "float32")}, ValueError, "whose others are numbers"),
         ({"spec": ((None, 2, 3), "float64")}, ValueError, "without x64 has no float64"),
@@ -260,6 +265,7 @@ def test_a_failure_while_writing_leaves_the_old_bundle_and_nothing_else(tmp_path
         ({"params": PARAMS | {"k": jax.random.key(0)}}, TypeError, "'params.k' is a PRNG key"),
         ({"params": PARAMS | {"a.b": 1.0, "a": {"b": 2.0}}}, ValueError, "two weights .*a.b"),
         ({"function": lambda p, x: x}, ValueError, r"floating logits \[N, K\], got float32 \[b, 2"),
+        ({"function": lambda p, x: x[:, 0, :1]}, ValueError, "softmax of one output is 1, what"),
         ({"function": lambda p, x: {"y": x}}, ValueError, r"logits \[N, K\], got dict"),
     ],
 )  # fmt: skip

@@ -173,6 +173,16 @@ LOGITS, LABELS = np.zeros((8, 10), np.float32), np.zeros(8, int)
             r"accuracy: expected outputs \[..., K\], a score per class, got a scalar",
         ),
         (
+            lambda: evaluate.accuracy(LOGITS[:, :1], LABELS),
+            ValueError,
+            r"accuracy: expected outputs .* of 2 classes or more, got \[8, 1\]; of one logit",
+        ),
+        (
+            lambda: evaluate.accuracy(LOGITS[:, 0], LABELS.astype(np.float32)),
+            ValueError,
+            r"accuracy: expected outputs .* of 2 classes or more, got \[8\]; of one logit for two",
+        ),
+        (
             lambda: evaluate.accuracy(LOGITS, LABELS, np.ones(8)),
             TypeError,
             "accuracy: expected a bool mask, got float",

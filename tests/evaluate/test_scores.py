@@ -212,7 +212,7 @@ P, Y = np.full((4, 2), 0.5), np.array([0, 1, 0, 1])
         (
             lambda: evaluate.roc_auc(P[:, 0], Y),
             ValueError,
-            r"roc_auc: expected scores \[N, K\] of K >= 2 classes, got \[4\]",
+            r"roc_auc: expected scores \[N, K\] of K >= 2 classes, got \[4\]; of one score p",
         ),
         (
             lambda: evaluate.expected_calibration_error(P * 3, Y),

@@ -182,6 +182,11 @@ def test_parameters_are_found_in_the_state():
             r'"neck.\*" matches no parameter; the parameters are body.bias, body.weight, head.b',
         ),
         (
+            {"body": optim.sgd(0.1)},
+            optim.sgd(0.1),
+            r'"body" matches no parameter, only parts of their names; write "body.\*"; the',
+        ),
+        (
             {("head.*", "nose"): optim.sgd(0.1)},
             None,
             '"nose" matches no parameter; body.bias, body.weight match no pattern; give default=',

@@ -297,3 +297,18 @@ def test_errors(make, text):
 def test_text_is_no_number():
     with pytest.raises(TypeError, match="adam: expected lr to be a number, got 'a'"):
         optim.adam("a")
+
+
+def test_what_torch_writes_is_answered():
+    text = "adam: expected lr to be a number or a schedule, got a dict; parameters come later: opt"
+    with pytest.raises(TypeError, match=text):
+        optim.adam({"weight": jnp.ones(2)}, 1e-3)
+    with pytest.raises(AttributeError, match="'SGD'; in fx it is the function optim.sgd"):
+        optim.SGD  # noqa: B018
+    with pytest.raises(AttributeError, match="the function optim.reduce_lr_on_plateau"):
+        optim.ReduceLROnPlateau  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'lion'$"):
+        optim.lion  # noqa: B018
+    backwards = optim.step_lr(optim.sgd(0.1), 30)
+    with pytest.raises(TypeError, match="got an optimizer; here an optimizer takes the schedule"):
+        optim.sgd(backwards).init(jnp.ones(2))

@@ -492,6 +492,14 @@ def test_another_order_of_batches_cannot_go_on(whole):
         ("expected epochs to be an integer, got 1.5", {"epochs": 1.5}),
         (r"expected a loader with epoch\(\) and len\(\), got list; wrap", {"loader": [1]}),
         ("expected validate to be a function of ts, got int; .*make_eval", {"validate": 3}),
+        ("expected validate to return a dict.*, got float; write", {"validate": lambda ts: 0.5}),
+        ("expected validate's 'a' to be a number, got 'b'", {"validate": lambda ts: {"a": "b"}}),
+        (
+            r"expected validate's 'matrix' to be a number, got shape \[2, 2\]",
+            {"validate": lambda ts: {"loss": 0.5, "matrix": np.eye(2)}},
+        ),
+        ("expected callbacks to be .* of an Event, got .*WandB'", {"callbacks": fx.train.WandB}),
+        ("expected callbacks to be .*, got object; write a function", {"callbacks": [object()]}),
     ],
 )
 def test_wrong_kinds(text, options):

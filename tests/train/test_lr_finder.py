@@ -168,6 +168,12 @@ def test_bad_arguments(loader, options, kind, text):
         find_lr(Line(), square, fx.optim.sgd, start(Line()), loader, **options)
 
 
+def test_an_optimizer_that_has_its_rate_already():
+    text = "expected make_optimizer to be a function of the learning rate, got .*; write fx.optim"
+    with pytest.raises(TypeError, match=text):
+        find_lr(Line(), square, fx.optim.sgd(0.1), start(Line()), Ones())
+
+
 def test_the_picture(tmp_path):
     pytest.importorskip("matplotlib")
     found = find_lr(Line(), square, fx.optim.sgd, start(Line()), Ones())

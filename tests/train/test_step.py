@@ -1,9 +1,11 @@
 import chex
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import torch
 
 import fx
 from tests.train.tiny_run import (
@@ -242,6 +244,26 @@ def run(model=None, loss=loss_fn, given=None, **options):
         ),
         (TypeError, "metrics: expected a dictionary of scalars", {"metrics": lambda o, t: 1.0}),
         (
+            TypeError,
+            "metrics: expected a function that can be traced, but it asks for values .*NumPy",
+            {"metrics": lambda o, t: {"mean": np.mean(np.asarray(o))}},
+        ),
+        (
+            TypeError,
+            "loss_fn: expected a function that can be",
+            {"loss": lambda o, t: float(jnp.mean(o))},
+        ),
+        (
+            TypeError,
+            "got a tuple of 2; return the number alone; what else is to be reported is for metrics",
+            {"loss": lambda o, t: (jnp.mean(o), {})},
+        ),
+        (
+            TypeError,
+            r"expected a batch of arrays, got builtins.str at batch\[1\]; convert it with np.as",
+            {"given": (np.zeros((8, 4)), "labels")},
+        ),
+        (
             ValueError,
             "metrics: 'learning_rate/head' is reported already; use another name",
             {"metrics": lambda o, t: {"learning_rate/head": jnp.zeros(())}},
@@ -294,6 +316,30 @@ def test_how_inputs_become_arguments_is_said_where_their_number_is_wrong(inputs,
         with pytest.raises(TypeError, match="positional argument") as caught:
             call()
         assert any(f"the batch's inputs are {note}" in each for each in caught.value.__notes__)
+
+
+class Named(Net):
+    def apply(self, params, state, x, *, train=False, key=None):
+        outputs, state = super().apply(params, state, x["x"], train=train, key=key)
+        return {"logits": outputs}, state
+
+
+def test_what_loss_and_transform_get_is_said_where_they_fail():
+    x, y = batch()
+    cases = [
+        ({}, "loss_fn gets what the model returns, a dict of 1 with 'logits'; take"),
+        (
+            {"transform": fx.data.transforms.ToTensor()},
+            "transform= gets the batch's inputs whole, a dict of 1 with 'x'; for one",
+        ),
+    ]
+    for options, note in cases:
+        with pytest.raises(Exception) as caught:
+            run(Named(), fx.functional.cross_entropy, ({"x": x}, y), **options)
+        assert any(note in each for each in caught.value.__notes__)
+    with pytest.raises(TypeError, match="positional argument") as caught:
+        run(transform=lambda inputs: inputs)
+    assert "transform= is called as transform(inputs, key)" in caught.value.__notes__
 
 
 @pytest.mark.parametrize("optimizer", [fx.optim.adam, "adam", loss_fn])
@@ -397,10 +443,12 @@ def test_an_example_that_is_wholly_ignored_is_an_error_and_divergence_is_nan():
     outputs = [[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]]
     assert np.isfinite(evaluate_given(Given(outputs, [0, 1, -1])))  # ignored padding
     text = (
-        "the loss of 1 of 2 examples is nan, although all outputs are finite; .* return train.Mean"
+        "the loss of 1 of 2 examples is nan, although all outputs are finite; either targets are "
+        r"out of range \(classes are 0 to K - 1\): mend them; or .* return train.Mean"
     )
-    with pytest.raises(ValueError, match=text):
-        evaluate_given(Given(outputs, [0, -1, 0]))
+    for wrong in (-1, 2):  # ignored, out of range
+        with pytest.raises(ValueError, match=text):
+            evaluate_given(Given(outputs, [0, wrong, 0]))
     outputs[0][0] = np.nan
     assert np.isnan(evaluate_given(Given(outputs, [0, 1, 0])))
     assert np.isnan(evaluate_given(Given(outputs, [0, -1, 0])))
@@ -420,6 +468,45 @@ def test_a_mean_weighs_examples_as_one_large_batch_does():
     given = Given(outputs, np.full((3, 4), -1))
     with pytest.raises(ValueError, match="the loss of 2 of 2 examples is nan"):
         fx.train.make_eval(given, loss_fn, given)(fresh())
+
+
+def test_a_metric_of_many_examples_is_refused():
+    def r2(outputs, targets):
+        targets = targets.astype(jnp.float32)
+        rest = jnp.sum((outputs - targets) ** 2)
+        return {"r2": 1 - rest / jnp.sum((targets - jnp.mean(targets)) ** 2)}
+
+    def check(given, metrics):
+        return fx.train.make_eval(given, lambda y, t: jnp.mean(y), given, metrics=metrics)(fresh())
+
+    given = Given([1.0, 2.0, 0.0], [0, 1, 0])
+    text = "the metric 'r2' of each of 2 examples is not finite, .* in a validate of your own"
+    with pytest.raises(ValueError, match=text):
+        check(given, r2)
+    found = check(given, lambda y, t: {"log": jnp.log(jnp.sum(t.astype(jnp.float32)))})
+    assert found["log"] == -np.inf  # of one of two examples
+    assert np.isnan(check(Given([np.nan, 2.0, 0.0], [0, 1, 0]), r2)["r2"])  # a diverged model
+
+
+def test_a_data_set_is_no_loader():
+    dataset, ts = fx.data.Dataset(*data(8)), fresh()
+    text = r"expected a loader with padded\(\), got Dataset; wrap a data set in fx.data.Loader"
+    with pytest.raises(TypeError, match="make_eval: " + text):
+        fx.train.make_eval(Net(), loss_fn, dataset)
+    with pytest.raises(TypeError, match="predict: " + text):
+        fx.train.predict(Net(), ts.params, ts.state, dataset)
+
+
+def test_predict_needs_sequences_of_one_length():
+    class TwoLengths(Given):
+        def padded(self):
+            for length in (4, 6):
+                yield (np.zeros((2, length)), np.zeros(2)), np.ones(2, bool)
+
+    given = TwoLengths([0], [0])
+    text = r"one shape in all batches, got \[2, 4\] and \[2, 6\]; pad all .*buckets=\(length,\)"
+    with pytest.raises(ValueError, match="predict: expected outputs and targets of " + text):
+        fx.train.predict(given, {}, {}, given)
 
 
 def right(outputs, targets):
@@ -470,8 +557,10 @@ def test_a_donated_state_is_refused_by_the_step():
 def test_a_state_of_another_optimizer_is_refused():
     step = fx.train.make_step(Net(), loss_fn, optax.adam(0.1))
     ts = fx.train.create(Net(), optax.sgd(0.1, momentum=0.9), jax.random.key(0))
-    text = r"to be that of the step.s optimizer, but \[0\]\.count is missing, .*\.trace"
-    with pytest.raises(ValueError, match=text + ".* is not its; make it with train.create"):
+    text = (
+        r"to be that of the step.s optimizer, but \[0\]\.count is missing, .* and 4 more; make it"
+    )
+    with pytest.raises(ValueError, match=text + " with train.create"):
         step(ts, batch())
 
 
@@ -485,6 +574,11 @@ def test_create_needs_a_key():
 def test_create_needs_a_model_and_an_optimizer():
     with pytest.raises(TypeError, match=r"expected a model with init\(key\), got .*Net'"):
         fx.train.create(Net, OPTIMIZER, jax.random.key(0))
+    for dense, hint in ((flax.linen.Dense(3), "fx.from_flax"), (torch.nn.Linear(4, 3), "fx.port")):
+        with pytest.raises(TypeError, match=f"train.create: expected a model .*{hint}"):
+            fx.train.create(dense, OPTIMIZER, jax.random.key(0))
+        with pytest.raises(TypeError, match=f"make_step: expected a model with apply.*{hint}"):
+            fx.train.make_step(dense, loss_fn, OPTIMIZER)
     with pytest.raises(TypeError, match="expected an optax transformation, got <function adam"):
         fx.train.create(Net(), fx.optim.adam, jax.random.key(0))
 
