@@ -7,9 +7,11 @@ deprecated `size_average` and `reduce` are understood, and keep their places.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fx import functional as F
+from fx.functional.dtypes import accumulate
 from fx.functional.loss import reduction_of
 from fx.nn import init
 from fx.nn.module import Module
@@ -170,14 +172,15 @@ class CrossEntropyLoss(Module):
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
         """Logits [N, C, ...] and classes or probabilities in; a scalar, or [N, ...], out."""
-        return F.cross_entropy(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
+        return self._reduced(input, target, self.reduction)
+
+    def sum_and_weight(self, input: jax.Array, target: jax.Array) -> tuple | None:
+        """What "mean" divides by what, so that parts can be added up; None of other reductions."""
+        return _SumAndWeight(self)(input, target) if self.reduction == "mean" else None
+
+    def _reduced(self, input, target, reduction):
+        given = {"ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
+        return F.cross_entropy(input, target, self.weight, reduction=reduction, **given)
 
 
 class NLLLoss(Module):
@@ -210,13 +213,31 @@ class NLLLoss(Module):
 
     def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
         """Log-probabilities [N, C, ...] and classes [N, ...] in; a scalar, or [N, ...], out."""
-        return F.nll_loss(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+        return self._reduced(input, target, self.reduction)
+
+    def sum_and_weight(self, input: jax.Array, target: jax.Array) -> tuple | None:
+        """What "mean" divides by what, so that parts can be added up; None of other reductions."""
+        return _SumAndWeight(self)(input, target) if self.reduction == "mean" else None
+
+    def _reduced(self, input, target, reduction):
+        given = {"ignore_index": self.ignore_index, "reduction": reduction}
+        return F.nll_loss(input, target, self.weight, **given)
+
+
+class _SumAndWeight(Module):
+    """The sum of a loss over classes, and of their weights; of probabilities, their number."""
+
+    def __init__(self, loss: CrossEntropyLoss | NLLLoss):
+        self.loss = loss
+
+    def forward(self, input: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+        input = accumulate(input, type(self.loss).__name__)
+        total = self.loss._reduced(input, target, "sum")
+        if jnp.issubdtype(jnp.asarray(target).dtype, jnp.floating):
+            count = input.size // input.shape[1 if input.ndim > 1 else 0]
+            return total, jnp.asarray(count, input.dtype)
+        given = {"ignore_index": self.loss.ignore_index, "reduction": "sum"}
+        return total, F.nll_loss(jnp.full_like(input, -1), target, self.loss.weight, **given)
 
 
 class BCELoss(Module):

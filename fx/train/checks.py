@@ -44,10 +44,19 @@ def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, ta
     return dict(values)
 
 
-def read_loss(loss_fn: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
-    """Compute the loss, and check that it is a scalar or a `Mean` of two."""
+def read_loss(
+    loss_fn: Callable[[Any, Any], Any], outputs: Any, targets: Any, of_part: bool = False
+) -> Any:
+    """Compute the loss, and check that it is a scalar or a `Mean` of two.
+
+    With `of_part` it will be averaged with others. A module that knows what its mean divides by
+    what, as `nn.CrossEntropyLoss` does, then gives both: the weights of classes and of what is
+    ignored would be lost in a mean of means.
+    """
+    split = getattr(loss_fn, "sum_and_weight", None) if of_part else None
     with _explained("loss_fn", outputs):
-        loss = loss_fn(outputs, targets)
+        both = None if split is None else split(outputs, targets)
+        loss = loss_fn(outputs, targets) if both is None else Mean(*both)
     check_scalars("loss_fn", _parts("loss", loss))
     return loss
 

@@ -43,7 +43,7 @@ def make_gradient(
         with explained(inputs):
             outputs, new_state = model.apply(compute, state, *arguments, train=True, key=key)
         outputs = to_output(outputs, precision)
-        found = read_loss(loss_fn, outputs, targets)
+        found = read_loss(loss_fn, outputs, targets, of_part=accumulate > 1)
         loss, weight = (divided(found), None) if accumulate == 1 else sum_and_weight(found)
         scaled = loss if scale is None else loss * scale.astype(loss.dtype)
         return scaled, (loss, weight, outputs, new_state)

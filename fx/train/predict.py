@@ -135,7 +135,7 @@ def make_eval(
         def of_one(output: Any, target: Any) -> dict[str, Mean]:
             output, target = jax.tree.map(lambda leaf: leaf[None], (output, target))
             found = read_metrics(metrics, output, target)
-            found["loss"] = read_loss(loss_fn, output, target)
+            found["loss"] = read_loss(loss_fn, output, target, of_part=True)
             return {name: Mean(*sum_and_weight(value)) for name, value in found.items()}
 
         _check_rows(outputs, mask.shape[0])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import fx
+from fx import nn
 from tests.train.tiny_run import (
     Batches,
     Net,
@@ -468,6 +469,42 @@ def test_a_mean_weighs_examples_as_one_large_batch_does():
     given = Given(outputs, np.full((3, 4), -1))
     with pytest.raises(ValueError, match="the loss of 2 of 2 examples is nan"):
         fx.train.make_eval(given, loss_fn, given)(fresh())
+
+
+WEIGHTED = [
+    nn.CrossEntropyLoss(np.array([1.0, 2.0, 0.5], np.float32), label_smoothing=0.1),
+    nn.CrossEntropyLoss(ignore_index=2),
+    nn.NLLLoss(np.array([1.0, 2.0, 0.5], np.float32), ignore_index=0),
+]
+
+
+@pytest.mark.parametrize("loss", WEIGHTED, ids=repr)
+def test_weights_of_classes_and_what_is_ignored_count_as_in_one_large_batch(loss):
+    """In an evaluation, and in the parts of an accumulated batch."""
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(3, 3, 4)), [[0, 1, 1, 2], [2, 2, 2, 1], [0, 0, 0, 0]]
+    given = Given(outputs, targets)
+    expected = loss(*(x[:2] for x in given.batch))
+    found = fx.train.make_eval(given, loss, given)(fresh())  # the third is padding
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+
+    model, x = nn.Linear(3, 3), jnp.asarray(rng.normal(size=(6, 3)), jnp.float32)
+    ts = fx.train.create(model, fx.optim.sgd(0.1), jax.random.key(0))
+    whole, parts = (
+        fx.train.make_step(model, loss, fx.optim.sgd(0.1), accumulate=n, donate=False)(
+            ts, (x, jnp.array([0, 1, 2, 2, 1, 0]))
+        )
+        for n in (1, 3)
+    )
+    (whole, means), (parts, of_parts) = whole, parts
+    chex.assert_trees_all_close((whole.params, means), (parts.params, of_parts), rtol=1e-5)
+
+
+def test_a_sum_and_probabilities_have_their_weight():
+    x, p = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3))), jnp.full((4, 3), 1 / 3)
+    total, weight = nn.CrossEntropyLoss().sum_and_weight(x, p)
+    assert weight == 4 and total / 4 == pytest.approx(float(nn.CrossEntropyLoss()(x, p)))
+    assert nn.NLLLoss(reduction="sum").sum_and_weight(x, p) is None
 
 
 def test_a_metric_of_many_examples_is_refused():
