@@ -280,8 +280,9 @@ def check_dropout(dropout_p: float, dropout_key: Any, where: str) -> None:
         )
     if 0 < dropout_p < 1 and dropout_key is None:
         raise ValueError(
-            f"{where}: expected a PRNG key with dropout_p={dropout_p}, got None; pass "
-            "dropout_key=jax.random.key(0), a fresh one for every step, or dropout_p=0.0"
+            f"{where}: expected a PRNG key with dropout_p={dropout_p}, got None; in "
+            "forward pass dropout_key=self.next_key(), elsewhere a fresh key for every step, or "
+            "dropout_p=0.0"
         )
 
 

@@ -174,8 +174,8 @@ def _bernoulli(key, p, shape, where):
     """True with probability 1 - p."""
     if key is None:
         raise ValueError(
-            f"{where}: expected a PRNG key when training, got None; pass key=jax.random.key(0), a "
-            "fresh one for every step, or training=False"
+            f"{where}: expected a PRNG key when training, got None; in forward pass "
+            "key=self.next_key(), elsewhere a fresh key for every step, or training=False"
         )
     # float32 with x64 too: the mask must not depend on that flag.
     return jax.random.bernoulli(key, jnp.float32(1 - p), shape)

@@ -96,7 +96,7 @@ def gumbel_softmax(
 def _needed(key, where):
     if key is None:
         raise ValueError(
-            f"{where}: expected a PRNG key, got None; pass key=jax.random.key(0), a fresh one for "
-            "every step"
+            f"{where}: expected a PRNG key, got None; in forward pass key=self.next_key(), "
+            "elsewhere a fresh key for every step"
         )
     return key

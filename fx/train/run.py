@@ -16,7 +16,7 @@ import numpy as np
 from fx import checkpoint, optim
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
-from fx.train.checks import check_returned, check_validation
+from fx.train.checks import check_arrays, check_returned, check_validation
 from fx.train.failure import Diverged
 from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
@@ -198,6 +198,7 @@ class Run:
         kind = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(batch))
         new = kind not in self.kinds
         if new:
+            check_arrays(batch)
             self._meet(kind)
             self.example = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), batch

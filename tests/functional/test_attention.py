@@ -258,7 +258,7 @@ def test_errors():
         ValueError, "expected dropout_p between 0 and 1, got 1.5", query, key, value, dropout_p=1.5
     )
     attention_error(
-        ValueError, "expected a PRNG key with dropout_p=0.5, got None; pass dropout_key=",
+        ValueError, "expected a PRNG key with dropout_p=0.5, got None; in forward pass",
         query, key, value, dropout_p=0.5,
     )  # fmt: skip
 

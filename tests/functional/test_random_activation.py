@@ -64,7 +64,9 @@ def test_errors():
     x = jnp.ones(3)
     with pytest.raises(ValueError, match="rrelu: expected lower <= upper, got 0.5 and 0.1"):
         F.rrelu(x, 0.5, 0.1)
-    with pytest.raises(ValueError, match="rrelu: expected a PRNG key, got None; pass key="):
+    with pytest.raises(
+        ValueError, match="rrelu: expected a PRNG key, got None; in forward pass key="
+    ):
         F.rrelu(x, training=True)
     with pytest.raises(ValueError, match="gumbel_softmax: expected a PRNG key, got None"):
         F.gumbel_softmax(x)

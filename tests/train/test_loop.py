@@ -10,6 +10,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 import fx
 from fx.checkpoint import writing
@@ -424,6 +425,17 @@ def test_a_run_is_not_overwritten(tmp_path, whole):
     (tmp_path / "log.jsonl").write_text("")
     with pytest.raises(FileExistsError, match="holds a run already"):
         fit(tmp_path)
+
+
+def test_a_loader_of_torch_tensors_is_answered():
+    class Tensors(Batches):
+        def epoch(self, epoch, start=0, steps_per_call=1):
+            for x, y in super().epoch(epoch, start, steps_per_call):
+                yield torch.from_numpy(x), torch.from_numpy(y)
+
+    step, ts, _ = make()
+    with pytest.raises(TypeError, match=r"got torch.Tensor at batch\[0\]; convert it with np.as"):
+        fx.fit(step, ts, Tensors(), epochs=1, progress=False)
 
 
 class Short(Batches):
