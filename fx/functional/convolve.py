@@ -118,7 +118,7 @@ def _by_taps(x, weight, geometry, groups):
     def product(tap):
         part = _window(x, tap, kernel, stride, dilation)
         part = part if times == 1 else jnp.repeat(part, times, axis=-1)
-        return part * spread(weight[(slice(None), 0, *tap)], part.shape, True)
+        return part * spread(weight[(slice(None), 0, *tap)], part.shape, on_cpu=True)
 
     taps = itertools.product(*map(range, kernel))
     return _kept(functools.reduce(jnp.add, map(product, taps)).astype(dtype), weight)

@@ -199,9 +199,9 @@ def _lstm(state: State, gates: jax.Array, part: jax.Array, hr: jax.Array | None)
 
 def _gru(state: State, gates: jax.Array, part: jax.Array, hr: jax.Array | None) -> State:
     r, z, n, m = jnp.split(gates, 4, axis=-1)
-    hr, hz, hn = jnp.split(part, 3, axis=-1)
-    r, z = jax.nn.sigmoid(r + hr), jax.nn.sigmoid(z + hz)
-    n = jnp.tanh(n + r * (m + hn))
+    by_r, by_z, by_n = jnp.split(part, 3, axis=-1)
+    r, z = jax.nn.sigmoid(r + by_r), jax.nn.sigmoid(z + by_z)
+    n = jnp.tanh(n + r * (m + by_n))
     return (n + z * (state[0] - n),)
 
 

@@ -49,7 +49,7 @@ def spread(x: jax.Array, shape: tuple[int, ...], on_cpu: bool = False) -> jax.Ar
 @spread.defjvp
 def _spread_jvp(shape, on_cpu, primals, tangents):
     tangent = _unfolded if on_cpu and _rows(shape) else spread_tangent
-    return spread(primals[0], shape), tangent(tangents[0], shape)
+    return spread(primals[0], shape, on_cpu), tangent(tangents[0], shape)
 
 
 def spread_tangent(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -4,6 +4,7 @@ A `weight` given to a constructor is a buffer with that value, and stands in `st
 deprecated `size_average` and `reduce` are understood, and keep their places.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from fx import functional as F
 from fx.functional.dtypes import accumulate
 from fx.functional.loss import reduction_of
 from fx.nn import init
+from fx.nn.describe import WRAPS
 from fx.nn.module import Module
 from fx.nn.parameter import Buffer
 
@@ -128,7 +130,27 @@ class KLDivLoss(Module):
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
 
 
-class CrossEntropyLoss(Module):
+class _OverClasses(Module):
+    """A loss over classes, whose mean may be one of classes' weights, without what is ignored."""
+
+    def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
+        """[N, C, ...] and classes [N, ...] or, where it takes them, probabilities in; the loss."""
+        return self._reduced(input, target, self.reduction)
+
+    def sum_and_weight(self, input: jax.Array, target: jax.Array) -> tuple | None:
+        """What the mean divides by what, so that the means of parts can be put together.
+
+        Returns:
+            Two scalars, float32 at least; None of another reduction, and of what computes another
+            thing: a subclass with a forward of its own, a wrapped loss.
+        """
+        own = type(self).forward is _OverClasses.forward and WRAPS not in vars(self)
+        return _SumAndWeight(self)(input, target) if own and self.reduction == "mean" else None
+
+    _reduced: Callable[[jax.Array, jax.Array, str], jax.Array]
+
+
+class CrossEntropyLoss(_OverClasses):
     """Cross entropy of softmax(input) against classes or their probabilities.
 
     Args:
@@ -170,20 +192,12 @@ class CrossEntropyLoss(Module):
         self.weight = _given(weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
-    def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
-        """Logits [N, C, ...] and classes or probabilities in; a scalar, or [N, ...], out."""
-        return self._reduced(input, target, self.reduction)
-
-    def sum_and_weight(self, input: jax.Array, target: jax.Array) -> tuple | None:
-        """What "mean" divides by what, so that parts can be added up; None of other reductions."""
-        return _SumAndWeight(self)(input, target) if self.reduction == "mean" else None
-
     def _reduced(self, input, target, reduction):
         given = {"ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
         return F.cross_entropy(input, target, self.weight, reduction=reduction, **given)
 
 
-class NLLLoss(Module):
+class NLLLoss(_OverClasses):
     """Negative log-probability of the classes.
 
     Args:
@@ -211,14 +225,6 @@ class NLLLoss(Module):
         self.reduction = reduction_of(size_average, reduce, reduction)
         self.weight, self.ignore_index = _given(weight), ignore_index
 
-    def forward(self, input: jax.Array, target: jax.Array) -> jax.Array:
-        """Log-probabilities [N, C, ...] and classes [N, ...] in; a scalar, or [N, ...], out."""
-        return self._reduced(input, target, self.reduction)
-
-    def sum_and_weight(self, input: jax.Array, target: jax.Array) -> tuple | None:
-        """What "mean" divides by what, so that parts can be added up; None of other reductions."""
-        return _SumAndWeight(self)(input, target) if self.reduction == "mean" else None
-
     def _reduced(self, input, target, reduction):
         given = {"ignore_index": self.ignore_index, "reduction": reduction}
         return F.nll_loss(input, target, self.weight, **given)
@@ -227,7 +233,7 @@ class NLLLoss(Module):
 class _SumAndWeight(Module):
     """The sum of a loss over classes, and of their weights; of probabilities, their number."""
 
-    def __init__(self, loss: CrossEntropyLoss | NLLLoss):
+    def __init__(self, loss: _OverClasses):
         self.loss = loss
 
     def forward(self, input: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:

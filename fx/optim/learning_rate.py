@@ -13,6 +13,14 @@ Schedule = Callable[[Any], jax.Array]
 """A learning rate as a pure function of the step (0, 1, 2, ...), traceable."""
 
 
+ASKS_FOR_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+"""What JAX raises where a function that is compiled wants to know a value."""
+
+
 class ScaleByLearningRateState(NamedTuple):
     """What `scale_by_learning_rate` keeps.
 
@@ -88,11 +96,7 @@ def _value(lr: Any, count: jax.Array) -> Any:
         return lr
     try:
         return lr(count)
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-        jax.errors.TracerIntegerConversionError,
-    ) as error:
+    except ASKS_FOR_VALUES as error:
         raise TypeError(
             f"learning rate: expected {lr!r} to be traceable, but it asks for the step's value "
             "(`if`, `min`, `math`, NumPy), which is not known while the step is compiled; write "

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from fx.evaluate.mean import Mean
+from fx.optim.learning_rate import ASKS_FOR_VALUES
 from fx.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -66,11 +67,7 @@ def _explained(where: str, outputs: Any) -> Iterator[None]:
     """Say of a loss or metrics that fail what they may compute with, and what they were given."""
     try:
         yield
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-        jax.errors.TracerIntegerConversionError,
-    ) as error:
+    except ASKS_FOR_VALUES as error:
         raise TypeError(
             f"{where}: expected a function that can be traced, but it asks for values (`if`, "
             "`float`, NumPy, scikit-learn), which are not known while the step is compiled; write "

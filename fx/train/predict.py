@@ -84,9 +84,10 @@ def make_eval(
     targets[i:i+1])`, and averaged over examples, in float64. So what is computed from a batch as a
     whole is not the batch's: a metric such as ROC-AUC belongs in `fx.evaluate`, and a loss or
     metric whose examples weigh differently, a cross entropy with class weights or ignore_index, is
-    to return a `train.Mean`. Without, an example all of whose targets are ignored has no mean,
-    0 / 0; that is an error. A model that has diverged is none: its outputs are not finite, and the
-    loss that comes back is nan.
+    to return a `train.Mean`; `nn.CrossEntropyLoss` and `nn.NLLLoss` give what it is made of by
+    themselves. Without, an example all of whose targets are ignored has no mean, 0 / 0; that is an
+    error. A model that has diverged is none: its outputs are not finite, and the loss that comes
+    back is nan.
 
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose

@@ -119,6 +119,7 @@ def make_step(
             gradients: less memory, the same update to rounding where `loss_fn` is a mean over
             examples of equal weight. Where it is not, as `cross_entropy` with ignore_index or class
             weights, let `loss_fn` return a `train.Mean`, whose parts are weighted; so may metrics.
+            `nn.CrossEntropyLoss` and `nn.NLLLoss` give what it is made of by themselves.
             BatchNorm sees the parts, as it does in torch, and dropout draws for each.
         remat: Compute again in the backward pass what is cheap, instead of keeping it: only the
             results of products and convolutions are kept. Or a policy of

@@ -8,7 +8,8 @@ from benchmarks import loop
 @pytest.mark.slow
 def test_the_benchmark_of_the_loop_runs(tmp_path, monkeypatch, capsys):
     out = tmp_path / "loop.json"
-    command = ["loop", "--steps", "60", "--rounds", "2", "--least-us", "1", "--out", str(out)]
+    command = ["loop", "--steps", "60", "--rounds", "2", "--host-rounds", "2", "--least-us", "1"]
+    command += ["--out", str(out)]
     monkeypatch.setattr("sys.argv", command)
     loop.main()
     report = json.loads(out.read_text())

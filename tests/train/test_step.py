@@ -500,6 +500,18 @@ def test_weights_of_classes_and_what_is_ignored_count_as_in_one_large_batch(loss
     chex.assert_trees_all_close((whole.params, means), (parts.params, of_parts), rtol=1e-5)
 
 
+def test_a_loss_that_computes_another_thing_is_called_as_it_is():
+    class Focal(nn.CrossEntropyLoss):
+        def forward(self, input, target):
+            return jnp.mean((1 - jax.nn.softmax(input)[:, 0]) ** 2)
+
+    given = Given(np.random.default_rng(0).normal(size=(3, 2)), [0, 1, 0])
+    found = fx.train.make_eval(given, Focal(), given)(fresh())
+    expected = Focal()(*(x[:2] for x in given.batch))
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    assert nn.remat(nn.NLLLoss()).sum_and_weight(*given.batch) is None
+
+
 def test_a_sum_and_probabilities_have_their_weight():
     x, p = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3))), jnp.full((4, 3), 1 / 3)
     total, weight = nn.CrossEntropyLoss().sum_and_weight(x, p)
