@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.layout import SPATIAL_AXES, per_axis
-from fx.functional.pool import Pooled, Size, first_maximum_and_place
+from fx.functional.pool import Pooled, Size, check_axes, first_maximum_and_place
 
 Ratio = float | Sequence[float]
 
@@ -80,10 +80,8 @@ def _fractional(input, sizes, return_indices, samples, key, dims):
             f"{where}: expected input [N, C, {SPATIAL_AXES[dims]}] or [C, {SPATIAL_AXES[dims]}], "
             f"got {list(x.shape)}; reshape it to {dims + 2} axes"
         )
-    if 0 in x.shape[-dims - 1 :]:
-        raise ValueError(
-            f"{where}: expected every axis but the batch's of 1 or more, got {list(x.shape)}"
-        )
+    channels, *spatial = x.shape[-dims - 1 :]
+    check_axes(channels, spatial, where)
     batch = x if x.ndim == dims + 2 else x[None]
     kernel, out = _sizes(batch.shape[2:], sizes, dims, where)
     samples = _samples(batch, samples, key, dims, where)

@@ -162,8 +162,15 @@ def check_filled(x: jax.Array, where: str, channels_too: bool = True) -> None:
         ValueError: an axis other than the batch's, and with channels_too=False the channels', has
             length 0.
     """
-    if any(isinstance(n, int) and n == 0 for n in x.shape[1 : None if channels_too else -1]):
-        *spatial, channels = x.shape[1:]
+    _, *spatial, channels = x.shape
+    check_axes(channels, spatial, where, channels_too)
+
+
+def check_axes(
+    channels: int, spatial: Sequence[int], where: str, channels_too: bool = True
+) -> None:
+    """`check_filled` of the axes' lengths, a symbolic one of which counts as filled."""
+    if any(isinstance(n, int) and n == 0 for n in (*spatial, *[channels] * channels_too)):
         raise ValueError(
             f"{where}: expected every axis but the batch's of 1 or more, got {channels} channels "
             f"of {spatial}"

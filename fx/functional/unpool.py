@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.layout import SPATIAL_AXES, per_axis
+from fx.functional.pool import check_axes
 
 Size = int | Sequence[int]
 
@@ -84,10 +85,8 @@ def _unpool(input, indices, kernel_size, stride, padding, output_size, dims):
             f"{where}: expected input [N, C, {SPATIAL_AXES[dims]}] or [C, {SPATIAL_AXES[dims]}] "
             f"and indices of its shape, got {list(x.shape)} and {list(indices.shape)}"
         )
-    if 0 in x.shape[-dims - 1 :]:
-        raise ValueError(
-            f"{where}: expected every axis but the batch's of 1 or more, got {list(x.shape)}"
-        )
+    channels, *spatial = x.shape[-dims - 1 :]
+    check_axes(channels, spatial, where)
     kernel = per_axis(kernel_size, dims, where, "kernel_size")
     steps = kernel if stride is None else per_axis(stride, dims, where, "stride")
     pads = per_axis(padding, dims, where, "padding")
