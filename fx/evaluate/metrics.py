@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from fx.evaluate.mean import Mean
+
 
 def accuracy(outputs: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
     """Returns the share of examples whose largest output is at the target.
@@ -31,36 +33,37 @@ def accuracy(outputs: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = No
         >>> float(accuracy(jnp.array([[2.0, 1.0], [0.5, 3.0]]), jnp.array([0, 0])))
         0.5
     """
-    shape = jnp.shape(outputs)
-    if shape[-1:] == (1,) or (len(shape) == 1 and jnp.shape(targets) == shape):
-        raise ValueError(
-            "accuracy: expected outputs [..., K], a score for each of 2 classes or more, got "
-            f"{list(shape)}; of one logit for two classes, "
-            "((outputs > 0) == (targets > 0.5)).mean() is the accuracy"
-        )
-    outputs, targets, mask = _checked("accuracy", outputs, targets, mask)
-    hits = jnp.argmax(outputs, axis=-1).astype(jnp.int32) == targets
-    return _mean(hits.astype(jnp.float32), mask)
+    hits, mask = _hits(outputs, targets, mask)
+    return _mean(hits, mask)
 
 
-def classification_metrics(outputs: ArrayLike, targets: ArrayLike) -> dict[str, jax.Array]:
-    """Returns ``{"accuracy": ...}``: what ``fx.train.make_step(metrics=...)`` takes.
+def classification_metrics(
+    outputs: ArrayLike, targets: ArrayLike, ignore_index: int = -100
+) -> dict[str, Mean]:
+    """Returns ``{"accuracy": Mean}``: what ``fx.train.make_step(metrics=...)`` takes.
 
     Args:
         outputs: scores, [..., K].
         targets: integer labels, [...].
+        ignore_index: the target that does not count, as in ``cross_entropy``; for another one,
+            ``functools.partial(classification_metrics, ignore_index=...)``.
 
     Returns:
-        A dict of float32 scalars.
+        How many targets are hit and how many count, as a ``train.Mean``, two float32 scalars:
+        training and evaluation divide the sum over a data set by that of what counts there.
 
     Raises:
-        ValueError, TypeError: as ``accuracy``.
+        ValueError, TypeError: as ``accuracy``, which returns a plain number.
 
     Example:
-        >>> classification_metrics(jnp.array([[2.0, 1.0]]), jnp.array([0]))["accuracy"].item()
-        1.0
+        >>> outputs = jnp.array([[2.0, 1.0], [2.0, 1.0]])
+        >>> found = classification_metrics(outputs, jnp.array([0, -100]))["accuracy"]
+        >>> print(found.total, found.weight)
+        1.0 1.0
     """
-    return {"accuracy": accuracy(outputs, targets)}
+    counts = jnp.asarray(targets) != ignore_index
+    hits, _ = _hits(outputs, targets, counts)
+    return {"accuracy": Mean(jnp.sum(jnp.where(counts, hits, 0)), counts.sum(dtype=jnp.float32))}
 
 
 def top_k_accuracy(
@@ -194,6 +197,22 @@ def confusion_matrix(
     cells = jnp.where(counts, labels * num_classes + predictions, num_classes**2)
     flat = jnp.zeros(num_classes**2, jnp.int32).at[cells.reshape(-1)].add(1, mode="drop")
     return flat.reshape(num_classes, num_classes)  # [K, K]
+
+
+def _hits(
+    outputs: ArrayLike, targets: ArrayLike, mask: ArrayLike | None
+) -> tuple[jax.Array, jax.Array | None]:
+    """1.0 where the largest output is at the target, [...], and the checked mask."""
+    shape = jnp.shape(outputs)
+    if shape[-1:] == (1,) or (len(shape) == 1 and jnp.shape(targets) == shape):
+        raise ValueError(
+            "accuracy: expected outputs [..., K], a score for each of 2 classes or more, got "
+            f"{list(shape)}; of one logit for two classes, "
+            "((outputs > 0) == (targets > 0.5)).mean() is the accuracy"
+        )
+    outputs, targets, mask = _checked("accuracy", outputs, targets, mask)
+    hits = jnp.argmax(outputs, axis=-1).astype(jnp.int32) == targets
+    return hits.astype(jnp.float32), mask
 
 
 def _mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:

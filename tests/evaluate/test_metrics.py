@@ -26,8 +26,21 @@ def test_accuracy_is_scikit_learns(classes, ties):
     want = sk.accuracy_score(labels, scores.argmax(1))
     np.testing.assert_allclose(evaluate.accuracy(scores, labels), want, rtol=1e-6)
     got = jax.jit(evaluate.classification_metrics)(scores, labels)
-    assert set(got) == {"accuracy"} and got["accuracy"].dtype == jnp.float32
-    np.testing.assert_allclose(got["accuracy"], want, rtol=1e-6)
+    assert set(got) == {"accuracy"} and got["accuracy"].total.dtype == jnp.float32
+    assert got["accuracy"].weight == len(labels)
+    np.testing.assert_allclose(got["accuracy"].total / len(labels), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ignored", [-100, 0])
+def test_classification_metrics_leave_out_what_the_loss_ignores(ignored):
+    scores, labels = sample(5)
+    labels[:150] = ignored
+    counts = labels != ignored
+    got = evaluate.classification_metrics(scores, labels, ignore_index=ignored)["accuracy"]
+    want = sk.accuracy_score(labels[counts], scores[counts].argmax(1), normalize=False)
+    assert (float(got.total), float(got.weight)) == (want, counts.sum())
+    none = evaluate.classification_metrics(scores, np.full(400, ignored), ignored)["accuracy"]
+    assert (float(none.total), float(none.weight)) == (0, 0)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 9])
