@@ -72,10 +72,18 @@ from fx.optim.schedules import polynomial_lr as polynomial_lr
 from fx.optim.schedules import step_lr as step_lr
 from fx.optim.sgd import sgd as sgd
 
+_MODULES = {
+    "lr_scheduler": "its schedules are functions of the step in optim, cosine_annealing_lr for "
+    "CosineAnnealingLR, which an optimizer takes as its lr: optim.sgd(optim.step_lr(0.1, 30))",
+    "swa_utils": "averages are optim.with_ema and optim.with_swa, around an optimizer, and "
+    "optim.averaged_params; update_bn is optim.update_bn",
+}
+
 if not TYPE_CHECKING:  # or a type checker would take any name
 
     def __getattr__(name: str):
         own = {each.replace("_", ""): each for each in globals() if each.islower()}
         here = own.get(name.lower())
-        hint = f"; in fx it is the function optim.{here}" if here else ""
-        raise AttributeError(f"module 'fx.optim' has no attribute {name!r}{hint}")
+        hint = f"in fx it is the function optim.{here}" if here else _MODULES.get(name)
+        said = f"; {hint}" if hint else ""
+        raise AttributeError(f"module 'fx.optim' has no attribute {name!r}{said}")

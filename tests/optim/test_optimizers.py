@@ -307,6 +307,10 @@ def test_what_torch_writes_is_answered():
         optim.SGD  # noqa: B018
     with pytest.raises(AttributeError, match="the function optim.reduce_lr_on_plateau"):
         optim.ReduceLROnPlateau  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'lr_scheduler'; its schedules are functions of the"):
+        optim.lr_scheduler  # noqa: B018
+    with pytest.raises(AttributeError, match="'swa_utils'; averages are optim.with_ema"):
+        optim.swa_utils  # noqa: B018
     with pytest.raises(AttributeError, match="has no attribute 'lion'$"):
         optim.lion  # noqa: B018
     backwards = optim.step_lr(optim.sgd(0.1), 30)
