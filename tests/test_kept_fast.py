@@ -45,8 +45,8 @@ def operations(compiled, name):
 
 
 def test_every_convolution_runs_once(compiled):
-    """Six forward, six for the weights' gradients, five for the inputs' (the images need none)."""
-    assert len(operations(compiled[1], "convolution")) == 17
+    """Five forward, five for weights' gradients, five for inputs'; the first is a product."""
+    assert len(operations(compiled[1], "convolution")) == 15
 
 
 def test_no_activation_is_transposed_between_spatial_operations(compiled):

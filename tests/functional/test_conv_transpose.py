@@ -88,12 +88,13 @@ def test_what_is_taken_in_phases():
     def taken(w, **arguments):
         program = jax.make_jaxpr(
             lambda x, w: F.conv_transpose2d(x, w, **{"stride": 2, "padding": 1} | arguments)
-        )(jnp.ones((1, 8, 6, 6)), w)
-        return str(program).count("conv_general_dilated") == 1 + 4
+        )(jnp.ones((1, 16, 6, 6)), w)
+        return str(program).count("conv_general_dilated") - 1  # beside that of other platforms
 
-    assert taken(jnp.ones((8, 8, 4, 4))) and taken(jnp.ones((8, 8, 3, 3)), output_padding=1)
-    assert not taken(jnp.ones((8, 8, 2, 2))) and not taken(jnp.ones((8, 3, 4, 4)))
-    assert not taken(jnp.ones((8, 8, 3, 3)), dilation=2)
+    assert taken(jnp.ones((16, 16, 4, 4))) == 4
+    assert taken(jnp.ones((16, 16, 3, 3)), output_padding=1) == 1  # the others are products
+    assert not taken(jnp.ones((16, 16, 2, 2))) and not taken(jnp.ones((16, 3, 4, 4)))
+    assert not taken(jnp.ones((16, 16, 3, 3)), dilation=2)
 
 
 def test_empty_batch_and_output():

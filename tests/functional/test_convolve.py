@@ -31,8 +31,15 @@ CASES = [
     ("_by_groups", (1, 12, 11, 6), (6, 1, 9, 8), (1, 1), ((1, 1), (4, 4)), (1, 1), 6),
     ("_by_groups", (1, 5, 6, 4, 4), (6, 2, 2, 3, 1), (2, 1, 1), ((1, 0), (1, 1), (0, 0)), ONE, 2),
     ("_by_planes", (2, 6, 5, 4, 3), (4, 3, 3, 2, 3), ONE, ((1, 1),) * 3, ONE, 1),
-    ("_by_planes", (1, 9, 5, 4, 2), (3, 2, 3, 1, 2), (2, 1, 1), ((2, 1), (0, 0), (1, 0)), TWO, 1),
-    ("_by_planes", (1, 6, 5, 4, 2), (3, 2, 2, 3, 3), (1, 1, 1), ((-1, 1),) * 3, ONE, 1),
+    ("_by_planes", (1, 9, 5, 4, 8), (7, 8, 3, 1, 2), (2, 1, 1), ((2, 1), (0, 0), (1, 0)), TWO, 1),
+    ("_by_planes", (1, 6, 5, 4, 3), (3, 3, 2, 3, 3), (1, 1, 1), ((-1, 1),) * 3, ONE, 1),
+    ("_by_columns", (2, 9, 8), (6, 8, 4), (2,), ((2, 0),), (1,), 1),
+    ("_by_columns", (2, 7, 6, 3), (5, 3, 3, 3), (2, 1), ((1, 1), (-1, 1)), (1, 2), 1),
+    ("_by_pixels", (2, 7, 6, 40), (41, 40, 1, 1), (2, 1), ((0, 0), (1, -1)), (1, 1), 1),
+    ("_by_columns", (1, 5, 6, 4, 1), (2, 1, 3, 2, 3), (1, 2, 1), ((1, 1), (0, 0), (1, 0)), TWO, 1),
+    ("_by_sums", (2, 9, 40), (5, 40, 4), (1,), ((2, 0),), (2,), 1),
+    ("_by_sums", (2, 7, 6, 40), (3, 40, 3, 3), (1, 1), ((1, 1), (-1, 1)), (1, 2), 1),
+    ("_by_sums", (1, 5, 6, 4, 40), (1, 40, 3, 2, 3), ONE, ((1, 1), (0, 0), (1, 0)), ONE, 1),
 ]  # fmt: skip
 RESNEXT = ((1, 8, 8, 64), (64, 4, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 16)
 
@@ -56,7 +63,7 @@ def both(stride, pads, dilation, groups):
 def test_equals_one_operation(case, x64):
     form, *shapes, stride, pads, dilation, groups = case
     x, weight = arrays(*shapes, "float64")
-    assert module._form(x, weight, groups).__name__ == form
+    assert module._form(x, weight, stride, groups).__name__ == form
     ours, plain = both(stride, pads, dilation, groups)
     wanted = plain(x, weight)
     cotangent = jnp.asarray(normal(*wanted.shape, seed=2), x.dtype)
@@ -74,7 +81,7 @@ def test_equals_one_operation(case, x64):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("case", [CASES[1], CASES[6], CASES[10]], ids=ident)
+@pytest.mark.parametrize("case", [CASES[1], CASES[6], CASES[10], CASES[14], CASES[18]], ids=ident)
 def test_half_precision_is_rounded_once(case, dtype):
     _, *shapes, stride, pads, dilation, groups = case
     x, weight = arrays(*shapes, dtype)
@@ -95,7 +102,7 @@ def test_the_gradient_keeps_the_operands_alone(case):
     assert sorted(kept) == sorted([x.shape, weight.shape])
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[6], CASES[10]], ids=ident)
+@pytest.mark.parametrize("case", [CASES[1], CASES[6], CASES[10], CASES[14], CASES[18]], ids=ident)
 def test_exports_to_every_platform_with_a_symbolic_batch(case):
     _, *shapes, stride, pads, dilation, groups = case
     x, weight = arrays(*shapes)
@@ -112,10 +119,10 @@ def test_what_cannot_be_put_together_stays_one_operation():
     for x, weight, groups in [
         (jnp.ones((2, 7, 6, 4), jnp.int32), jnp.ones((4, 1, 3, 3), jnp.int32), 4),
         (jnp.ones((0, 7, 6, 4)), jnp.ones((4, 1, 3, 3)), 4),
-        (jnp.ones((2, 7, 6, 4)), jnp.ones((4, 4, 3, 3)), 1),
+        (jnp.ones((2, 7, 6, 5)), jnp.ones((5, 5, 3, 3)), 1),
         (jnp.ones((1, 3, 32 * 129)), jnp.ones((129, 32, 3)), 129),
     ]:
-        assert module._form(x, weight, groups) is module._plain
+        assert module._form(x, weight, (1, 1), groups) is module._plain
 
 
 @pytest.mark.parametrize("jitted", [False, True])
