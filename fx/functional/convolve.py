@@ -2,9 +2,9 @@
 
 XLA's CPU backend has fast convolutions in one and two dimensions, of many channels. Those in groups
 and in three dimensions it computes by plain loops, at 10 to 100 times the time, and gradients to
-their weights at several hundred times; those of one pixel or few channels at 1.2 to 3 times that of
-a product. There they are put together from what it is good at; elsewhere the convolution stays one
-operation.
+their weights at several hundred times; those of one pixel, few channels or windows side by side at
+1.2 to 3 times that of a product. There they are put together from what it is good at; elsewhere the
+convolution stays one operation.
 """
 
 import functools
@@ -28,6 +28,7 @@ DIMENSION_NUMBERS = {
 MOST_TAPS = 64  # of a kernel whose taps are written out
 MERGED = 32  # input channels up to which groups share a convolution
 MOST_PARTS = 128  # convolutions that one in groups is cut into
+APART = 16  # taps from which on windows that lie side by side are copied out
 FEW = 36  # channels times taps, in or out, up to which a convolution is one product
 
 Sizes = tuple[int, ...]
@@ -52,7 +53,7 @@ def convolve(
         [N, *spatial', out].
     """
     geometry = (tuple(stride), tuple(map(tuple, pads)), tuple(dilation))
-    form = _form(x, weight, stride, groups)
+    form = _form(x, weight, geometry, groups)
     if form is _plain:
         return _plain(x, weight, geometry, groups)
     return by_platform(x, weight, geometry, groups, form, _plain)
@@ -81,10 +82,11 @@ def convolve_on_cpu(
     x: jax.Array, weight: jax.Array, stride: Sizes, pads: Pads, dilation: Sizes, groups: int
 ) -> jax.Array:
     """`convolve`, for what is a form for CPUs already."""
-    return _form(x, weight, stride, groups)(x, weight, (stride, pads, dilation), groups)
+    geometry = (tuple(stride), tuple(pads), tuple(dilation))
+    return _form(x, weight, geometry, groups)(x, weight, geometry, groups)
 
 
-def _form(x, weight, stride, groups):
+def _form(x, weight, geometry, groups):
     """The function that computes this convolution fastest on a CPU."""
     # Sizes that are symbolic (jax.export) cannot be cut into windows.
     known = all(isinstance(size, int) and size for size in x.shape[1:])
@@ -96,9 +98,13 @@ def _form(x, weight, stride, groups):
         return _by_groups
     if groups > 1:
         return _plain
+    stride, _, dilation = geometry
     taps, (out, channels) = math.prod(weight.shape[2:]), weight.shape[:2]
     if taps == 1:
         return _by_pixels
+    apart = tuple(stride) == weight.shape[2:] and set(dilation) == {1}
+    if apart and (taps >= APART or weight.ndim == 3):
+        return _by_patches
     if taps * channels <= FEW:
         return _by_columns
     if taps * out <= FEW and set(stride) == {1}:
@@ -167,10 +173,21 @@ def _by_pixels(x, weight, geometry, groups):
     stride, pads, dilation = geometry
     out, channels, *kernel = weight.shape
     x = _window(_padded(x, pads), (0,) * len(kernel), kernel, stride, dilation)
-    weight = weight.reshape(out, channels)
-    # As the weight lies; transposed first, both gradients take longer.
-    y = jax.lax.dot_general(x.reshape(-1, channels), weight, (((1,), (1,)), ((), ())))
-    return y.reshape(*x.shape[:-1], out)
+    return _times_rows(x, weight.reshape(out, channels))
+
+
+def _by_patches(x, weight, geometry, groups):
+    """A product with each window, where they lie side by side."""
+    _, pads, dilation = geometry
+    out, _, *kernel = weight.shape
+    x = _padded(x, pads)
+    counts = [size // k for size, k in zip(x.shape[1:-1], kernel)]
+    ends = [count * k for count, k in zip(counts, kernel)]
+    x = jax.lax.slice(x, [0] * x.ndim, [x.shape[0], *ends, x.shape[-1]])
+    x = x.reshape(*x.shape[:-2], counts[-1], -1)  # what a window has of a row lies together
+    rows = itertools.product(*map(range, kernel[:-1]))
+    x = jnp.concatenate([_window(x, row, kernel[:-1], kernel, dilation) for row in rows], axis=-1)
+    return _times_rows(x, jnp.moveaxis(weight, 1, -1).reshape(out, -1))
 
 
 def _by_columns(x, weight, geometry, groups):
@@ -203,6 +220,12 @@ def _by_sums(x, weight, geometry, groups):
 def _product(x, weight):
     """Multiplies [..., in] with [in, out] as two matrices, whose gradient is fast too."""
     return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
+
+
+def _times_rows(x, weight):
+    """Multiplies [..., in] with [out, in], as the weight lies: a copy would cost the gradient."""
+    y = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), weight, (((1,), (1,)), ((), ())))
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def _by_planes(x, weight, geometry, groups):

@@ -33,6 +33,10 @@ CASES = [
     ("_by_planes", (2, 6, 5, 4, 3), (4, 3, 3, 2, 3), ONE, ((1, 1),) * 3, ONE, 1),
     ("_by_planes", (1, 9, 5, 4, 8), (7, 8, 3, 1, 2), (2, 1, 1), ((2, 1), (0, 0), (1, 0)), TWO, 1),
     ("_by_planes", (1, 6, 5, 4, 3), (3, 3, 2, 3, 3), (1, 1, 1), ((-1, 1),) * 3, ONE, 1),
+    ("_by_patches", (2, 9, 40), (41, 40, 2), (2,), ((0, 2),), (1,), 1),
+    ("_by_patches", (2, 8, 11, 3), (9, 3, 4, 5), (4, 5), ((1, 0), (-1, 3)), (1, 1), 1),
+    ("_by_patches", (1, 5, 6, 4, 4), (8, 4, 2, 4, 2), (2, 4, 2), ((0, 1), (0, 2), (0, 0)), ONE, 1),
+    ("_plain", (2, 9, 40), (41, 40, 2), (2,), ((0, 2),), (2,), 1),
     ("_by_columns", (2, 9, 8), (6, 8, 4), (2,), ((2, 0),), (1,), 1),
     ("_by_columns", (2, 7, 6, 3), (5, 3, 3, 3), (2, 1), ((1, 1), (-1, 1)), (1, 2), 1),
     ("_by_pixels", (2, 7, 6, 40), (41, 40, 1, 1), (2, 1), ((0, 0), (1, -1)), (1, 1), 1),
@@ -63,7 +67,7 @@ def both(stride, pads, dilation, groups):
 def test_equals_one_operation(case, x64):
     form, *shapes, stride, pads, dilation, groups = case
     x, weight = arrays(*shapes, "float64")
-    assert module._form(x, weight, stride, groups).__name__ == form
+    assert module._form(x, weight, (stride, pads, dilation), groups).__name__ == form
     ours, plain = both(stride, pads, dilation, groups)
     wanted = plain(x, weight)
     cotangent = jnp.asarray(normal(*wanted.shape, seed=2), x.dtype)
@@ -122,7 +126,7 @@ def test_what_cannot_be_put_together_stays_one_operation():
         (jnp.ones((2, 7, 6, 5)), jnp.ones((5, 5, 3, 3)), 1),
         (jnp.ones((1, 3, 32 * 129)), jnp.ones((129, 32, 3)), 129),
     ]:
-        assert module._form(x, weight, (1, 1), groups) is module._plain
+        assert module._form(x, weight, ((1, 1), (), (1, 1)), groups) is module._plain
 
 
 @pytest.mark.parametrize("jitted", [False, True])
