@@ -113,6 +113,8 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     Raises:
         TypeError: the weight is not of the input's dtype.
         ValueError: the weight is neither [1] nor one slope per channel.
+
+    Source: torch.nn.functional.prelu. At 0 the derivative is the slope, its own 1; in torch 0.
     """
     input, weight = jnp.asarray(input), jnp.asarray(weight)
     check_same_dtype("prelu", input=input, weight=weight)
@@ -135,7 +137,10 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
 @_of_floats
 def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x) - 1) elsewhere."""
-    return jax.nn.elu(input, alpha)
+    input = jnp.asarray(input)
+    # At 0 it is alpha * x: the first derivative of one side, the second of none, as in torch.
+    below = jnp.where(input < 0, jnp.expm1(jnp.where(input < 0, input, 0)), input)
+    return jnp.where(input > 0, input, alpha * below)
 
 
 @_of_floats
@@ -147,7 +152,9 @@ def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arr
     """
     if alpha == 0:
         raise ValueError("celu: expected alpha other than 0, got 0; relu is what it tends to")
-    return jax.nn.celu(input, alpha)
+    input = jnp.asarray(input)
+    below = jnp.where(input < 0, input, 0)
+    return jnp.where(input < 0, alpha * jnp.expm1(below / alpha), input)
 
 
 @_of_floats
@@ -253,7 +260,8 @@ def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * hardsigmoid(x), with torch's gradient at -3 (0) and 3 (1)."""
     input = jnp.asarray(input)
     zero = jnp.zeros((), input.dtype)
-    return jnp.where(input <= -3, zero, jnp.where(input >= 3, input, input * (input + 3) / 6))
+    middle = jnp.clip(input, -3, 3)  # of infinities what is not chosen would have the gradient NaN
+    return jnp.where(input <= -3, zero, jnp.where(input >= 3, input, middle * (middle + 3) / 6))
 
 
 @_of_floats
@@ -273,7 +281,8 @@ def logsigmoid(input: jax.Array) -> jax.Array:
 @_of_numbers
 def softsign(input: jax.Array) -> jax.Array:
     """Returns x / (1 + |x|); of integers in float32."""
-    return jax.nn.soft_sign(_floating(input))
+    x = _floating(input)
+    return x / (1 + jnp.abs(jnp.where(x == 0, 0, x)))  # |x| has the derivative 0 at 0, as in torch
 
 
 @_of_numbers
@@ -300,15 +309,15 @@ def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     if lambd < 0:
         raise ValueError(f"softshrink: expected lambd >= 0, got {lambd}; use its absolute value")
     input = jnp.asarray(input)
-    zero = jnp.zeros((), input.dtype)
-    return jnp.where(input > lambd, input - lambd, jnp.where(input < -lambd, input + lambd, zero))
+    moved = jnp.where(input < 0, input + lambd, input - lambd)
+    return jnp.where(jnp.abs(input) <= lambd, jnp.zeros((), input.dtype), moved)
 
 
 @_of_numbers
 def threshold(input: jax.Array, threshold: float, value: float, inplace: bool = False) -> jax.Array:
-    """Returns x where x > threshold, value elsewhere."""
+    """Returns x where x > threshold, value elsewhere; NaN stays."""
     input = jnp.asarray(input)
-    return jnp.where(input > threshold, input, jnp.asarray(value, input.dtype))
+    return jnp.where(input <= threshold, jnp.asarray(value, input.dtype), input)
 
 
 def glu(input: jax.Array, dim: int = -1) -> jax.Array:

@@ -86,18 +86,23 @@ def _over_segments(rows, counted, mode, offsets, include_last_offset):
     bags = offsets.shape[0] - include_last_offset
     if not rows.shape[0]:
         return jnp.zeros((bags, rows.shape[1]), rows.dtype)
-    # What stands behind the last offset belongs to a bag past the end, which XLA drops.
-    bag = jnp.searchsorted(offsets, positions.astype(offsets.dtype), side="right") - 1
-    count = jax.ops.segment_sum(counted.astype(jnp.int32), bag, bags)  # [B, 1]
+    # By scatters, as jnp.searchsorted and jax.ops.segment_sum take no symbolic number of bags
+    # (jax.export). What stands behind the last offset belongs to a bag past the end, which drops.
+    into = {"mode": "drop", "wrap_negative_indices": False}
+    begins = jnp.zeros(rows.shape[0], jnp.int32).at[offsets].add(1, **into)
+    bag = jnp.cumsum(begins, dtype=jnp.int32) - 1
+    count = jnp.zeros((bags, 1), jnp.int32).at[bag].add(counted.astype(jnp.int32), **into)
+    shape = (bags, rows.shape[1])
     if mode == "max":
         seen = jax.lax.stop_gradient(jnp.where(counted, rows, -jnp.inf))
-        highest = jnp.take(jax.ops.segment_max(seen, bag, bags), bag, axis=0, mode="clip")
+        highest = jnp.full(shape, -jnp.inf, rows.dtype).at[bag].max(seen, **into)
+        highest = jnp.take(highest, bag, axis=0, mode="clip")
         is_highest = counted & ((seen == highest) | jnp.isnan(seen))
         candidates = jnp.where(is_highest, positions[:, None], rows.shape[0])
-        first = jax.ops.segment_min(candidates, bag, bags)  # [B, dim]
+        first = jnp.full(shape, rows.shape[0], jnp.int32).at[bag].min(candidates, **into)
         value = jnp.take_along_axis(rows, jnp.clip(first, 0, rows.shape[0] - 1), 0)
         return jnp.where(count > 0, value, 0)
-    total = jax.ops.segment_sum(jnp.where(counted, rows, 0), bag, bags)
+    total = jnp.zeros(shape, rows.dtype).at[bag].add(jnp.where(counted, rows, 0), **into)
     return total if mode == "sum" else total / jnp.maximum(count, 1).astype(total.dtype)
 
 

@@ -44,7 +44,8 @@ def affine_grid(
     """
     wide = accumulate(theta, "affine_grid")
     dims = len(size) - 2
-    if dims not in (2, 3) or wide.shape != (size[0], dims, dims + 1) or min(size) < 1:
+    fits = dims in (2, 3) and wide.shape == (size[0], dims, dims + 1)
+    if not fits or any(n < 1 for n in size):
         raise ValueError(
             "affine_grid: expected theta [N, 2, 3] with size (N, C, H, W), or [N, 3, 4] with size "
             f"(N, C, D, H, W), got {list(wide.shape)} with {tuple(size)}"

@@ -98,7 +98,7 @@ def huber_loss(
     delta: float = 1.0,
     weight: jax.Array | None = None,
 ) -> jax.Array:
-    """d^2 / 2 where the difference |d| <= delta, delta * (|d| - delta / 2) elsewhere.
+    """d^2 / 2 where the difference |d| < delta, delta * (|d| - delta / 2) elsewhere.
 
     Arguments as `mse_loss`, but the mean with a weight is the plain mean of the weighted losses, as
     in torch.
@@ -110,7 +110,7 @@ def huber_loss(
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
     x, t = _pair(input, target, "huber_loss")
     distance = _distance(x, t)
-    near = distance <= delta
+    near = distance < delta  # at delta itself the second derivative is 0, as in torch
     loss = jnp.where(near, 0.5 * _square(x - t, near), delta * (distance - 0.5 * delta))
     if weight is not None:
         loss = loss * _like(weight, loss, "huber_loss", "weight")
@@ -163,9 +163,20 @@ def _binary_cross_entropy(x, t):
 @_binary_cross_entropy.defjvp
 def _binary_cross_entropy_jvp(primals, tangents):
     (x, t), (x_dot, t_dot) = primals, tangents
-    by_t = jnp.maximum(jnp.log1p(-x), -100) - jnp.maximum(jnp.log(x), -100)
     by_x = (x - t) / jnp.maximum((1 - x) * x, 1e-12)
-    return _binary_cross_entropy(x, t), by_x * x_dot + by_t * t_dot
+    return _binary_cross_entropy(x, t), by_x * x_dot + _log_odds_against(x) * t_dot
+
+
+@jax.custom_jvp
+def _log_odds_against(x):
+    """log((1 - x) / x), with a derivative that ends where the loss's ends: it is NaN at 0 and 1."""
+    return jnp.maximum(jnp.log1p(-x), -100) - jnp.maximum(jnp.log(x), -100)
+
+
+@_log_odds_against.defjvp
+def _log_odds_against_jvp(primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    return _log_odds_against(x), -x_dot / jnp.maximum((1 - x) * x, 1e-12)
 
 
 def binary_cross_entropy_with_logits(

@@ -85,9 +85,11 @@ def batch_norm(
         _check_several(count, input, "batch_norm")
         scale = jnp.ones(channels, x.dtype) if weight is None else weight.astype(x.dtype)
         shift = jnp.zeros(channels, x.dtype) if bias is None else bias.astype(x.dtype)
-        y, mean, var = _over_batch(x, scale, shift, float(eps))
         statistics = (running_mean, running_var)
-        if not (isinstance(count, int) and count == 0):  # an empty batch says nothing
+        if isinstance(count, int) and count == 0:  # which has no moments: means would be 0 / 0
+            y = x * scale + shift
+        else:
+            y, mean, var = _over_batch(x, scale, shift, float(eps))
             statistics = (
                 _average(running_mean, mean, momentum),
                 _average(running_var, var * (count / (count - 1)), momentum),

@@ -46,7 +46,9 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> An
         >>> parts["original0"].shape, parts["original1"].shape
         ((2, 1), (2, 3))
 
-    Source: torch.nn.utils.parametrizations.weight_norm, which changes the layer in place.
+    Source: torch.nn.utils.parametrizations.weight_norm, which changes the layer in place. Its
+    second derivatives are not those of its first (2.13, float64, by finite differences); here they
+    are.
     """
     _check_axis(declared(module, name, "weight_norm"), dim)
     return register_parametrization(module, name, _WeightNorm(dim), unsafe=True)

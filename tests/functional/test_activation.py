@@ -80,6 +80,23 @@ def test_kinks_and_extremes_have_torchs_gradient(case):
     assert_close(pullback(jnp.ones(len(KINKS)))[0], expected)
 
 
+@pytest.mark.parametrize("name", ["elu", "celu", "selu", "softsign", "relu", "silu", "hardshrink"])
+def test_second_derivatives_at_0_are_torchs(name):
+    expected = torch.autograd.functional.hessian(getattr(TF, name), torch.tensor(0.0))
+    assert_close(jax.hessian(getattr(F, name))(0.0), expected)
+
+
+@pytest.mark.parametrize("name", ["softshrink", "hardshrink", "hardtanh", "threshold"])
+def test_what_is_no_number_stays(name):
+    arguments = (0.1, 2.0) if name == "threshold" else ()
+    assert jnp.isnan(getattr(F, name)(jnp.nan, *arguments))
+
+
+def test_hardswish_of_infinities_has_torchs_gradient():
+    far = jnp.array([-jnp.inf, jnp.inf])
+    assert jax.grad(lambda x: F.hardswish(x)[1])(far).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("case", CASES, ids=ident)
 def test_low_precision_is_kept(case):
     check_bfloat16(lambda x: getattr(F, case[0])(x, **case[1]), normal(3, 6))

@@ -106,6 +106,18 @@ def test_derivatives_equal_torchs(name):
     check(lambda *qkv: SDPA(*qkv, **options), theirs, *inputs)
 
 
+@pytest.mark.parametrize("dtype, size", [("float32", 8), ("float32", 1), ("bfloat16", 8)])
+def test_scores_beyond_what_exp_takes(dtype, size):
+    """Compiled as users compile, where what was fused gave NaN; torch's weights are 0 and 1."""
+    query, key = (jnp.asarray(1e10 * normal(2, 5, size, seed=i), dtype) for i in range(2))
+    value = jnp.asarray(normal(2, 5, 3), dtype)
+    tensors = [torch.from_numpy(np.array(x, np.float32)) for x in (query, key, value)]
+    theirs = TF.scaled_dot_product_attention(*(t.to(getattr(torch, dtype)) for t in tensors))
+    output, gradient = jax.jit(jax.value_and_grad(lambda q: SDPA(q, key, value).sum()))(query)
+    assert_close(jax.jit(SDPA)(query, key, value), theirs)
+    assert jnp.isfinite(output) and jnp.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("mask", [NUMBERS, HOLES, DEAD_NUMBERS])
 def test_gradient_to_a_mask_of_numbers(mask):
     query, key, value = arrays("plain")[0]

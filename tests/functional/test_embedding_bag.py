@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as TF
+from jax import export
 
 from fx import functional as F
 from fx import nn
@@ -118,6 +119,21 @@ def test_low_precision_is_kept_and_summed_in_float32():
     check_bfloat16(lambda w: F.embedding_bag(PADDED, w), normal(5, 3))
     ones = jnp.ones((1, 1), jnp.bfloat16)
     assert F.embedding_bag(jnp.zeros((1, 1024), jnp.int32), ones, mode="sum").item() == 1024
+
+
+@pytest.mark.parametrize("mode", ["mean", "max"])
+def test_any_number_of_bags_in_one_export(mode):
+    run = jax.jit(lambda i, w, o: F.embedding_bag(i, w, o, mode=mode, include_last_offset=True))
+    shapes = ("n", jnp.int32), ("5, 3", jnp.float32), ("b + 1", jnp.int32)
+    scope = export.SymbolicScope()
+    specs = [
+        jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope), dtype)
+        for shape, dtype in shapes
+    ]
+    program = export.export(run)(*specs)
+    for offsets in ([0, 2, 6], [0, 0, 2, 3]):
+        given = jnp.asarray(FLAT, jnp.int32), jnp.asarray(normal(5, 3)), jnp.array(offsets)
+        assert_close(program.call(*given), run(*given))
 
 
 def test_errors():

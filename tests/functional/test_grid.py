@@ -1,8 +1,10 @@
 import itertools
 
+import jax
 import jax.numpy as jnp
 import pytest
 import torch.nn.functional as TF
+from jax import export
 
 from fx import functional as F
 from tests.functional.check import check, check_bfloat16, normal, sample
@@ -54,6 +56,13 @@ def test_affine_grid(size, corners):
         lambda t: TF.affine_grid(t, list(size), corners),
         normal(2, dims, dims + 1),
     )
+
+
+def test_affine_grid_of_any_batch():
+    (batch,) = export.symbolic_shape("b")
+    theta = jax.ShapeDtypeStruct((batch, 2, 3), jnp.float32)
+    grid = jax.eval_shape(lambda t: F.affine_grid(t, (t.shape[0], 3, 4, 5)), theta)
+    assert grid.shape == (batch, 4, 5, 2)
 
 
 def test_identity_gives_the_image_back():

@@ -1,5 +1,6 @@
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -94,6 +95,18 @@ def test_binary_cross_entropy_at_its_ends():
         second=False,
     )
     assert jnp.isnan(F.binary_cross_entropy(jnp.array([1.5]), jnp.array([1.0])))
+
+
+@pytest.mark.parametrize("name, given", [
+    ("binary_cross_entropy", ([0.0, 1.0, 0.5], [0.0, 0.3, 0.5])),  # logarithms are infinite
+    ("huber_loss", ([0.0, 0.0, 1.0], [1.0, -1.0, 1.5])),  # where the formula changes
+])  # fmt: skip
+def test_mixed_second_derivatives_at_the_ends_are_torchs(name, given):
+    tensors = tuple(map(torch.tensor, given))
+    expected = torch.autograd.functional.hessian(getattr(TF, name), tensors)
+    found = jax.hessian(getattr(F, name), (0, 1))(*map(jnp.asarray, given))
+    assert_close(found[0][1], expected[0][1])
+    assert_close(found[1][0], found[0][1].T)
 
 
 def test_binary_cross_entropy_weights():

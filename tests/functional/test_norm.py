@@ -212,3 +212,11 @@ def test_layers_of_one_shape_are_traced_once(part, shape, monkeypatch):
     ws = [jnp.ones(19)] * 6
     jax.make_jaxpr(jax.grad(loss))(ws, jnp.ones(shape))
     assert 1 <= len(calls) <= 3
+
+
+def test_second_derivatives_of_an_empty_batch_are_no_nan():
+    def gradient(weight):
+        normed = lambda x: F.batch_norm(x, None, None, weight, training=True)[0]
+        return jnp.sum(jax.grad(lambda x: jnp.sum(normed(x) ** 2))(jnp.ones((0, 3))))
+
+    assert jax.grad(gradient)(jnp.ones(3)).tolist() == [0, 0, 0]
