@@ -252,6 +252,11 @@ def test_a_sample_of_a_call_of_several_accumulated_steps():
     assert (report.phase, report.samples) == ("input", (13,))
 
 
+def test_the_first_of_several_parts_whose_gradients_are_at_fault():
+    report = look(root, batch(16), accumulate=2)
+    assert (report.phase, report.samples, report.iterations) == ("backward", (5,), (0,))
+
+
 @pytest.mark.full
 def test_a_call_of_several_steps():
     inputs, targets = (np.stack([a, a, a]) for a in batch())
