@@ -108,9 +108,14 @@ class Walker:
                 origins.append(Origin(*birth))
         causes, more, readers = self._follow(infinite, INF, meant)
         origins += [Origin(*cause) for cause in causes]
-        origins.sort(key=lambda origin: self.order[origin.operation])
+        origins.sort(key=self._when)
         users = sorted(users + readers, key=self.order.__getitem__)
         return Blame(tuple(origins), tuple(dict.fromkeys(inputs + more)), tuple(users))
+
+    def _when(self, origin: Origin) -> tuple[int, tuple[int, ...]]:
+        scans = self.scans_around(origin.operation)
+        turns = [-n if scan.equation.params["reverse"] else n for scan, n in zip(scans, origin.at)]
+        return self.order[origin.operation], tuple(turns)
 
     def checks(self, starts: Iterable[Place]) -> list[Place]:
         """Values that are not finite and that a bool, the step's own check say, was computed of."""

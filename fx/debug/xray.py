@@ -1,6 +1,7 @@
 """The first layer, operation and sample of a step that made something not finite."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from difflib import SequenceMatcher
 from typing import Any
 
 import jax
@@ -231,17 +232,37 @@ def _batch_axes(
         larger = flatten(jax.make_jaxpr(function)(*args[:-1], jax.tree.map(doubled, args[-1])))
     except Exception:  # whatever a function says that wants batches of this size alone
         larger = None
+    twins = {} if larger is None else dict(_paired(program, larger))
+    batch = set(program.inputs[-len(shapes) :]) if shapes else set()
     axes = {}
     for number, aval in program.avals.items():
         shape = getattr(aval, "shape", ())
-        if larger is None or len(larger.avals) != len(program.avals):
-            grown = [0] if shape[:1] == (examples,) else []
-        else:
-            other = getattr(larger.avals[number], "shape", ())
+        if larger is not None and number in twins:
+            other = getattr(larger.avals[twins[number]], "shape", ())
             grown = [k for k, (n, m) in enumerate(zip(shape, other)) if m == 2 * n and n]
+        else:
+            first = axis if number in batch else 0
+            grown = [first] if shape[first : first + 1] == (examples,) else []
         if grown:
             axes[number] = grown[0]
     return examples, axes
+
+
+def _paired(one: Program, other: Program) -> Iterator[tuple[int, int]]:
+    """The numbers of the same values in two programs, which may differ here and there.
+
+    Sums over the rows of a batch are made of blocks, whose number depends on its size.
+    """
+    yield from zip(one.inputs, other.inputs)
+    kinds = [
+        [(op.name, op.layer, op.transposed, op.lines, len(op.outputs)) for op in each.operations]
+        for each in (one, other)
+    ]
+    for a, b, size in SequenceMatcher(None, *kinds, autojunk=False).get_matching_blocks():
+        for op, twin in zip(one.operations[a : a + size], other.operations[b : b + size]):
+            yield from zip(op.outputs, twin.outputs)
+            for bodies in zip(op.bodies, twin.bodies):
+                yield from _paired(*bodies)
 
 
 def _describe(operation: Operation | None, **found: Any) -> Report:

@@ -70,7 +70,7 @@ def summary(model: Module, *inputs: Any, train: bool = False, **kwargs: Any) -> 
     Args:
         model: the description.
         *inputs: arrays, or anything with a shape and dtype such as `jax.ShapeDtypeStruct`; a
-            tuple of ints is the shape of a float32 input.
+            tuple of ints is the shape of a float32 input. A dict, or another tuple, holds several.
         train: whether to trace the training mode.
         **kwargs: passed to `forward`.
 
@@ -140,6 +140,10 @@ def _abstract(value: Any) -> Any:
                 f"summary: expected sizes of 0 or more, got {value}; give a batch size, such as 1"
             )
         return jax.ShapeDtypeStruct(value, np.float32)
+    if isinstance(value, dict):
+        return {name: _abstract(each) for name, each in value.items()}
+    if type(value) is tuple:
+        return tuple(map(_abstract, value))
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise TypeError(
             f"summary: expected arrays, jax.ShapeDtypeStruct or shapes, got {value!r}; "

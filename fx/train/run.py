@@ -299,7 +299,9 @@ class Run:
             raise Diverged(ts, self.record.epoch, self.record.steps + first, number + first + 1)
 
     def _warn(self, means: dict[str, float]) -> None:
-        if not self.warned and not math.isfinite(means.get("loss", 0.0)):
+        # Steps that fp16 skipped on the way to its scale have no mean, and there is nothing wrong.
+        searching = math.isnan(means.get("loss", 0.0)) and means.get("loss_scale", 0.0) >= 1
+        if not self.warned and not searching and not math.isfinite(means.get("loss", 0.0)):
             self.warned = True
             self.listeners[0].say(
                 f"step {self.number}: the loss is {means['loss']}; make_step(check_finite=True) "

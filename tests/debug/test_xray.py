@@ -58,8 +58,8 @@ def loss_fn(outputs, targets):
     return jnp.mean((outputs - targets[:, None].astype(jnp.float32)) ** 2)
 
 
-def look(fn, data=None, change=lambda ts: ts, optimizer=None, **options):
-    model, optimizer = Net(fn), optimizer or optax.sgd(0.1)
+def look(fn, data=None, change=lambda ts: ts, optimizer=None, model=Net, **options):
+    model, optimizer = model(fn), optimizer or optax.sgd(0.1)
     step = fx.train.make_step(model, loss_fn, optimizer, **options)
     ts = fx.train.create(model, step.optimizer, jax.random.key(0))
     return xray(step, change(ts), batch() if data is None else data)
@@ -225,6 +225,36 @@ def test_the_part_of_an_accumulated_batch():
     inputs[6] = 1e30
     report = look(lambda x: x * x, (inputs, targets), accumulate=2)
     assert (report.layer, report.samples, report.iterations) == ("bad", (6,), (1,))
+
+
+class Normed(Net):
+    """Its sums over rows are made of blocks, so many as there are rows."""
+
+    def __init__(self, fn):
+        super().__init__(fn)
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        return super().forward(self.norm(x))
+
+
+def test_samples_where_a_batch_of_twice_the_size_is_another_program():
+    report = look(log_of_zero, batch(16), model=Normed, accumulate=2)
+    assert (report.layer, report.samples, report.iterations) == ("bad", (3,), (0,))
+
+
+@pytest.mark.full
+def test_a_sample_of_a_call_of_several_accumulated_steps():
+    inputs, targets = (np.stack([a, a]) for a in batch(16))
+    inputs[1, 13] = np.inf
+    options = {"steps_per_call": 2, "accumulate": 2}
+    report = look(jnp.tanh, (inputs, targets), model=Normed, **options)
+    assert (report.phase, report.samples) == ("input", (13,))
+
+
+def test_the_first_of_several_parts_whose_gradients_are_at_fault():
+    report = look(root, batch(16), accumulate=2)
+    assert (report.phase, report.samples, report.iterations) == ("backward", (5,), (0,))
 
 
 @pytest.mark.full

@@ -46,6 +46,18 @@ def test_loops_and_training_mode_are_counted():
     fx.summary(fx.models.ConvNet(), (2, 3, 32, 32), train=True)
 
 
+def test_inputs_of_several_arrays():
+    class Named(nn.Module):
+        def __init__(self):
+            self.lstm = nn.LSTM(4, 8)
+
+        def forward(self, batch, start):
+            return self.lstm(batch["x"], start)[0]
+
+    found = fx.summary(Named(), {"x": jax.ShapeDtypeStruct((5, 2, 4), "float32")}, ((1, 2, 8),) * 2)
+    assert found.rows[0].output == [5, 2, 8]
+
+
 def test_inputs_are_checked():
     with pytest.raises(TypeError, match="expected arrays, jax.ShapeDtypeStruct or shapes, got 3"):
         fx.summary(nn.ReLU(), 3)

@@ -416,6 +416,20 @@ def test_nan_is_said_once(capsys):
     assert capsys.readouterr().out.count("the loss is nan") == 1
 
 
+def test_the_search_for_fp16s_scale_is_no_nan(capsys):
+    def said(searching):
+        def step(ts, batch):
+            scale, skipped = 2.0 ** (14 - ts.step), ts.step < searching
+            metrics = {"loss": 1.0, "loss_scale": scale, "skipped": skipped}
+            return ts.replace(step=ts.step + 1), {k: jnp.asarray(v) for k, v in metrics.items()}
+
+        ts = fx.train.TrainState(0, {}, {}, (), None)
+        fx.fit(step, ts, Batches(), epochs=3, progress=False, log_every=1)
+        return capsys.readouterr().out.count("the loss is nan")
+
+    assert (said(searching=3), said(searching=99)) == (0, 1)  # a scale below 1 does not help
+
+
 def test_a_run_is_not_overwritten(tmp_path, whole):
     _, out = whole
     before = sorted((p, p.stat().st_mtime_ns) for p in out.rglob("*"))
