@@ -32,6 +32,8 @@ LAYERS: dict[str, Layer] = {
     "Conv2d 3x3": Layer("Conv2d", (64, 64, 3), _PAD, _IMAGES),
     "Conv2d 3x3, stride 2": Layer("Conv2d", (64, 128, 3), _PAD | {"stride": 2}, _IMAGES),
     "Conv2d 1x1": Layer("Conv2d", (64, 256, 1), {}, _IMAGES),
+    "Conv2d 3x3, 3 channels": Layer("Conv2d", (3, 32, 3), _PAD, (128, 3, 32, 32)),
+    "Conv2d 3x3, 3 outputs": Layer("Conv2d", (64, 3, 3), _PAD, _IMAGES),
     "Conv2d 7x7, 3 channels": Layer(
         "Conv2d", (3, 64, 7), {"stride": 2, "padding": 3}, (8, 3, 224, 224)
     ),

@@ -49,8 +49,8 @@ def classification_metrics(
             ``functools.partial(classification_metrics, ignore_index=...)``.
 
     Returns:
-        How many targets are hit and how many count, as a ``train.Mean``, two float32 scalars:
-        training and evaluation divide the sum over a data set by that of what counts there.
+        How many targets are hit and how many count, as a ``train.Mean``, two float32 scalars: a
+        step divides the one by the other over its batch, evaluation over the whole data set.
 
     Raises:
         ValueError, TypeError: as ``accuracy``, which returns a plain number.
