@@ -1,6 +1,7 @@
 """Average and maximum over a given number of parts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from fx.functional.pool import (
     first_maximum,
     first_maximum_and_place,
     flat_places,
+    lowest,
 )
 
 Size = int | Sequence[int | None]
@@ -143,9 +145,17 @@ def _sizes(output_size, dims, where):
 
 
 def _bounds(size, parts):
-    starts = np.arange(parts) * size // parts
-    ends = -(-(np.arange(1, parts + 1) * size) // parts)
+    xp: Any = np if isinstance(size, int) else jnp  # an export may leave the size open
+    starts = xp.arange(parts) * size // parts
+    ends = -(-(xp.arange(1, parts + 1) * size) // parts)
     return starts, ends
+
+
+def _inside(size, parts):
+    """Which cells are of which part: [parts, size]."""
+    starts, ends = _bounds(size, parts)
+    cells = (np if isinstance(size, int) else jnp).arange(size)
+    return (starts[:, None] <= cells) & (cells < ends[:, None])
 
 
 def _mean_parts(x, axis, parts, where):
@@ -154,16 +164,18 @@ def _mean_parts(x, axis, parts, where):
     if size % parts == 0:
         shape = (*x.shape[:axis], parts, size // parts, *x.shape[axis + 1 :])
         return x.reshape(shape).mean(axis + 1)  # [..., parts, size / parts, ...]
-    starts, ends = _bounds(size, parts)
-    cells = np.arange(size)
-    inside = (starts[:, None] <= cells) & (cells < ends[:, None])  # [parts, size]
-    weights = jnp.asarray(inside / (ends - starts)[:, None], x.dtype)
+    inside = _inside(size, parts)
+    weights = jnp.asarray(inside / inside.sum(1, keepdims=True), x.dtype)
     # An average in TensorFloat-32 would lose half of its digits.
     y = jnp.tensordot(x, weights, axes=((axis,), (1,)), precision=jax.lax.Precision.HIGHEST)
     return jnp.moveaxis(y, -1, axis)
 
 
 def _max_parts(x, axis, parts, where):
+    size = x.shape[axis]
+    if not isinstance(size, int):  # no telling how many cells a part has
+        inside = jnp.expand_dims(_inside(size, parts), tuple(range(2, x.ndim - axis + 1)))
+        return jnp.where(inside, jnp.expand_dims(x, axis), lowest(x.dtype)).max(axis + 1)
     return first_maximum(_parts(x, axis, parts))
 
 

@@ -180,7 +180,11 @@ def _check(x, grid, mode, padding_mode):
             f"padding_mode one of {', '.join(PADDING_MODES)}, got {mode!r} and {padding_mode!r}"
         )
     fits = dims in (2, 3) and grid.ndim == x.ndim
-    if not fits or (grid.shape[0], grid.shape[-1]) != (x.shape[0], dims) or min(x.shape[2:]) < 1:
+    if (
+        not fits
+        or (grid.shape[0], grid.shape[-1]) != (x.shape[0], dims)
+        or any(n < 1 for n in x.shape[2:])
+    ):
         raise ValueError(
             "grid_sample: expected input [N, C, H, W] with grid [N, H', W', 2], or input "
             f"[N, C, D, H, W] with grid [N, D', H', W', 3], got {list(x.shape)} and "

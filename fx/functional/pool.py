@@ -198,7 +198,7 @@ def _max_pool(input, window, return_indices, dims):
                 k, step, pad, gap = windows[axis]
                 count = _count(x.shape[axis + 1], k, step, pad, gap, ceil_mode, where)
                 length = (count - 1) * step + gap * (k - 1) + 1
-                x = _fit(x, axis + 1, _lowest(x.dtype), pad, length)
+                x = _fit(x, axis + 1, lowest(x.dtype), pad, length)
                 if places is not None:
                     places = _fit(places, axis + 1, -1, pad, length)
                 counts[axis + 1] = (k, step, gap, count)
@@ -270,7 +270,9 @@ def _avg_pool(input, kernel_size, stride, padding, ceil_mode, include_pad, divis
             else:
                 x = functools.reduce(jnp.add, _cells(x, {axis: (kernel, step, 1, count)}))
             if divisor is None:
-                sizes = _along(_sizes(size, kernel, step, pad, count, include_pad), axis, x)
+                sizes = kernel  # of every window, unless some reach over an end
+                if ceil_mode or (pad and not include_pad):
+                    sizes = _along(_sizes(size, kernel, step, pad, count, include_pad), axis, x)
                 x, total = (x, total * sizes) if whole else (x / sizes, 1)
         if whole:
             return jax.lax.div(x, jnp.broadcast_to(jnp.asarray(total, dtype), x.shape))
@@ -356,17 +358,20 @@ def _cells(x, axes):
 
 def _sizes(size, kernel, stride, pad, count, include_pad):
     """Each window's number of cells along one axis."""
-    start = np.arange(count) * stride - pad
-    end = np.minimum(start + kernel, size + pad)
+    xp: Any = np if isinstance(size, int) else jnp  # an export may leave the size open
+    start = xp.arange(count) * stride - pad
+    end = xp.minimum(start + kernel, size + pad)
     if not include_pad:
-        start, end = np.maximum(start, 0), np.minimum(end, size)
+        start, end = xp.maximum(start, 0), xp.minimum(end, size)
     return end - start
 
 
 def _along(values, axis, x):
     """A vector as an array that broadcasts along one axis of x."""
-    return jnp.asarray(np.expand_dims(values, tuple(range(1, x.ndim - axis))), x.dtype)
+    xp: Any = np if isinstance(values, np.ndarray) else jnp
+    return jnp.asarray(xp.expand_dims(values, tuple(range(1, x.ndim - axis))), x.dtype)
 
 
-def _lowest(dtype):
+def lowest(dtype):
+    """What no maximum chooses: -inf, or the least integer."""
     return -jnp.inf if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).min

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from fx.functional import taps
 from fx.functional.adaptive_pool import (
@@ -28,6 +29,7 @@ MODES = {
     2: (*ANY, "bilinear", "bicubic", "lanczos"),
     3: (*ANY, "trilinear"),
 }
+STAND_IN = 16  # pixels, for an axis whose size an export leaves open
 AREA = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
 ANTIALIASED = {
     "bilinear": (taps.linear_filter, 1),
@@ -92,7 +94,11 @@ def interpolate(
     choice = mode in ("nearest", "nearest-exact") and x.dtype != jnp.float64
     dtype = np.float32 if choice else np.float64
     corners = bool(align_corners)
-    axes = [taps.Axis(n, out, f, corners, dtype) for n, out, f in zip(x.shape[2:], sizes, factors)]
+    spatial = x.shape[2:]
+    if not all(isinstance(n, int) for n in spatial):
+        _check_open(spatial, sizes, factors, corners or antialias)
+        spatial, sizes = zip(*map(_stand_in, spatial, sizes))
+    axes = [taps.Axis(n, out, f, corners, dtype) for n, out, f in zip(spatial, sizes, factors)]
     if mode in ANY:
         # A pixel that is read often has the sum of its readers' gradients: not one of bfloat16.
         floating = jnp.issubdtype(x.dtype, jnp.floating)
@@ -173,7 +179,7 @@ def _check_mode(x, mode, align_corners, antialias):
             'interpolate: expected antialias only with modes "bilinear", "bicubic" and "lanczos", '
             f"got {mode!r}"
         )
-    if min(x.shape[2:]) < 1 or (x.shape[1] == 0 and mode != "area"):
+    if any(n < 1 for n in x.shape[2:]) or (x.shape[1] == 0 and mode != "area"):
         raise ValueError(f"interpolate: expected channels with pixels, got {list(x.shape)}")
 
 
@@ -196,23 +202,62 @@ def _sizes(spatial, size, scale_factor, mode, recompute):
             f"interpolate: expected one number, or one for each of {len(spatial)} axes, "
             f"got {given!r}"
         )
-    if scale_factor is None and not all(hasattr(v, "__index__") for v in values):
+    if scale_factor is None and not all(map(_is_size, values)):
         raise TypeError(f"interpolate: expected size of ints, got {size!r}")
     sizes: Any = values
     if scale_factor is not None:
-        sizes = tuple(math.floor(n * factor) for n, factor in zip(spatial, sizes))
+        sizes = tuple(_scaled(n, factor) for n, factor in zip(spatial, sizes))
     by_sizes = scale_factor is None or recompute or mode == "area"
     factors = (None,) * len(values) if by_sizes else values
-    if min(sizes) < 1:
+    if any(n < 1 for n in sizes):
         raise ValueError(
             f"interpolate: expected an output with pixels, got {list(sizes)} from {list(spatial)}"
         )
     return sizes, factors
 
 
+def _is_size(value):
+    return hasattr(value, "__index__") or export.is_symbolic_dim(value)
+
+
+def _scaled(size, factor):
+    if isinstance(size, int):
+        return math.floor(size * factor)
+    if factor != int(factor):
+        raise _refusal(size, f"{factor} times as much")
+    return size * int(factor)
+
+
+def _refusal(size, out):
+    return ValueError(
+        "interpolate: expected an axis whose size an export leaves open to be enlarged a whole "
+        f"number of times, without align_corners or antialias, got {size} to {out}; export with a "
+        "number in its place"
+    )
+
+
+def _times(size, out):
+    """How many times larger an output of an open size is, or None."""
+    return next((times for times in range(1, 65) if out == size * times), None)
+
+
+def _stand_in(size, out):
+    """Sizes that stand for an open one: what is read and weighed far from the ends is the same."""
+    return (size, out) if isinstance(size, int) else (STAND_IN, STAND_IN * _times(size, out))
+
+
+def _check_open(spatial, sizes, factors, refused):
+    for n, out, factor in zip(spatial, sizes, factors):
+        times = None if isinstance(n, int) else _times(n, out)
+        if not isinstance(n, int) and (refused or times is None or factor not in (None, times)):
+            raise _refusal(n, out)
+
+
 def _gather(x, axis, pixels, weights):
     """Reads and weighs pixels along one axis of x; both are [out, taps], weights may be None."""
     size = x.shape[axis]
+    if not isinstance(size, int):
+        return _enlarged(x, axis, pixels, weights)
     if weights is None and pixels.shape[0] == size and (pixels[:, 0] == np.arange(size)).all():
         return x
     periodic = _phases(pixels, size)
@@ -221,13 +266,21 @@ def _gather(x, axis, pixels, weights):
     return _taken(x, axis, np.clip(pixels, 0, size - 1), weights)
 
 
-def _phases(found, size):
+def _enlarged(x, axis, pixels, weights):
+    """As `_gather`, where the size is open: as the stand-in's middle is, so is every pixel."""
+    shifts = _phases(pixels, STAND_IN, most=len(pixels))
+    times = len(pixels) // STAND_IN
+    middle = slice(times * (STAND_IN // 2), times * (STAND_IN // 2 + 1))
+    return _shifted(x, axis, shifts, None if weights is None else weights[middle])
+
+
+def _phases(found, size, most=8):
     """The repeated pattern of a whole-numbered enlargement: its shifts [phases, taps], or None.
 
     Slices and their gradients are much faster than gathers and theirs.
     """
     out, count = found.shape
-    if out % size or out // size > 8:
+    if out % size or out // size > most:
         return None
     shifts = found.reshape(size, out // size, count) - np.arange(size)[:, None, None]
     return shifts[size // 2] if (shifts == shifts[size // 2]).all() else None
