@@ -70,9 +70,12 @@ class BertForMaskedLM(Pretrained):
         source = "bert.embeddings.word_embeddings.weight"
         nn.tie(self, "cls.predictions.decoder.weight", source)
 
-    def forward(self, *inputs: Any, **named: Any) -> jax.Array:
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None,
+        token_type_ids: Any = None, position_ids: Any = None,
+    ) -> jax.Array:  # fmt: skip
         """Takes what `BertModel.forward` takes; returns logits [N, T, vocab_size]."""
-        return self.cls(self.bert(*inputs, **named)[0])
+        return self.cls(self.bert(input_ids, attention_mask, token_type_ids, position_ids)[0])
 
 
 class BertForSequenceClassification(Pretrained):
@@ -108,9 +111,14 @@ class BertForSequenceClassification(Pretrained):
         classifier = nn.Linear(self.bert.embeddings.word_embeddings.embedding_dim, num_labels)
         self.classifier = initial(classifier, options.get("initializer_range", 0.02))
 
-    def forward(self, *inputs: Any, **named: Any) -> jax.Array:
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None,
+        token_type_ids: Any = None, position_ids: Any = None,
+    ) -> jax.Array:  # fmt: skip
         """Takes what `BertModel.forward` takes; returns logits [N, num_labels]."""
-        return self.classifier(self.dropout(self.bert(*inputs, **named)[1]))
+        return self.classifier(
+            self.dropout(self.bert(input_ids, attention_mask, token_type_ids, position_ids)[1])
+        )
 
 
 class BertForTokenClassification(Pretrained):
@@ -132,6 +140,11 @@ class BertForTokenClassification(Pretrained):
         classifier = nn.Linear(self.bert.embeddings.word_embeddings.embedding_dim, num_labels)
         self.classifier = initial(classifier, options.get("initializer_range", 0.02))
 
-    def forward(self, *inputs: Any, **named: Any) -> jax.Array:
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None,
+        token_type_ids: Any = None, position_ids: Any = None,
+    ) -> jax.Array:  # fmt: skip
         """Takes what `BertModel.forward` takes; returns logits [N, T, num_labels]."""
-        return self.classifier(self.dropout(self.bert(*inputs, **named)[0]))
+        return self.classifier(
+            self.dropout(self.bert(input_ids, attention_mask, token_type_ids, position_ids)[0])
+        )
