@@ -145,7 +145,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _field(name: str, value: Any) -> str:
     """A field of the manifest for reading; what needs several lines stands indented below."""
-    from fx.deploy.manifest import show
+    from fx.deploy.signature import show
 
     if name in {"inputs", "outputs"}:
         text = "\n".join(f"{spec['name']}: {show(spec)}" for spec in value)

@@ -1,5 +1,6 @@
 """Exports a model as a bundle: a folder that runs without the model's code."""
 
+import inspect
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import numpy as np
 from jax import export as jax_export
 
 from fx.deploy import golden, manifest, stablehlo
+from fx.deploy.signature import parse
 from fx.interop.naming import naming
 from fx.interop.weights import write_weights
 
@@ -23,12 +25,13 @@ def export(
     model: Any,
     params: Any,
     state: Any,
-    spec: tuple[Sequence[int | None], Any],
+    spec: Any,
     path: str | os.PathLike[str],
     *,
     preprocess: Callable[[Any], Any] | None = None,
     postprocess: Literal["softmax"] | Callable[[Any], Any] | None = "softmax",
     classes: Sequence[str] | None = None,
+    limits: Mapping[str, int | range] | None = None,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
     example: Any = None,
     metadata: Mapping[str, Any] | None = None,
@@ -41,19 +44,25 @@ def export(
     (this machine's platform is among `platforms`) and compared with the live model.
 
     Args:
-        model: any object with `apply(params, state, inputs) -> (outputs, state)`.
+        model: any object with `apply(params, state, *inputs) -> (outputs, state)`.
         params: pytree of arrays; stored as `params.<name>`.
         state: pytree of arrays; stored as `state.<name>`.
-        spec: `(shape, dtype)` of the input, the batch as None: `((None, 32, 32, 3), "uint8")`.
+        spec: `(shape, dtype)` of the input, the batch as None: `((None, 32, 32, 3), "uint8")`;
+            another open axis by a name: `((None, "T"), "int32")`. A tuple of those are several
+            inputs and as many arguments of the model, a dict of those one dict, as in training.
         path: the folder to make.
-        preprocess: called as `preprocess(inputs)` inside the program: a transform, or any function
-            that JAX can trace.
+        preprocess: called as `preprocess(inputs)` inside the program, with the array, tuple or
+            dict: a transform, or any function that JAX can trace.
         postprocess: "softmax" turns logits [N, K] into `{"probabilities": float32 [N, K]}`; None
             gives `{"outputs": ...}`; a function is given the model's outputs and returns an array
             or a flat dict of arrays, each with the batch as first axis.
         classes: K names, in the order of the model's outputs.
+        limits: the largest size of open axes, by name, or a range of sizes: `{"T": 512}` where a
+            model has 512 positions, `{"H": range(32, 1025, 32)}` where it halves images five
+            times. An engine refuses other sizes.
         platforms: of "cpu", "cuda", "rocm", "tpu".
-        example: rows of real input [n, ...] to keep as golden input in place of seeded noise.
+        example: rows of real input [n, ...], a tuple or dict of them as in `spec`, to keep as
+            golden input in place of seeded noise.
         metadata: anything that JSON can hold, kept in the manifest.
         overwrite: whether a bundle at `path` is replaced; anything else at `path` never is.
 
@@ -62,10 +71,11 @@ def export(
 
     Raises:
         FileExistsError: `path` exists, and `overwrite` is False or it is not a bundle.
-        TypeError: outputs are not arrays by name; `metadata` is not for JSON; a weight is a key.
-        ValueError: `spec`, `classes`, `platforms` or `example` do not fit; outputs are not logits
-            [N, K] of two classes or more, lose the batch axis or are NaN; the code depends on the
-            batch size.
+        TypeError: outputs are not arrays by name; `metadata` is not for JSON; a weight is a key;
+            `example` is of another kind or dtype.
+        ValueError: `spec`, `limits`, `classes`, `platforms` or `example` do not fit; outputs are
+            not logits [N, K] of two classes or more, lose the batch axis or are NaN; the code
+            depends on the size of an open axis.
         OSError: `path` cannot be written to.
 
     Example:
@@ -81,22 +91,24 @@ def export(
     """
     path = Path(path)
     _check_target(path, overwrite)
-    shape, dtype = _check_spec(spec)
+    inputs = parse(spec, _names(model, preprocess), limits)
     names, extra = _check_classes(classes), _check_metadata(metadata)
-    rows = golden.make_inputs(shape, dtype, example)
+    arrays = golden.make_inputs(inputs, example)
+    rows = inputs.unflatten(arrays)
     weights = stablehlo.flatten(params, state)
     function = stablehlo.program(model, params, state, preprocess, postprocess)
-    exported = stablehlo.lower(function, weights, shape, dtype, platforms)
+    exported = stablehlo.lower(function, weights, inputs, platforms)
     blob = bytes(exported.serialize())
-    outputs = [stablehlo.signature(n, a) for n, a in stablehlo.outputs_of(exported).items()]
+    _, _, outputs = stablehlo.signature(exported)
     manifest.check_classes(names, outputs)
     rounded = stablehlo.is_rounded(exported)
-    limits = golden.tolerances(exported.platforms, rounded)
+    tolerances = golden.tolerances(exported.platforms, rounded)
     expected, independent = _expect(function, weights, rows, rounded)
-    _compare(blob, weights, rows, expected, limits)
+    _compare(blob, weights, rows, expected, tolerances)
     contents = {
-        "inputs": [stablehlo.signature("input", exported.in_avals[-1])],
+        "inputs": inputs.listed,
         "outputs": outputs,
+        "limits": {name: [n[0], n[-1], n.step] for name, n in inputs.limits.items()},
         "classes": names,
         "model": _describe(model),
         "preprocess": _describe(preprocess),
@@ -106,10 +118,11 @@ def export(
         "calling_convention_version": exported.calling_convention_version,
         "compatibility": manifest.COMPATIBILITY,
         "rows_independent": independent,
-        "golden": {"rows": len(rows), "tolerance": limits},
+        "golden": {"rows": len(arrays[0]), "tolerance": tolerances},
         "metadata": extra,
     }
-    _write(path, contents, blob, weights, {"input": rows, **_prefixed(expected)}, overwrite)
+    kept = {**inputs.by_name(arrays), **_prefixed(expected)}
+    _write(path, contents, blob, weights, kept, overwrite)
     return path
 
 
@@ -126,28 +139,13 @@ def _check_target(path: Path, overwrite: bool) -> None:
         ) from error
 
 
-def _check_spec(spec: Any) -> tuple[tuple[int | None, ...], np.dtype]:
-    if hasattr(spec, "shape"):  # torch.onnx.export takes an input
-        raise ValueError(
-            f'export: expected a spec (shape, dtype) like ((None, 32, 32, 3), "uint8"), got an '
-            f"array; write {((None, *spec.shape[1:]), str(spec.dtype))}, and the array as example="
-        )
-    try:
-        shape, dtype = spec
-        shape, dtype = tuple(shape), jax.numpy.dtype(dtype)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            'export: expected a spec (shape, dtype) like ((None, 32, 32, 3), "uint8"), '
-            f"got {spec!r}; a bundle has one input: export a module that makes several of it"
-        ) from error
-    if not shape or shape[0] is not None or not all(isinstance(n, int) for n in shape[1:]):
-        raise ValueError(
-            "export: expected a shape whose first axis, the batch, is None and whose others are "
-            f"numbers, got {shape}"
-        )
-    if stablehlo.needs_x64(dtype):
-        raise ValueError(f"export: JAX without x64 has no {dtype}; give a dtype of 32 bits or less")
-    return shape, dtype
+def _names(model: Any, preprocess: Any) -> list[str]:
+    """Names for the parts of a tuple: the model's arguments, where it is given the tuple as is."""
+    forward = getattr(model, "forward", None)
+    if preprocess is not None or forward is None:
+        return []
+    parameters = inspect.signature(forward).parameters.values()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _check_classes(classes: Sequence[str] | None) -> list[str] | None:
@@ -179,12 +177,12 @@ def _prefixed(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _expect(
-    function: Callable[..., Any], weights: dict[str, np.ndarray], rows: np.ndarray, rounded: bool
+    function: Callable[..., Any], weights: dict[str, np.ndarray], rows: Any, rounded: bool
 ) -> tuple[dict[str, np.ndarray], bool]:
     """The live model's outputs for the golden rows, and whether rows leave each other alone."""
     live = jax.jit(function)
 
-    def predict(batch: np.ndarray) -> dict[str, np.ndarray]:
+    def predict(batch: Any) -> dict[str, np.ndarray]:
         with jax.default_matmul_precision("highest"):  # the same numbers on every platform
             return jax.device_get(live(weights, batch))
 
@@ -202,7 +200,7 @@ def _expect(
 def _compare(
     blob: bytes,
     weights: dict[str, np.ndarray],
-    rows: np.ndarray,
+    rows: Any,
     expected: dict[str, np.ndarray],
     limits: dict[str, float],
 ) -> None:

@@ -1,7 +1,7 @@
 """Runs a bundle, with jax and this package alone: no code of the model is imported."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from jax import export
 
 from fx.deploy import golden, manifest, stablehlo
 from fx.deploy.image import as_row
+from fx.deploy.signature import Inputs, alike, describe, needs_x64, show
 from fx.interop.weights import read_weights
 
 FOLDED_BYTES = 2**24  # the most that weights which become constants take together
@@ -102,7 +103,7 @@ class Engine:
         if max_batch_size < 1:
             raise ValueError(f"Engine: expected max_batch_size of 1 or more, got {max_batch_size}")
         self.manifest = contents
-        self.input: dict[str, Any] = contents["inputs"][0]
+        self.inputs = _inputs(contents, exported)
         self.outputs: list[dict[str, Any]] = contents["outputs"]
         self.classes: list[str] | None = contents.get("classes")
         self.max_batch_size = max_batch_size
@@ -110,15 +111,21 @@ class Engine:
 
     def __repr__(self) -> str:
         """What goes in and what comes out."""
-        outputs = ", ".join(f"{o['name']}: {manifest.show(o)}" for o in self.outputs)
+        inputs, outputs = (
+            ", ".join(f"{spec['name']}: {show(spec)}" for spec in specs)
+            for specs in (self.inputs.listed, self.outputs)
+        )
         classes = f", classes={len(self.classes)}" if self.classes else ""
-        return f"Engine({self.input['name']}: {manifest.show(self.input)} -> {outputs}{classes})"
+        return f"Engine({inputs} -> {outputs}{classes})"
 
     def __call__(self, batch: Any) -> dict[str, np.ndarray]:
         """Runs a batch.
 
         Args:
-            batch: array [N, ...] of exactly the signature's shape and dtype, N at least 1.
+            batch: array [N, ...] of exactly the signature's shape and dtype, N at least 1; where
+                the export took a tuple or dict of specs, a tuple or dict of those, a dict by name
+                in any case. An axis that the export left open has any size up to its limit, the
+                same in all inputs; for each new one the program is compiled.
 
         Returns:
             The outputs by name, in NumPy, each with N rows: "probabilities" [N, K] float32, where
@@ -128,9 +135,10 @@ class Engine:
             TypeError: the dtype is not the signature's.
             ValueError: the shape is not the signature's, or N is 0.
         """
-        rows = self._check(batch)
-        step = self.max_batch_size if self.manifest["rows_independent"] else len(rows)
-        parts = [self._run(rows[i : i + step]) for i in range(0, len(rows), step)]
+        arrays = self.inputs.check(batch, "Engine: expected input")
+        size = len(arrays[0])
+        step = self.max_batch_size if self.manifest["rows_independent"] else size
+        parts = [self._run([x[i : i + step] for x in arrays]) for i in range(0, size, step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def bucket(self, size: int) -> int:
@@ -139,25 +147,13 @@ class Engine:
             return size
         return min(1 << (size - 1).bit_length(), self.max_batch_size)
 
-    def _run(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        more = self.bucket(len(rows)) - len(rows)
-        padded = np.pad(rows, ((0, more), *((0, 0),) * (rows.ndim - 1))) if more else rows
-        outputs = jax.device_get(self._call(padded))
-        return {name: value[: len(rows)] for name, value in outputs.items()}
-
-    def _check(self, batch: Any) -> np.ndarray:
-        rows = np.asarray(batch)
-        wanted, got = manifest.show(self.input), f"{rows.dtype} {list(rows.shape)}"
-        shape = self.input["shape"][1:]
-        if rows.ndim != len(shape) + 1 or list(rows.shape[1:]) != shape:
-            mend = "; give one row as batch[None]" if list(rows.shape) == shape else ""
-            raise ValueError(f"Engine: expected input {wanted}, got {got}{mend}")
-        if str(rows.dtype) != self.input["dtype"]:
-            mend = f'batch.astype("{self.input["dtype"]}")'
-            raise TypeError(f"Engine: expected input {wanted}, got {got}; convert it: {mend}")
-        if not len(rows):
-            raise ValueError(f"Engine: expected input {wanted} of at least one row, got {got}")
-        return rows
+    def _run(self, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+        size = len(arrays[0])
+        more = self.bucket(size) - size
+        if more:
+            arrays = [np.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1))) for x in arrays]
+        outputs = jax.device_get(self._call(self.inputs.unflatten(arrays)))
+        return {name: value[:size] for name, value in outputs.items()}
 
     def predict(self, image: Any) -> dict[str, Any]:
         """Classifies one image.
@@ -165,7 +161,8 @@ class Engine:
         Args:
             image: array of the signature's shape and dtype, say uint8 [H, W, C]; or, where the
                 bundle takes uint8 [N, H, W, C], a path or a PIL image, which is turned upright,
-                converted and resized as a whole (bilinear, aspect ratio not kept).
+                converted and resized as a whole (bilinear, aspect ratio not kept); a tuple or dict
+                of those where the bundle has several inputs.
 
         Returns:
             "class": its name, or its index as text where the bundle names none; "class_index": int;
@@ -206,8 +203,22 @@ class Engine:
             )
         size = self.max_batch_size if self.manifest["rows_independent"] else None
         for piece in _pieces(images, size):
-            batch = np.stack([as_row(image, self.input) for image in piece])
+            batch = self._stack([self._row(image) for image in piece])
             yield from map(self._describe, self(batch)["probabilities"])
+
+    def _row(self, example: Any) -> list[np.ndarray]:
+        leaves = self.inputs.leaves(example, "predict: expected")
+        return [as_row(x, spec) for x, spec in zip(leaves, self.inputs.listed, strict=True)]
+
+    def _stack(self, rows: list[list[np.ndarray]]) -> Any:
+        try:
+            return self.inputs.unflatten([np.stack(column) for column in zip(*rows, strict=True)])
+        except ValueError as error:
+            sizes = " and ".join(sorted({str([x.shape for x in row]) for row in rows}))
+            raise ValueError(
+                f"predict: examples of one batch have the same sizes, got shapes {sizes}; pad them "
+                "alike, or call predict with each"
+            ) from error
 
     def _describe(self, probabilities: np.ndarray) -> dict[str, Any]:
         index = int(probabilities.argmax())
@@ -222,20 +233,36 @@ class Engine:
         """The class at `index`, or the index as text where the bundle names none."""
         return self.classes[index] if self.classes else str(index)
 
-    def warm_up(self, sizes: Sequence[int] = (1,)) -> tuple[int, ...]:
+    def warm_up(
+        self, sizes: Sequence[int] = (1,), axes: Mapping[str, int] | None = None
+    ) -> tuple[int, ...]:
         """Compiles what batches of these sizes will run, so that no request waits for it.
 
         Args:
             sizes: numbers of rows, each at least 1.
+            axes: a size for each axis that the export left open, by name: `{"T": 128}`.
 
         Returns:
             The batch sizes compiled.
+
+        Raises:
+            ValueError: `axes` are not those of the bundle.
         """
-        shape, dtype = self.input["shape"][1:], self.input["dtype"]
+        if set(axes or {}) != set(self.inputs.axes):
+            raise ValueError(
+                f"warm_up: expected a size for each of the open axes {self.inputs.axes}, got {axes}"
+            )
         compiled = sorted({self.bucket(size) for size in sizes})
         for size in compiled:
-            self(np.zeros((size, *shape), jax.numpy.dtype(dtype)))
+            self(self.inputs.unflatten(self.inputs.zeros(size, axes or {})))
         return tuple(compiled)
+
+
+def _inputs(contents: dict[str, Any], exported: export.Exported) -> Inputs:
+    tree, _, _ = stablehlo.signature(exported)
+    limits = contents.get("limits", {}).items()
+    ranges = {axis: range(first, last + 1, step) for axis, (first, last, step) in limits}
+    return Inputs(contents["inputs"], tree, ranges)
 
 
 def _compiled(exported: export.Exported, weights: dict[str, jax.Array]) -> Callable[[Any], Any]:
@@ -264,9 +291,11 @@ def _check_fit(
 ) -> None:
     """Whether manifest, program and weights are of one export."""
     mend = "its files are of different exports: copy or export the bundle again"
-    outputs = [stablehlo.signature(n, a) for n, a in stablehlo.outputs_of(exported).items()]
-    inputs = [stablehlo.signature("input", exported.in_avals[-1])]
-    if contents["inputs"] != inputs or contents["outputs"] != outputs:
+    tree, avals, outputs = stablehlo.signature(exported)
+    names = [spec.get("name") for spec in contents["inputs"]]
+    names += [None] * (tree.num_leaves - len(names))
+    inputs = [describe(name, aval) for name, aval in zip(names, avals, strict=False)]
+    if not alike(contents["inputs"], inputs) or not alike(contents["outputs"], outputs):
         raise ValueError(
             f"{path}: the program takes {inputs} and gives {outputs}, and the "
             f"manifest says {contents['inputs']} and {contents['outputs']}; {mend}"
@@ -282,7 +311,7 @@ def _check_fit(
                 f'{path}: weight "{name}": the program expects {expected}, '
                 f"{manifest.WEIGHTS} has {came}; {mend}"
             )
-        if stablehlo.needs_x64(w.dtype):
+        if needs_x64(w.dtype):
             raise ValueError(f'{path}: weight "{name}" has 64 bits; start with JAX_ENABLE_X64=1')
 
 
@@ -290,9 +319,13 @@ def golden_error(path: Path, engine: Engine) -> float:
     """How far the engine is from the outputs that the bundle keeps, all rows at once."""
     kept = read_weights(path / manifest.GOLDEN)
     expected = {
-        name.removeprefix("output."): value for name, value in kept.items() if name != "input"
+        name.removeprefix("output."): value
+        for name, value in kept.items()
+        if name.startswith("output.")
     }
-    return golden.difference(engine(kept["input"]), expected)
+    names = engine.inputs.by_name(engine.inputs.names)
+    rows = engine.inputs.unflatten([kept[name] for name in names])
+    return golden.difference(engine(rows), expected)
 
 
 def _check_golden(path: Path, engine: Engine) -> None:

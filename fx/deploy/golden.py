@@ -3,33 +3,40 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fx.deploy.signature import Inputs
+
 ROWS = 3
+OPEN = 8  # the size of an open axis in what is invented
 FLOAT32 = 1e-4  # on another CPU or with another XLA: other fusions, other orders of sums
 ROUNDED = 2e-2  # float16 and bfloat16; TF32 and bfloat16 products of float32 on GPU and TPU
 
 
-def make_inputs(shape: Sequence[int | None], dtype: np.dtype, example: Any) -> np.ndarray:
-    """The example given, checked, or seeded noise of the input's dtype."""
-    size = (ROWS, *(int(n) for n in shape[1:] if n is not None))
+def make_inputs(inputs: Inputs, example: Any) -> list[np.ndarray]:
+    """The example given, checked, or seeded noise of each input's shape and dtype."""
     if example is not None:
-        rows = np.asarray(example)
-        if rows.dtype != dtype or rows.shape[1:] != size[1:] or not len(rows):
-            raise ValueError(
-                f"export: expected an example of {dtype} [N, {', '.join(map(str, size[1:]))}], "
-                f"got {rows.dtype} {list(rows.shape)}"
-            )
-        return rows
+        return inputs.check(example, "export: expected an example of", "example")
+    sizes = {axis: _near(OPEN, inputs.limits.get(axis)) for axis in inputs.axes}
     rng = np.random.default_rng(0)
-    if dtype == np.uint8:
-        return rng.integers(0, 256, size, np.uint8)
-    if jnp.issubdtype(dtype, jnp.floating):
-        return rng.standard_normal(size, np.float32).astype(dtype)
+    return [_noise(rng, array, inputs) for array in inputs.zeros(ROWS, sizes)]
+
+
+def _near(size: int, limit: range | None) -> int:
+    return size if limit is None else min(limit, key=lambda n: abs(n - size))
+
+
+def _noise(rng: np.random.Generator, like: np.ndarray, inputs: Inputs) -> np.ndarray:
+    if like.dtype == np.uint8:
+        return rng.integers(0, 256, like.shape, np.uint8)
+    if jnp.issubdtype(like.dtype, jnp.floating):
+        return rng.standard_normal(like.shape, np.float32).astype(like.dtype)
+    what = "an array" if inputs.alone else f"arrays for {', '.join(inputs.names)},"
     raise ValueError(
-        f"export: cannot invent a golden input of dtype {dtype}, whose range is the model's own; "
-        "give example=, an array of a few rows"
+        f"export: cannot invent a golden input of dtype {like.dtype}, whose range is the model's "
+        f"own; give example=, {what} of a few rows"
     )
 
 
@@ -58,13 +65,12 @@ def tolerances(platforms: Sequence[str], rounded: bool) -> dict[str, float]:
 
 
 def rows_are_independent(
-    predict: Callable[[np.ndarray], dict[str, np.ndarray]],
-    rows: np.ndarray,
+    predict: Callable[[Any], dict[str, np.ndarray]],
+    rows: Any,
     expected: Mapping[str, np.ndarray],
     limit: float,
 ) -> bool:
     """Whether a row's output stays when others join it, so that batches may be padded."""
-    padding = np.zeros((1, *rows.shape[1:]), rows.dtype)
-    joined = predict(np.concatenate([rows, padding]))
-    got = {name: value[: len(rows)] for name, value in joined.items()}
+    joined = predict(jax.tree.map(lambda x: np.concatenate([x, np.zeros_like(x[:1])]), rows))
+    got = {name: value[:-1] for name, value in joined.items()}
     return difference(got, expected) <= limit

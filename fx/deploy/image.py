@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fx.deploy.signature import fits
+
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -33,7 +35,7 @@ def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
     if hasattr(image, "getbands"):
         return _decode(image, "PIL image", shape, spec["dtype"])
     array = np.asarray(image)
-    if list(array.shape) != shape:
+    if not fits(array.shape, shape):
         like_image = spec["dtype"] == "uint8" and len(shape) == 3
         what, hint = (
             ("image", "resize it, or give a path or a PIL image")
@@ -84,7 +86,10 @@ def _decode(image: Any, where: str, shape: Sequence[int], dtype: str) -> np.ndar
         raise ValueError(
             f"{where} has mode {image.mode}, more than 8 bits a channel; scale it to 8 bits first"
         )
-    height, width, channels = shape
-    upright = ImageOps.exif_transpose(image).convert(MODES[channels])
+    upright = ImageOps.exif_transpose(image).convert(MODES[shape[2]])
+    height, width, channels = (
+        n if isinstance(n, int) else size  # an open axis keeps the image's size
+        for n, size in zip(shape, (upright.height, upright.width, shape[2]), strict=True)
+    )
     resized = upright.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.uint8).reshape(height, width, channels)

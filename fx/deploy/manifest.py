@@ -14,7 +14,8 @@ from fx import __version__
 
 NAME = "manifest.json"
 PROGRAM, WEIGHTS, GOLDEN = "model.stablehlo", "weights.safetensors", "golden.safetensors"
-FORMAT, FORMAT_VERSION = "fx-bundle", 1
+FORMAT, FORMAT_VERSION = "fx-bundle", 2
+READABLE = (1, 2)  # 1 had one input, of fixed sizes but for the batch
 FIELDS = {
     "inputs": list,
     "outputs": list,
@@ -56,11 +57,6 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def show(spec: dict[str, Any]) -> str:
-    """An input or output for reading: `uint8 [N, 32, 32, 3]`."""
-    return f"{spec['dtype']} [{', '.join(map(str, ['N', *spec['shape'][1:]]))}]"
-
-
 def read(path: Path) -> dict[str, Any]:
     """Reads and checks the manifest of the bundle at `path`.
 
@@ -79,10 +75,11 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{where} is damaged: {error}; copy or export the bundle again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f'{where} is not of a bundle: expected "format": "{FORMAT}"')
-    if manifest.get("format_version") != FORMAT_VERSION:
+    version = manifest.get("format_version")
+    if version not in READABLE:
         raise ValueError(
-            f"{where} has format version {manifest.get('format_version')}, this fx reads "
-            f"{FORMAT_VERSION}: use the fx that wrote it ({manifest.get('versions')})"
+            f"{where} has format version {version}, this fx reads {READABLE[0]} to {READABLE[-1]}: "
+            f"use the fx that wrote it ({manifest.get('versions')})"
         )
     for field, kind in FIELDS.items():
         if not isinstance(manifest.get(field), kind):

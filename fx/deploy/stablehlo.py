@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from fx.deploy.signature import Inputs, describe
+
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _config_lock = threading.Lock()
 
@@ -44,7 +46,8 @@ def program(
         trees = jax.tree.unflatten(tree, [weights[name] for name in names])
         if preprocess is not None:
             inputs = preprocess(inputs)
-        outputs, _ = model.apply(trees["params"], trees["state"], inputs)
+        arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+        outputs, _ = model.apply(trees["params"], trees["state"], *arguments)
         return _named(outputs, postprocess)
 
     return predict
@@ -100,27 +103,29 @@ def _without_source_paths() -> Iterator[None]:
 def lower(
     function: Callable[..., Any],
     weights: dict[str, np.ndarray],
-    shape: Sequence[int | None],
-    dtype: np.dtype,
+    inputs: Inputs,
     platforms: Sequence[str],
 ) -> export.Exported:
-    """Traces and lowers the program once for all platforms and batch sizes."""
+    """Traces and lowers the program once for all platforms and all sizes of open axes."""
     unknown = sorted(set(platforms) - set(PLATFORMS))
     if unknown or not platforms:
         raise ValueError(
             f"export: platforms are among {', '.join(PLATFORMS)} (a GPU of NVIDIA is cuda), "
             f"got {', '.join(unknown) or 'none'}"
         )
-    (batch,) = export.symbolic_shape("b")
     specs = {name: jax.ShapeDtypeStruct(w.shape, w.dtype) for name, w in weights.items()}
-    inputs = jax.ShapeDtypeStruct((batch, *shape[1:]), dtype)  # type: ignore[arg-type]
     try:
         with _without_source_paths():
-            exported = export.export(jax.jit(function), platforms=platforms)(specs, inputs)
+            exported = export.export(jax.jit(function), platforms=platforms)(
+                specs, inputs.abstract()
+            )
     except jax.errors.InconclusiveDimensionOperation as error:
+        axes = ", ".join(["the batch", *inputs.axes])
+        mend = " or say which sizes there may be: limits={...}" if inputs.axes else ""
         raise ValueError(
-            "export: the model or its pre- or postprocessing asks about the batch size, which an "
+            f"export: the model or its pre- or postprocessing asks about a size ({axes}) that the "
             f"export leaves open ({str(error).splitlines()[0]}); make the code independent of it"
+            f"{mend}"
         ) from error
     _check_outputs(exported)
     return exported
@@ -141,12 +146,6 @@ def is_rounded(exported: export.Exported) -> bool:
     return re.search(r"[x<](b?f16|f8\w+)>", exported.mlir_module()) is not None
 
 
-def needs_x64(dtype: Any) -> bool:
-    """Whether JAX as it is set now would cut this dtype to 32 bits."""
-    wide = jnp.dtype(dtype).name in {"int64", "uint64", "float64", "complex128"}
-    return wide and not jax.config.jax_enable_x64
-
-
 def weights_of(exported: export.Exported) -> dict[str, Any]:
     """Shape and dtype of each weight that the program takes."""
     args, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
@@ -158,9 +157,11 @@ def outputs_of(exported: export.Exported) -> dict[str, Any]:
     return jax.tree.unflatten(exported.out_tree, exported.out_avals)
 
 
-def signature(name: str, aval: Any) -> dict[str, Any]:
-    """An input or output as the manifest lists it; None is the batch."""
-    return {"name": name, "shape": [None, *aval.shape[1:]], "dtype": str(aval.dtype)}
+def signature(exported: export.Exported) -> tuple[Any, list[Any], list[dict[str, Any]]]:
+    """Structure and shapes of the inputs, and the outputs as the manifest lists them."""
+    _, inputs = exported.in_tree.children()[0].children()
+    outputs = [describe(name, aval) for name, aval in outputs_of(exported).items()]
+    return inputs, list(exported.in_avals[-inputs.num_leaves :]), outputs
 
 
 def deserialize(blob: bytes, where: str, versions: dict[str, str]) -> export.Exported:

@@ -47,7 +47,7 @@ def test_contents(bundle):
     assert sorted(file.name for file in bundle.iterdir()) == FILES
     assert not [p for p in bundle.parent.iterdir() if p != bundle]
     contents = json.loads((bundle / "manifest.json").read_text())
-    assert contents["format"] == "fx-bundle" and contents["format_version"] == 1
+    assert contents["format"] == "fx-bundle" and contents["format_version"] == 2
     assert contents["inputs"] == [{"name": "input", "shape": [None, 8, 6, 3], "dtype": "uint8"}]
     assert contents["outputs"] == [
         {"name": "probabilities", "shape": [None, 4], "dtype": "float32"}
@@ -238,20 +238,16 @@ def test_a_failure_while_writing_leaves_the_old_bundle_and_nothing_else(tmp_path
         ({"spec": (8, 3)}, ValueError, r"expected a spec \(shape, dtype\) like"),
         ({"spec": ((None, 2, 3), "floaty")}, ValueError, r"expected a spec \(shape, dtype\)"),
         (
-            {"spec": (((None, 4), "int32"), ((None, 4), "bool"))},
-            ValueError,
-            "a bundle has one input: export a module that makes several of it",
-        ),
-        (
             {"spec": np.zeros((4, 2, 3), np.float32)},
             ValueError,
             r"got an array; write \(\(None, 2, 3\), 'float32'\), and the array as example=",
         ),
         ({"spec": ((4, 2, 3), "float32")}, ValueError, "whose first axis, the batch, is None"),
-        ({"spec": ((None, None, 3), "float32")}, ValueError, "whose others are numbers"),
+        ({"spec": ((None, None, 3), "float32")}, ValueError, 'are numbers, or names like "T"'),
+        ({"spec": ((None, "N", 3), "float32")}, ValueError, r"\(not N or b\) where .* 'N', 3\)"),
         ({"spec": ((None, 2, 3), "float64")}, ValueError, "without x64 has no float64"),
         ({"spec": ((None, 2, 3), "int32")}, ValueError, "cannot invent a golden input of dtype"),
-        ({"example": np.zeros((1, 2, 3))}, ValueError, r"example of float32 \[N, 2, 3\], got flo"),
+        ({"example": np.zeros((1, 2, 3))}, TypeError, r"example of float32 \[N, 2, 3\], got flo"),
         ({"classes": ["a", "b"]}, ValueError, "there are 4 probabilities and 2 classes"),
         ({"classes": "abcd"}, TypeError, "expected classes as a sequence of strings, got 'abcd'"),
         ({"platforms": ("gpu",)}, ValueError, r"\(a GPU of NVIDIA is cuda\), got gpu"),
@@ -279,7 +275,7 @@ def test_code_that_asks_for_the_batch_size(tmp_path):
     def function(params, x):
         return linear(params, x if x.shape[0] > 3 else x * 2)
 
-    with pytest.raises(ValueError, match="asks about the batch size, which an export leaves open"):
+    with pytest.raises(ValueError, match=r"asks about a size \(the batch\) that the export leaves"):
         export(tmp_path, function)
 
 

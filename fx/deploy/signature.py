@@ -1,0 +1,273 @@
+"""The inputs of a bundle: how they are asked for, how they are listed, whether arrays fit them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+BATCH = "b"  # the batch's name in the program
+_LIKE = '((None, 32, 32, 3), "uint8")'
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a program and the one object that they make: an array, a tuple or a dict.
+
+    Attributes:
+        listed: name, shape and dtype of each, as the manifest lists them: None is the batch, a
+            string an axis that is open, too.
+        tree: structure of the object, whose leaves they are.
+        limits: the sizes that an open axis may have, by name, for those that are told.
+    """
+
+    listed: list[dict[str, Any]]
+    tree: Any
+    limits: dict[str, range] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The inputs' names."""
+        return [spec["name"] for spec in self.listed]
+
+    @property
+    def axes(self) -> list[str]:
+        """The names of the open axes but the batch, each once."""
+        shapes = [spec["shape"] for spec in self.listed]
+        return list(dict.fromkeys(n for shape in shapes for n in shape if isinstance(n, str)))
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one input that is the whole object."""
+        return self.tree == jax.tree.structure(0)
+
+    def unflatten(self, arrays: Sequence[Any]) -> Any:
+        """The object that a model is given."""
+        return jax.tree.unflatten(self.tree, arrays)
+
+    def by_name(self, arrays: Sequence[Any], first: str = "input") -> dict[str, Any]:
+        """The arrays as a flat dict: "input", or "input.<name>" where there are several."""
+        if self.alone:
+            return {first: arrays[0]}
+        return {f"{first}.{name}": x for name, x in zip(self.names, arrays, strict=True)}
+
+    def leaves(self, value: Any, what: str) -> list[Any]:
+        """The parts of what stands for the object, in the order of `listed`.
+
+        Raises:
+            TypeError: it is of another kind.
+            ValueError: it has other parts.
+        """
+        if self.alone:
+            return [value]
+        named = jax.tree.unflatten(self.tree, self.names)
+        if isinstance(value, Mapping):
+            if value.keys() != set(self.names):
+                raise ValueError(f"{what} {_words(named)}, got a dict of {', '.join(value)}")
+            return [value[name] for name in self.names]
+        if isinstance(named, dict) or not isinstance(value, (tuple, list)):
+            raise TypeError(f"{what} {_words(named)}, got {type(value).__name__}")
+        if len(value) != len(self.listed):
+            raise ValueError(f"{what} {_words(named)}, got {len(value)} of them")
+        return list(value)
+
+    def check(self, value: Any, what: str, name: str = "batch") -> list[np.ndarray]:
+        """The object's arrays, held to the signature.
+
+        Args:
+            value: the object, each array with the batch as its first axis.
+            what: how an error begins: "Engine: expected input".
+            name: what the caller calls the object, for the advice.
+
+        Raises:
+            TypeError: it, or an array's dtype, is of another kind.
+            ValueError: a shape does not fit; sizes differ where they should not; no rows.
+        """
+        arrays = [np.asarray(leaf) for leaf in self.leaves(value, what)]
+        for spec, array in zip(self.listed, arrays, strict=True):
+            at = name if self.alone else f'{name}["{spec["name"]}"]'
+            self._check_one(spec, array, what if self.alone else f'{what} "{spec["name"]}":', at)
+        self._check_sizes(arrays, what)
+        return arrays
+
+    def _check_one(self, spec: dict[str, Any], array: np.ndarray, what: str, at: str) -> None:
+        shape = spec["shape"]
+        wanted, got = show(spec), f"{array.dtype} {list(array.shape)}"
+        if not fits(array.shape, shape):
+            mend = f"; give one row as {at}[None]" if fits(array.shape, shape[1:]) else ""
+            raise ValueError(f"{what} {wanted}, got {got}{mend}")
+        if str(array.dtype) != spec["dtype"]:
+            mend = f'{at}.astype("{spec["dtype"]}")'
+            raise TypeError(f"{what} {wanted}, got {got}; convert it: {mend}")
+        if not len(array):
+            raise ValueError(f"{what} {wanted} of at least one row, got {got}")
+
+    def _check_sizes(self, arrays: Sequence[np.ndarray], what: str) -> None:
+        """An axis has one size wherever it is named, and one that it may have."""
+        found: dict[str, int] = {}
+        for axis, size in _sizes(self.listed, arrays):
+            if found.setdefault(axis, size) != size:
+                raise ValueError(f"{what}s of one size of {axis}, got {found[axis]} and {size}")
+        for axis, size in found.items():
+            wanted = self.limits.get(axis, range(1, size + 1))
+            if size not in wanted:
+                end = f" to {wanted[-1]}" if axis in self.limits else " on"
+                step = f" in steps of {wanted.step}" if wanted.step > 1 else ""
+                raise ValueError(
+                    f"{what}s whose axis {axis} has a size from {wanted[0] if wanted else 1}"
+                    f"{end}{step}, got {size}"
+                )
+
+    def zeros(self, rows: int, sizes: Mapping[str, int]) -> list[np.ndarray]:
+        """Arrays of zeros, the open axes of the given sizes."""
+        return [
+            np.zeros(
+                [rows, *(sizes.get(n, n) for n in spec["shape"][1:])], jnp.dtype(spec["dtype"])
+            )
+            for spec in self.listed
+        ]
+
+    def abstract(self) -> Any:
+        """The object in shapes and dtypes, its open axes symbols, for a program to be made of."""
+        steps = {axis: self.limits[axis].step if axis in self.limits else 1 for axis in self.axes}
+        # A symbol for a multiple of 32 is its 32nd part, so that JAX can tell what divides it.
+        names = {axis: axis if step == 1 else f"{axis}_{step}" for axis, step in steps.items()}
+        bounds = [
+            f"{names[axis]} {sign} {size // steps[axis]}"
+            for axis, limit in self.limits.items()
+            for sign, size in ((">=", limit[0]), ("<=", limit[-1]))
+        ]
+        symbols = export.symbolic_shape(", ".join([BATCH, *names.values()]), constraints=bounds)
+        sizes: dict[Any, Any] = {None: symbols[0]}
+        for axis, symbol in zip(self.axes, symbols[1:], strict=True):
+            sizes[axis] = steps[axis] * symbol
+        return self.unflatten([
+            jax.ShapeDtypeStruct([sizes.get(n, n) for n in spec["shape"]], jnp.dtype(spec["dtype"]))
+            for spec in self.listed
+        ])  # fmt: skip
+
+
+def needs_x64(dtype: Any) -> bool:
+    """Whether JAX as it is set now would cut this dtype to 32 bits."""
+    wide = jnp.dtype(dtype).name in {"int64", "uint64", "float64", "complex128"}
+    return wide and not jax.config.jax_enable_x64
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int | str | None]) -> bool:
+    """Whether a shape has the sizes that are fixed."""
+    return len(shape) == len(wanted) and all(
+        b == a or not isinstance(b, int) for a, b in zip(shape, wanted, strict=True)
+    )
+
+
+def alike(some: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> bool:
+    """Whether both list the same; how JAX writes `T + 1` is a matter of its version."""
+
+    def fixed(spec: dict[str, Any]) -> dict[str, Any]:
+        return {**spec, "shape": [n if isinstance(n, int) else None for n in spec["shape"]]}
+
+    return list(map(fixed, some)) == list(map(fixed, others))
+
+
+def show(spec: dict[str, Any]) -> str:
+    """An input or output for reading: `uint8 [N, 32, 32, 3]`."""
+    return f"{spec['dtype']} [{', '.join(map(str, ['N', *spec['shape'][1:]]))}]"
+
+
+def describe(name: str, aval: Any) -> dict[str, Any]:
+    """An input or output of a program as the manifest lists it; None is the batch."""
+    shape = [n if isinstance(n, int) else str(n) for n in aval.shape[1:]]
+    return {"name": name, "shape": [None, *shape], "dtype": str(aval.dtype)}
+
+
+def parse(spec: Any, names: Sequence[str], limits: Mapping[str, Any] | None = None) -> Inputs:
+    """Read what `fx.export` is told of the inputs.
+
+    Args:
+        spec: `(shape, dtype)`, a tuple of those or a dict of those.
+        names: for the parts of a tuple; others are "input_0", ...
+        limits: the largest size of open axes, or a range of the sizes, by name.
+
+    Raises:
+        ValueError: it is something else; JAX without x64 has not the dtype; `limits` do not fit.
+    """
+    if isinstance(spec, Mapping):
+        parts, named = dict(sorted(spec.items())), {name: 0 for name in spec}
+    elif isinstance(spec, (tuple, list)) and spec and all(map(_is_pair, spec)):
+        if len(names) < len(spec):
+            names = [f"input_{i}" for i in range(len(spec))]
+        parts, named = dict(zip(names, spec, strict=False)), (0,) * len(spec)
+    else:
+        parts, named = {"input": spec}, 0
+    if not parts or not all(isinstance(name, str) for name in parts):
+        raise ValueError(f"export: expected a spec for each input, by name, got {spec!r}")
+    listed = [_entry(name, part) for name, part in parts.items()]
+    found = Inputs(listed, jax.tree.structure(named))
+    ranges = {name: range(1, n + 1) if _is_count(n) else n for name, n in (limits or {}).items()}
+    for name, limit in ranges.items():
+        if name not in found.axes or not _is_limit(limit):
+            raise ValueError(
+                "export: expected limits for open axes of the spec "
+                f"({', '.join(found.axes) or 'it has none'}), the largest size or a range of sizes "
+                f"from 1 on that starts with a multiple of its step, got {limits}"
+            )
+    return replace(found, limits=ranges)
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool) and n > 0
+
+
+def _is_limit(limit: Any) -> bool:
+    found = isinstance(limit, range) and len(limit) > 0 and limit.step > 0 and limit.start > 0
+    return found and limit.start % limit.step == 0
+
+
+def _is_pair(part: Any) -> bool:
+    return isinstance(part, (tuple, list)) and len(part) == 2 and isinstance(part[0], (tuple, list))
+
+
+def _entry(name: str, spec: Any) -> dict[str, Any]:
+    at = "" if name == "input" else f' for "{name}"'
+    if hasattr(spec, "shape"):  # torch.onnx.export takes an input
+        raise ValueError(
+            f"export: expected a spec (shape, dtype) like {_LIKE}{at}, got an "
+            f"array; write {((None, *spec.shape[1:]), str(spec.dtype))}, and the array as example="
+        )
+    try:
+        shape, dtype = spec
+        shape, dtype = tuple(shape), jnp.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"export: expected a spec (shape, dtype) like {_LIKE}{at}, or a tuple or a flat dict "
+            f"of those, got {spec!r}"
+        ) from error
+    if not shape or shape[0] is not None or not all(map(_is_size, shape[1:])):
+        raise ValueError(
+            f"export: expected a shape{at} whose first axis, the batch, is None and whose others "
+            f'are numbers, or names like "T" (not N or b) where the size is open, got {shape}'
+        )
+    if needs_x64(dtype):
+        raise ValueError(f"export: JAX without x64 has no {dtype}; give a dtype of 32 bits or less")
+    return {"name": name, "shape": list(shape), "dtype": str(dtype)}
+
+
+def _is_size(n: Any) -> bool:
+    if isinstance(n, str):
+        return n.isidentifier() and n not in ("N", BATCH)
+    return isinstance(n, int) and not isinstance(n, bool)
+
+
+def _sizes(listed: list[dict], arrays: Sequence[np.ndarray]) -> Iterator[tuple[str, int]]:
+    for spec, array in zip(listed, arrays, strict=True):
+        for axis, size in zip(spec["shape"], array.shape, strict=True):
+            if not isinstance(axis, int):
+                yield axis or "N", size
+
+
+def _words(named: Any) -> str:
+    kind = "a dict" if isinstance(named, dict) else "a tuple"
+    return f"{kind} of {', '.join(named)}"
