@@ -99,7 +99,7 @@ def export(
     function = stablehlo.program(model, params, state, preprocess, postprocess)
     exported = stablehlo.lower(function, weights, inputs, platforms)
     blob = bytes(exported.serialize())
-    _, _, outputs = stablehlo.signature(exported)
+    outputs = inputs.named(stablehlo.signature(exported)[-1])
     manifest.check_classes(names, outputs)
     rounded = stablehlo.is_rounded(exported)
     tolerances = golden.tolerances(exported.platforms, rounded)
@@ -141,10 +141,11 @@ def _check_target(path: Path, overwrite: bool) -> None:
 
 def _names(model: Any, preprocess: Any) -> list[str]:
     """Names for the parts of a tuple: the model's arguments, where it is given the tuple as is."""
-    forward = getattr(model, "forward", None)
-    if preprocess is not None or forward is None:
+    if preprocess is not None:
         return []
-    parameters = inspect.signature(forward).parameters.values()
+    forward = getattr(model, "forward", None)
+    parameters = [*inspect.signature(forward or model.apply).parameters.values()]
+    parameters = parameters[0 if forward else 2 :]  # not params and state
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 

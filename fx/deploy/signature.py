@@ -1,5 +1,6 @@
 """The inputs of a bundle: how they are asked for, how they are listed, whether arrays fit them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -129,6 +130,16 @@ class Inputs:
             )
             for spec in self.listed
         ]
+
+    def named(self, outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Outputs in terms of the inputs' axes: "H" for what JAX was told of as `32*H_32`."""
+
+        def rename(size: Any) -> Any:
+            for axis, limit in self.limits.items() if isinstance(size, str) else ():
+                size = re.sub(rf"(?<!\d){limit.step}\*{axis}_{limit.step}\b", axis, size)
+            return size
+
+        return [{**spec, "shape": [rename(n) for n in spec["shape"]]} for spec in outputs]
 
     def abstract(self) -> Any:
         """The object in shapes and dtypes, its open axes symbols, for a program to be made of."""

@@ -127,6 +127,14 @@ def lower(
             f"export leaves open ({str(error).splitlines()[0]}); make the code independent of it"
             f"{mend}"
         ) from error
+    except Exception as error:
+        if inputs.axes:
+            error.add_note(
+                f"export: of {', '.join(inputs.axes)} any size is tried for that limits allow; "
+                'sizes that are halved and joined again need steps: limits={"'
+                f'{inputs.axes[0]}": range(32, 1025, 32), ...}}'
+            )
+        raise
     _check_outputs(exported)
     return exported
 

@@ -136,7 +136,7 @@ def test_outputs_have_open_axes_too(tmp_path):
 
     spec = (((None, "T"), "float32"), ((None, "S"), "float32"))
     engine = load_bundle(fx.export(Shift(), {}, {}, spec, tmp_path / "b", postprocess=None))
-    assert "input_0: float32 [N, T], input_1: float32 [N, S] -> all: float32 [N, " in repr(engine)
+    assert "x: float32 [N, T], y: float32 [N, S] -> all: float32 [N, " in repr(engine)
     found = engine((np.ones((2, 3), np.float32), np.ones((2, 5), np.float32)))
     assert found["longer"].shape == (2, 4) and found["all"].shape == (2, 8)
 
@@ -163,6 +163,59 @@ def test_bundles_of_the_first_format_are_read(bundle, bag, tmp_path):
     (path / "manifest.json").write_text(json.dumps({**contents, "format_version": 3}))
     with pytest.raises(ValueError, match="has format version 3, this fx reads 1 to 2"):
         load_bundle(path)
+
+
+class Halves(nn.Module):
+    """A U-Net of one level."""
+
+    def __init__(self):
+        self.down, self.up = nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear")
+
+    def forward(self, x):
+        small = self.down(x)
+        return {"same": x + self.up(small), "half": small, "twice": self.up(x)}
+
+
+def test_sizes_in_steps_are_halved_and_joined_again(tmp_path):
+    spec = ((None, 3, "H", "W"), "float32")
+    with pytest.raises(TypeError, match="incompatible shapes") as caught:  # 5 // 2 * 2 is not 5
+        fx.export(
+            Halves(), {}, {}, spec, tmp_path / "b", limits={"H": range(2, 9), "W": range(2, 9)}
+        )
+    assert 'need steps: limits={"H": range(32, 1025, 32), ...}' in caught.value.__notes__[-1]
+    limits = {"H": range(2, 65, 2), "W": range(4, 65, 4)}
+    path = fx.export(Halves(), {}, {}, spec, tmp_path / "b", postprocess=None, limits=limits)
+    engine = load_bundle(path, run_golden=True)
+    assert "same: float32 [N, 3, H, W], twice: float32 [N, 3, 4*H_2, 8*W_4]" in repr(engine)
+    x = RNG.standard_normal((2, 3, 6, 12), np.float32)
+    expected, _ = Halves().apply({}, {}, x)
+    np.testing.assert_allclose(engine(x)["same"], expected["same"], atol=1e-6)
+    for shape in ((1, 3, 5, 8), (1, 3, 66, 8)):
+        with pytest.raises(ValueError, match="axis H has a size from 2 to 64 in steps of 2, got"):
+            engine(np.zeros(shape, np.float32))
+
+
+class Writer:
+    """Continues prompts: `generate` as what is exported."""
+
+    def __init__(self):
+        self.gpt = fx.models.GPT2(vocab_size=50, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+
+    def apply(self, params, state, prompts, mask):
+        return fx.models.generate(self.gpt, params, prompts, mask, max_new_tokens=4), state
+
+
+def test_a_program_that_writes_text(tmp_path):
+    params, state = Writer().gpt.init(jax.random.key(0))
+    prompts, mask = fx.models.left_pad([[5, 6, 7, 1, 2], [8, 9]], pad_token_id=0)
+    path = fx.export(Writer(), params, state, PAIR, tmp_path / "b", postprocess=None,
+                     limits={"T": 12}, example=(prompts, mask))  # fmt: skip
+    engine = load_bundle(path, run_golden=True)
+    assert "prompts: int32 [N, T], mask: bool [N, T] -> outputs: int32 [N, T + 4]" in repr(engine)
+    for prompts in ([[3]], [[1, 2, 3, 4, 5, 6, 7], [9, 8]]):
+        tokens, mask = fx.models.left_pad(prompts, pad_token_id=0)
+        expected = Writer().apply(params, state, tokens, mask)[0]
+        np.testing.assert_array_equal(engine((tokens, mask))["outputs"], expected)
 
 
 TOKENS, MASK = rows(2, 4)
