@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fx.porting import rules
+from fx.porting.named import named
 from fx.porting.names import Obstacle
 from fx.porting.record import Fact, Shape
 
@@ -12,7 +13,7 @@ from fx.porting.record import Fact, Shape
 DROPPED = {"device", "pin_memory", "requires_grad", "layout", "non_blocking", "memory_format"}
 SYNONYMS = {"axis": "dim", "keepdims": "keepdim", "input": "x", "self": "x", "fill_value": "value"}
 _PLAIN = ast.Name | ast.Attribute | ast.Call | ast.Subscript | ast.Constant | ast.Tuple | ast.List
-_PLAIN |= ast.Dict | ast.ListComp | ast.JoinedStr
+_PLAIN |= ast.Dict | ast.ListComp | ast.JoinedStr | ast.NamedExpr
 
 
 @dataclass
@@ -35,6 +36,11 @@ class Call:
         if place < len(self.args):
             return self.args[place]
         return self.kwargs.get(name)
+
+    def twice(self, node: ast.expr) -> tuple[str, str]:
+        """The text of an argument where it is read first, and where it is read again."""
+        text = self.text(node)
+        return (text, text) if simple(text) else named(self, text)
 
     def receiver(self) -> str:
         """The text of the tensor, as what stands before a dot."""
@@ -90,9 +96,9 @@ def wrapped(text: str) -> str:
 
 
 def simple(text: str) -> bool:
-    """Whether an expression may be written twice: a name, or attributes of one."""
-    return all(isinstance(n, ast.Name | ast.Attribute | ast.expr_context)
-               for n in ast.walk(_parsed(text)))  # fmt: skip
+    """Whether an expression may be written twice: a number, a name, or attributes of one."""
+    kinds = ast.Name | ast.Attribute | ast.Constant | ast.UnaryOp | ast.USub | ast.expr_context
+    return all(isinstance(n, kinds) for n in ast.walk(_parsed(text)))
 
 
 def tupled(text: str) -> str:
@@ -154,7 +160,7 @@ def _fill(call: Call, right: ast.expr, given: dict, defaults: dict) -> str:
     shape = {name: _tuple(call, value) for name, value in given.items() if isinstance(value, list)}
     if isinstance(right, ast.Name):
         return texts[right.id]
-    once: set[str] = set()
+    first: dict[str, str] = {}  # the mark where an argument is read first
     marks: dict[str, str] = {}
 
     class Put(ast.NodeTransformer):
@@ -179,9 +185,10 @@ def _fill(call: Call, right: ast.expr, given: dict, defaults: dict) -> str:
                 text = shape[name]
             elif name in texts:
                 text = texts[name]
-                if name in once and not simple(text):
-                    raise call.obstacle(f"{text!r} would be written twice; give it a name first")
-                once.add(name)
+                if name in first and not simple(text):
+                    marks[first[name]], text = named(call, text)
+                    texts[name] = text
+                first.setdefault(name, f"mark{len(marks)}_")
             elif name in defaults:
                 text = defaults[name]
             else:

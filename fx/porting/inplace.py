@@ -1,9 +1,11 @@
 """Statements that change a tensor in place: here they give its name another array."""
 
 import ast
+from typing import Any
 
 from fx.porting import lost
-from fx.porting.calls import simple, wrapped
+from fx.porting.calls import Call, simple, wrapped
+from fx.porting.named import named
 from fx.porting.names import Obstacle
 from fx.porting.record import Shape
 from fx.porting.rewrite import Rewriter
@@ -21,17 +23,19 @@ def call(rw: Rewriter, node: ast.Call) -> str:
     target, word = node.func.value, node.func.attr
     while _changes(rw, target):
         target = target.func.value  # type: ignore[attr-defined]
-    part = isinstance(target, ast.Subscript)
-    lost.check(rw, rw.parent(node), target.value if part else target)
-    if part:
-        name, index = rw.text(target.value), rw.text(target.slice)
-        if word not in IN_PLACE or target is not node.func.value:
-            raise Obstacle(node, f"{word} on a part of an array; write x = x.at[...]")
-        value = rw.text(node.args[0]) if node.args else "0"
-        return f"{name} = {name}.at[{index}].{IN_PLACE[word]}({value})"
-    if not simple(rw.text(target)):
-        raise Obstacle(node, f"{word} on what has no name")
-    return f"{rw.text(target)} = {rw.text(node)}"
+    if not (isinstance(target, ast.Subscript) and _is_part(rw, target)):
+        return _put(rw, rw.parent(node), target, rw.text(node))
+    if _chosen(rw, target):
+        raise Obstacle(
+            node,
+            f"{word} changes a copy, as an index of arrays makes one, and PyTorch leaves the "
+            "tensor as it was; leave the line out, or write x[...] += ...",
+        )
+    plain = target is node.func.value and not node.keywords and len(node.args) < 2
+    if word not in IN_PLACE or not plain:
+        return _stored(rw, rw.parent(node), target, "set", rw.text(node))
+    value = rw.text(node.args[0]) if node.args else "0"
+    return _stored(rw, rw.parent(node), target, IN_PLACE[word], value)
 
 
 def _changes(rw: Rewriter, node: ast.expr) -> bool:
@@ -43,6 +47,44 @@ def _changes(rw: Rewriter, node: ast.expr) -> bool:
     return key == f"Tensor.{word}" and word.endswith("_") and not word.endswith("__")
 
 
+def _put(rw: Rewriter, node: ast.stmt, target: ast.expr, value: str) -> str:
+    """The assignment that has a name or a part of one stand for a new value."""
+    if isinstance(target, ast.Attribute) and target.attr == "data":
+        target = target.value
+    if isinstance(target, ast.Subscript) and _is_part(rw, target) and not _chosen(rw, target):
+        return _stored(rw, node, target, "set", value)
+    lost.check(rw, node, target)
+    name = rw.text(target)
+    if not simple(name) and not (isinstance(target, ast.Subscript) and not _is_part(rw, target)):
+        raise Obstacle(
+            node,
+            f"writes through {ast.unparse(target)[:60]!r}, and arrays here do not change; write "
+            "into what has a name",
+        )
+    return f"{name} = {value}"
+
+
+def _stored(rw: Rewriter, node: ast.stmt, target: ast.Subscript, method: str, value: str) -> str:
+    """The assignment that changes a part of an array."""
+    name, index = rw.text(target.value), rw.text(target.slice)
+    return _put(rw, node, target.value, f"{wrapped(name)}.at[{index}].{method}({value})")
+
+
+def _is_part(rw: Rewriter, target: ast.Subscript) -> bool:
+    """Whether `x[i]` is a part of a tensor, and no entry of a list."""
+    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
+    return not seen.keys().isdisjoint({"torch.Tensor.__getitem__", "torch.Tensor.__setitem__"})
+
+
+def _chosen(rw: Rewriter, target: ast.Subscript) -> bool:
+    """Whether an index has arrays or lists in it, so that it copies and may name a place twice."""
+    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
+    facts = [*seen.get("torch.Tensor.__getitem__", ()), *seen.get("torch.Tensor.__setitem__", ())]
+    indices = [fact.args[1] for fact in facts]
+    parts = [part for index in indices for part in (index if type(index) is tuple else (index,))]
+    return any(isinstance(part, Shape | list) and getattr(part, "shape", 1) != () for part in parts)
+
+
 def stores(rw: Rewriter, target: ast.Subscript) -> bool:
     """Whether an assignment to `x[i]` writes into a tensor."""
     seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
@@ -51,45 +93,72 @@ def stores(rw: Rewriter, target: ast.Subscript) -> bool:
 
 def stored(rw: Rewriter, node: ast.Assign, target: ast.Subscript) -> str:
     """`x[i] = y`."""
-    lost.check(rw, node, target.value)
-    name, index, value = rw.text(target.value), rw.text(target.slice), rw.text(node.value)
-    mask = _mask(rw, target, index)
+    value = rw.text(node.value)
+    mask = _mask(rw, target, [fact.args[2] for fact in _writes(rw, target)])
     if mask is not None:
-        return f"{name} = jnp.where({mask}, {value}, {name})"
-    return f"{name} = {name}.at[{index}].set({value})"
+        name = rw.text(target.value)
+        return _put(rw, node, target.value, f"jnp.where({mask}, {value}, {name})")
+    return _stored(rw, node, target, "set", value)
 
 
-def _mask(rw: Rewriter, target: ast.Subscript, index: str) -> str | None:
-    """An index that is a mask, as a condition; None where each chosen place has its own value."""
+def _writes(rw: Rewriter, target: ast.Subscript) -> list:
     seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
-    facts = seen.get("torch.Tensor.__setitem__", [])
+    return seen.get("torch.Tensor.__setitem__", [])
+
+
+def _mask(rw: Rewriter, target: ast.Subscript, values: list) -> str | None:
+    """An index that is a mask, as a condition; None where each chosen place has its own value."""
     new = set()
-    for tensor, chosen, value in (fact.args for fact in facts):
+    for tensor, chosen, *_ in (fact.args for fact in _writes(rw, target)):
         if not isinstance(chosen, Shape) or chosen.dtype != "torch.bool":
             return None
         rest = tensor.shape[len(chosen.shape) :]
-        if isinstance(value, Shape) and value.shape not in ((), rest):
+        if any(isinstance(value, Shape) and value.shape not in ((), rest) for value in values):
             return None
         new.add(len(rest))
     if len(new) != 1:
         return None
+    index = rw.text(target.slice)
     return f"{wrapped(index)}[...{', None' * new.pop()}]" if new != {0} else index
 
 
 def augmented(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None:
     """`x[i] += y`; None where Python's own statement does the same."""
+    seen = rw.record.at(rw.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+    facts = [f for name, each in seen.items() if name.startswith("torch.Tensor.") for f in each]
     if not isinstance(target, ast.Subscript):
-        seen = rw.record.at(rw.place.file, node.end_lineno or 0, node.end_col_offset or 0)
         if any(name.startswith("torch.Tensor.") and name.endswith("_") for name in seen):
             lost.check(rw, node, target)
         return None
     if not stores(rw, target):
         return None
-    lost.check(rw, node, target.value)
-    name, index, value = rw.text(target.value), rw.text(target.slice), rw.text(node.value)
+    value = rw.text(node.value)
+    mask = _mask(rw, target, [fact.args[1] for fact in facts if len(fact.args) > 1])
+    if mask is not None:
+        name = rw.text(target.value)
+        text = f"jnp.where({mask}, {name} {_operator(node)} {wrapped(value)}, {name})"
+        return _put(rw, node, target.value, text)
+    if _chosen(rw, target) or type(node.op) not in (*AUGMENTED, ast.Sub):
+        return _once(rw, node, target, value)
     if isinstance(node.op, ast.Sub):
-        return f"{name} = {name}.at[{index}].add(-{wrapped(value)})"
-    word = AUGMENTED.get(type(node.op))
-    if word is None:
-        raise Obstacle(node, "this operator on a part of an array; write x = x.at[...]")
-    return f"{name} = {name}.at[{index}].{word}({value})"
+        return _stored(rw, node, target, "add", f"-{wrapped(value)}")
+    return _stored(rw, node, target, AUGMENTED[type(node.op)], value)
+
+
+def _operator(node: ast.AugAssign) -> str:
+    return ast.unparse(node).removeprefix(ast.unparse(node.target)).split("=")[0].strip()
+
+
+def _once(rw: Rewriter, node: ast.AugAssign, target: ast.Subscript, value: str) -> str:
+    """`x[index] += y` for an index that may name a place twice: torch adds there once."""
+    name, index = rw.text(target.value), rw.text(target.slice)
+    first = again = index
+    parts = list(ast.walk(target.slice))
+    if any(isinstance(part, ast.Call) for part in parts):
+        if any(isinstance(part, ast.Slice) for part in parts):
+            raise Obstacle(node, f"[{index}] would be written twice; give its arrays names first")
+        whole = f"({index})" if isinstance(target.slice, ast.Tuple) else index
+        given: Any = Call("", node, [], {}, [], rw)  # type: ignore[arg-type]
+        first, again = named(given, whole, "places")
+    value = f"{wrapped(name)}[{again}] {_operator(node)} {wrapped(value)}"
+    return _put(rw, node, target.value, f"{wrapped(name)}.at[{first}].set({value})")

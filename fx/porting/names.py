@@ -220,7 +220,7 @@ def need(
     if getattr(builtins, name, None) is value:
         return name
     owner = getattr(value, "__module__", None) or ""
-    defined = isinstance(value, type | types.FunctionType)
+    defined = isinstance(value, type | types.FunctionType) and value.__name__ != "<lambda>"
     if word := twin(value):
         return need_twin(word, needs)
     if owner.startswith("einops.layers.torch"):

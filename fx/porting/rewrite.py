@@ -49,6 +49,7 @@ class Rewriter:
         self.trying = False  # what did not run is written as if it had, or given up
         self.obstacles: list[Obstacle] = []
         self.drawn: dict[Any, int] = {}  # how many keys a function has drawn
+        self.given: set[str] = set()  # names that are of no scope of the original
 
     def text(self, node: Any) -> str:
         """The ported text of a node."""
@@ -334,6 +335,8 @@ class Scope:
         self.rewriter, self.function = rewriter, function
 
     def __enter__(self) -> None:
+        if not self.rewriter.functions:
+            self.rewriter.given.clear()
         self.rewriter.scopes.append(local_names(self.function))
         self.rewriter.functions.append(self.function)
 

@@ -68,7 +68,8 @@ x.argsort(dim=-1, descending=False)  | jnp.argsort(x, axis=dim, descending=desce
 x.logsumexp(dim, keepdim=False)      | jax.nn.logsumexp(x, axis=dim, keepdims=keepdim)
 x.cumsum(dim, dtype=None)            | jnp.cumsum(x, axis=dim, dtype=dtype)
 x.cumprod(dim)                       | jnp.cumprod(x, axis=dim)
-x.bincount(weights=None, minlength=0) | jnp.bincount(x, weights=weights, minlength=minlength)
+x.bincount(weights=None)             | jnp.bincount(x, weights=weights)
+x.bincount(minlength, weights=None)  | jnp.bincount(x, weights=weights, length=minlength)
 x.fill_diagonal(value)               | jnp.fill_diagonal(x, value, inplace=False)
 x.diff(dim=-1)                       | jnp.diff(x, axis=dim)
 x.softmax(dim, dtype=None)           | F.softmax(x, dim, dtype=dtype)
@@ -95,7 +96,6 @@ x.div(other)                         | x / other
 x.true_divide(other)                 | x / other
 x.add(other, alpha)                  | x + alpha * other
 x.sub(other, alpha)                  | x - alpha * other
-x.div(other, rounding_mode)          | x // other
 x.addcmul(tensor1, tensor2, value=1) | x + value * tensor1 * tensor2
 x.lerp(end, weight)                  | x + weight * (end - x)
 x.eq(other)                          | x == other
@@ -104,9 +104,9 @@ x.gt(other)                          | x > other
 x.ge(other)                          | x >= other
 x.lt(other)                          | x < other
 x.le(other)                          | x <= other
-x.logical_not()                      | ~x
-x.logical_and(other)                 | x & other
-x.logical_or(other)                  | x | other
+x.logical_not()                      | jnp.logical_not(x)
+x.logical_and(other)                 | jnp.logical_and(x, other)
+x.logical_or(other)                  | jnp.logical_or(x, other)
 x.matmul(other)                      | x @ other
 x.mm(other)                          | x @ other
 x.bmm(other)                         | x @ other
@@ -195,6 +195,7 @@ torch.eye(n, m=None, dtype=None)     | jnp.eye(n, m, dtype=dtype)
 torch.tensor(data, dtype=None)       | jnp.array(data, dtype=dtype)
 torch.as_tensor(data, dtype=None)    | jnp.asarray(data, dtype=dtype)
 torch.from_numpy(data)               | jnp.asarray(data)
+torch.broadcast_tensors(*tensors)    | jnp.broadcast_arrays(*tensors)
 torch.maximum(x, y)                  | jnp.maximum(x, y)
 torch.minimum(x, y)                  | jnp.minimum(x, y)
 torch.complex(x, y)                  | jax.lax.complex(x, y)
@@ -286,7 +287,7 @@ x.uniform(low=0, high=1)             | jax.random.uniform(KEY, x.shape, x.dtype,
 SAME = """
 abs absolute acos angle arccos arcsin arctan arctan2 asin atan atan2 ceil conj cos cosh exp exp2
 expm1 floor fmod isfinite isinf isnan kron log log10 log1p log2 logaddexp round sign sin sinh sqrt
-square tan tanh trunc imag real nan_to_num logical_xor remainder hypot broadcast_tensors
+square tan tanh trunc imag real nan_to_num logical_xor remainder hypot copysign
 """
 
 
@@ -299,9 +300,11 @@ def table() -> dict[str, list[tuple[ast.Call, ast.expr]]]:
         assert isinstance(left, ast.Call)
         found.setdefault(name(left), []).append((left, right))
     for word in SAME.split():
-        call = ast.parse(f"x.{word}()", mode="eval").body
-        assert isinstance(call, ast.Call)
-        found[f"Tensor.{word}"] = [(call, ast.parse(f"jnp.{word}(x)", mode="eval").body)]
+        for args in ("x", "x, other"):
+            call = ast.parse(f"x.{word}({args[3:]})", mode="eval").body
+            assert isinstance(call, ast.Call)
+            into = ast.parse(f"jnp.{word}({args})", mode="eval").body
+            found.setdefault(f"Tensor.{word}", []).append((call, into))
     return found
 
 

@@ -2,7 +2,8 @@
 
 import ast
 
-from fx.porting.calls import Call, simple
+from fx.porting.calls import Call, simple, wrapped
+from fx.porting.named import named
 from fx.porting.record import Shape
 
 _METHODS = {"add": "add", "sum": "add", "multiply": "multiply", "prod": "multiply", "amax": "max",
@@ -71,13 +72,18 @@ def at(call: Call) -> str:
 
 
 def topk(call: Call) -> str:
-    """`x.topk(k, dim)`: `jax.lax.top_k`, which is about the last axis."""
+    """`x.topk(k, dim)`: `jax.lax.top_k`, which is about the last axis and the largest."""
     k, dim, largest = (call.argument(*each) for each in ((1, "k"), (2, "dim"), (3, "largest")))
-    if k is None or (largest is not None and ast.unparse(largest) != "True"):
-        raise call.obstacle("the smallest have no counterpart here; take the largest of -x")
-    x, count = call.text(call.args[0]), call.text(k)
-    axis = "-1" if dim is None else call.text(dim)
-    if axis == "-1" or {axis} == {str(len(shape) - 1) for shape in call.shapes()}:
-        return f"jax.lax.top_k({x}, {count})"
-    inner = f"jax.lax.top_k(jnp.moveaxis({x}, {axis}, -1), {count})"
-    return f"[jnp.moveaxis(part, -1, {axis}) for part in {inner}]"
+    smallest = largest is not None and ast.unparse(largest) == "False"
+    if k is None or not (smallest or largest is None or ast.unparse(largest) == "True"):
+        raise call.obstacle("whether the largest are meant is not known here")
+    x, axis = call.text(call.args[0]), "-1" if dim is None else call.text(dim)
+    last = axis == "-1" or {axis} == {str(len(shape) - 1) for shape in call.shapes()}
+    moved = x if last else f"jnp.moveaxis({x}, {axis}, -1)"
+    text = f"jax.lax.top_k({'-' * smallest}{wrapped(moved) if smallest else moved}, {call.text(k)})"
+    if not smallest:
+        return text if last else f"[jnp.moveaxis(part, -1, {axis}) for part in {text}]"
+    pair, again = named(call, text, "smallest")
+    if last:
+        return f"(-{pair}[0], {again}[1])"
+    return f"(jnp.moveaxis(-{pair}[0], -1, {axis}), jnp.moveaxis({again}[1], -1, {axis}))"

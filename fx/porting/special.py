@@ -3,9 +3,8 @@
 import ast
 import re
 from collections.abc import Callable
-from typing import Any
 
-from fx.porting import scatter
+from fx.porting import pieces, scatter
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.names import DTYPES
 from fx.porting.record import Shape
@@ -89,62 +88,8 @@ def extreme(call: Call) -> str:
         return f"{x}.{word}({rest})"  # the rewriter drops the [0] or .values around it
     if index == "1" or getattr(parent, "attr", "") == "indices":
         return f"{x}.arg{word}({rest})"
-    if not simple(x):
-        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
-    return f"({x}.{word}({rest}), {x}.arg{word}({rest}))"
-
-
-def parts(call: Call) -> str:
-    """`x.split(2)`, `x.split([1, 2])` and `x.chunk(2)`: `jnp.split`."""
-    size = call.argument(1, "chunks" if call.key.endswith("chunk") else "split_size_or_sections")
-    size = size if size is not None else call.kwargs.get("split_size")
-    dim = call.argument(2, "dim")
-    if size is None or not call.facts:
-        raise call.obstacle("it did not run, so that what it splits is not known")
-    x = call.text(call.args[0])
-    axis = call.text(dim) if dim is not None else "0"
-    seen, text = _splits(call), call.text(size)
-    if any(isinstance(asked, list | tuple) for asked, _ in seen):
-        if isinstance(size, ast.List | ast.Tuple) and len(size.elts) == 2:
-            cuts = f"[{call.text(size.elts[0])}]"
-        else:
-            call.rewriter.uses("np", "import numpy as np")
-            cuts = f"np.cumsum({text})[:-1].tolist()"
-    elif any(length % asked for asked, length in seen):
-        cuts = _uneven(call, x, wrapped(text), seen, f"{x}.shape[{axis}]")
-    elif call.key.endswith("chunk"):
-        cuts = text
-    elif len(seen) == 1:
-        cuts = str(seen[0][1] // seen[0][0])
-    elif simple(x):
-        cuts = f"{x}.shape[{axis}] // {wrapped(text)}"
-    else:
-        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
-    return f"jnp.split({x}, {cuts}, axis={axis})"
-
-
-def _uneven(call: Call, x: str, text: str, seen: list[tuple[Any, int]], length: str) -> str:
-    """The places to cut where the last piece is shorter."""
-    asked, whole = next((a, n) for a, n in seen if n % a)
-    if len(seen) == 1:
-        size = -(-whole // asked) if call.key.endswith("chunk") else asked
-        return str(list(range(size, whole, size)))
-    if not simple(x):
-        raise call.obstacle(f"{whole} is not divided by {asked}; give the tensor a name first")
-    step = f"-(-{length} // {text})" if call.key.endswith("chunk") else text
-    return f"list(range({step}, {length}, {step}))"
-
-
-def _splits(call: Call) -> list[tuple[Any, int]]:
-    """What was asked for, and the length of what was split, each pair once."""
-    found: list[tuple[Any, int]] = []
-    for fact in call.facts:
-        x, *rest = fact.args
-        named = [v for k, v in fact.kwargs.items() if k != "dim"]
-        axis = fact.kwargs.get("dim", rest[1] if len(rest) > 1 else 0)
-        pair = (rest or named)[0], x.shape[axis]
-        found += [pair] * (pair not in found)
-    return found
+    x, again = call.twice(call.args[0])
+    return f"({wrapped(x)}.{word}({rest}), {again}.arg{word}({rest}))"
 
 
 def to(call: Call) -> str:
@@ -181,12 +126,12 @@ def spread(call: Call) -> str:
 
 def both(call: Call) -> str:
     """`torch.var_mean(x, dim)`: a pair."""
-    x, word = call.receiver(), call.key.rpartition(".")[2]
-    if not simple(x):
-        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
+    word = call.key.rpartition(".")[2]
+    x, again = call.twice(call.args[0])
     call.key = f"torch.{word.removesuffix('_mean')}"
-    text = spread(call)
-    return f"({text}, {re.sub(r'(, )?ddof=[^,)]*', '', text.replace(f'.{word[:3]}(', '.mean('))})"
+    rest = spread(call).removeprefix(f"{call.receiver()}.{word[:3]}(")
+    mean = re.sub(r"(, )?ddof=[^,)]*", "", rest)
+    return f"({wrapped(x)}.{word[:3]}({rest}, {again}.mean({mean})"
 
 
 def made(call: Call) -> str:
@@ -242,12 +187,12 @@ def view_as_real(call: Call) -> str:
 
 def unflatten(call: Call) -> str:
     """One axis as several."""
-    x, dim = call.receiver(), ast.unparse(call.args[1])
-    sizes = call.text(call.args[2])
-    if not simple(x) or not dim.lstrip("-").isdigit():
-        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
-    after = f", *{x}.shape[{int(dim) + 1}:]" if int(dim) != -1 else ""
-    return f"{x}.reshape(*{x}.shape[:{dim}], *{sizes}{after})"
+    dim, sizes = ast.unparse(call.args[1]), call.text(call.args[2])
+    if not dim.lstrip("-").isdigit():
+        raise call.obstacle("its axis is not known here; write it with x.reshape")
+    x, again = call.twice(call.args[0])
+    after = f", *{again}.shape[{int(dim) + 1}:]" if int(dim) != -1 else ""
+    return f"{wrapped(x)}.reshape(*{again}.shape[:{dim}], *{sizes}{after})"
 
 
 def unfold(call: Call) -> str:
@@ -273,13 +218,11 @@ def unfold(call: Call) -> str:
 
 def sort(call: Call) -> str:
     """Values and places."""
-    x, dim = call.text(call.args[0]), call.argument(1, "dim")
+    (x, again), dim = call.twice(call.args[0]), call.argument(1, "dim")
     rest = f", axis={call.text(dim)}" if dim is not None else ""
     down = call.argument(2, "descending")
     rest += f", descending={call.text(down)}" if down is not None else ""
-    if not simple(x):
-        raise call.obstacle(f"{x!r} would be written twice; give it a name first")
-    return f"(jnp.sort({x}{rest}), jnp.argsort({x}{rest}))"
+    return f"(jnp.sort({x}{rest}), jnp.argsort({again}{rest}))"
 
 
 def bernoulli(call: Call) -> str:
@@ -312,6 +255,23 @@ def dropout(call: Call) -> str:
     return f"F.{word}({', '.join(given)}, {name}={key} if {mode} else None)"
 
 
+def divide(call: Call) -> str:
+    """`torch.div(x, y, rounding_mode="trunc")`, which rounds towards 0 where `//` rounds down."""
+    mode = call.kwargs.get("rounding_mode")
+    if mode is None:
+        return ported(call)
+    if ast.unparse(mode) not in ("'floor'", "'trunc'") or len(call.args) < 2:
+        raise call.obstacle("its rounding is not known here; write it with // or jnp.trunc")
+    y = wrapped(call.text(call.args[1]))
+    if ast.unparse(mode) == "'floor'":
+        return f"{call.receiver()} // {y}"
+    dtypes = [part.dtype for fact in call.facts for part in fact.args if isinstance(part, Shape)]
+    if any("float" in dtype for dtype in dtypes) or "." in y:
+        return f"jnp.trunc({call.receiver()} / {y})"
+    x, again = call.twice(call.args[0])
+    return f"({wrapped(x)} - jnp.fmod({again}, {y})) // {y}"
+
+
 def einsum(call: Call) -> str:
     """`torch.einsum(text, (x, y))` takes its arrays in a tuple, too."""
     if len(call.args) == 2 and isinstance(call.args[1], ast.Tuple | ast.List):
@@ -322,9 +282,10 @@ def einsum(call: Call) -> str:
 
 
 SPECIAL: dict[str, Callable[[Call], str]] = {
-    "einsum": einsum,
+    "einsum": einsum, "div": divide, "div_": divide, "divide": divide,
     "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
-    "split": parts, "chunk": parts, "to": to, "type": to, "var": spread, "std": spread,
+    "split": pieces.parts, "chunk": pieces.parts, "to": to, "type": to, "var": spread,
+    "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
     "view_as_real": view_as_real,
     "unflatten": unflatten, "unfold": unfold, "sort": sort, "bernoulli_": bernoulli,

@@ -5,6 +5,7 @@ import enum
 import functools
 import inspect
 import math
+import sys
 import types
 from collections import Counter
 from dataclasses import dataclass, field
@@ -313,6 +314,9 @@ class Tree:
 
     def _unknown(self, value: Any) -> str:
         if isinstance(value, types.FunctionType):
+            owner = vars(sys.modules[value.__module__])
+            for name in [name for name, each in owner.items() if each is value]:
+                return need(value, name, owner, value.__module__, self.needs, None)
             raise Obstacle(None, "a lambda has no form in source; write it as a function")
         raise Obstacle(None, f"{type(value).__name__} has no form in source")
 

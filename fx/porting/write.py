@@ -360,7 +360,7 @@ def finished(text: str, place: Place) -> Chunk:
         raw = "".join(pieces[::2])
         if DROP in raw and not raw.replace(DROP, "").replace(";", "").strip():
             continue
-        raw = raw.replace(DROP, "")
+        raw = re.sub(f"{DROP} *; *|(; *)?{DROP}", "", raw)
         out.append(raw[indent:] if not raw[:indent].strip() else raw)
         origins.append(None if line is None else (place.file, line))
     return Chunk("\n".join(out).rstrip(), origins)

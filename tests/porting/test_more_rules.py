@@ -64,3 +64,21 @@ def test_normal_numbers_about_a_mean():
         rewriter = SimpleNamespace(text=ast.unparse, key=lambda _: "key")
         drawn = eval(ported(Call("torch.normal", node, node.args, {}, [], rewriter)), names)
         np.testing.assert_allclose([drawn.mean(), drawn.std()], [3, 0.5], atol=0.05)
+
+
+def test_numbers_and_names_of_two_functions():
+    names = {"jnp": jnp, "n": jnp.arange(-4, 5), "x": jnp.linspace(-1, 1, 9)}
+    theirs = {"torch": torch, "n": torch.arange(-4, 5), "x": torch.linspace(-1, 1, 9)}
+    for text in (
+        "torch.fmod(n, 3)", "torch.remainder(x, 0.3)", "torch.atan2(x, n)", "torch.copysign(x, n)",
+        "torch.logical_and(n, n - 1)", "n.logical_or(n - 1)", "torch.logical_xor(n, n - 1)",
+        "n.logical_not()", "torch.div(x, 0.3, rounding_mode='trunc')",
+        "torch.div(n, 3, rounding_mode='trunc')", "n.div(3, rounding_mode='floor')",
+        "torch.bincount(n + 4, minlength=9)", "torch.broadcast_tensors(x, n)[1]",
+    ):  # fmt: skip
+        outer = ast.parse(text).body[0].value
+        node = outer.value if isinstance(outer, ast.Subscript) else outer
+        into = written(ast.unparse(node))
+        with jax.numpy_dtype_promotion("standard"):
+            ours = eval(ast.unparse(outer).replace(ast.unparse(node), into), names)
+        np.testing.assert_allclose(ours, eval(text, theirs).numpy(), atol=1e-6, err_msg=text)

@@ -1,0 +1,72 @@
+"""`x.split(2)`, `x.split([1, 2])` and `x.chunk(2)`: `jnp.split`, which takes a number or places."""
+
+import ast
+from typing import Any
+
+from fx.porting.calls import Call, wrapped
+
+
+def parts(call: Call) -> str:
+    """The call of `jnp.split`.
+
+    How many pieces of one size there are is a fact of the example. It is written as a number only
+    where the pieces get a name each.
+    """
+    size = call.argument(1, "chunks" if call.key.endswith("chunk") else "split_size_or_sections")
+    size = size if size is not None else call.kwargs.get("split_size")
+    dim = call.argument(2, "dim")
+    if size is None or not call.facts:
+        raise call.obstacle("it did not run, so that what it splits is not known")
+    x, again = call.text(call.args[0]), ""
+    axis = call.text(dim) if dim is not None else "0"
+    seen, text = _splits(call), call.text(size)
+    chunk = call.key.endswith("chunk")
+    if any(isinstance(asked, list | tuple) for asked, _ in seen):
+        cuts = _listed(call, size, text)
+    elif chunk and not any(length % asked for asked, length in seen):
+        cuts = text
+    elif len(seen) == 1 and (chunk or _unpacked(call)):
+        cuts = _numbers(*seen[0], chunk)
+    else:
+        x, again = call.twice(call.args[0])
+        length = f"{again}.shape[{axis}]"
+        step = f"-(-{length} // {wrapped(text)})" if chunk else text
+        cuts = f"list(range({step}, {length}, {step}))"
+    return f"jnp.split({x}, {cuts}, axis={axis})"
+
+
+def _listed(call: Call, size: ast.expr, text: str) -> str:
+    """The places to cut, from a list of sizes."""
+    if isinstance(size, ast.List | ast.Tuple) and len(size.elts) == 2:
+        return f"[{call.text(size.elts[0])}]"
+    call.rewriter.uses("np", "import numpy as np")
+    return f"np.cumsum({text})[:-1].tolist()"
+
+
+def _numbers(asked: int, whole: int, chunk: bool) -> str:
+    """How many pieces there are, or the places to cut where the last piece is shorter."""
+    size = -(-whole // asked) if chunk else asked
+    return str(list(range(size, whole, size))) if whole % size else str(whole // size)
+
+
+def _unpacked(call: Call) -> bool:
+    """Whether the pieces get a name each: their number is part of the program."""
+    parent = call.rewriter.parent(call.node)
+    targets = parent.targets if isinstance(parent, ast.Assign) else []
+    return any(
+        isinstance(target, ast.Tuple | ast.List)
+        and not any(isinstance(each, ast.Starred) for each in target.elts)
+        for target in targets
+    )
+
+
+def _splits(call: Call) -> list[tuple[Any, int]]:
+    """What was asked for, and the length of what was split, each pair once."""
+    found: list[tuple[Any, int]] = []
+    for fact in call.facts:
+        x, *rest = fact.args
+        named = [v for k, v in fact.kwargs.items() if k != "dim"]
+        axis = fact.kwargs.get("dim", rest[1] if len(rest) > 1 else 0)
+        pair = (rest or named)[0], x.shape[axis]
+        found += [pair] * (pair not in found)
+    return found
