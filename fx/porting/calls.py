@@ -97,8 +97,10 @@ def wrapped(text: str) -> str:
 
 def simple(text: str) -> bool:
     """Whether an expression may be written twice: a number, a name, or attributes of one."""
-    kinds = ast.Name | ast.Attribute | ast.Constant | ast.UnaryOp | ast.USub | ast.expr_context
-    return all(isinstance(n, kinds) for n in ast.walk(_parsed(text)))
+    node = _parsed(text)
+    number = node.operand if isinstance(node, ast.UnaryOp) else node
+    names = ast.Name | ast.Attribute | ast.expr_context
+    return isinstance(number, ast.Constant) or all(isinstance(n, names) for n in ast.walk(node))
 
 
 def tupled(text: str) -> str:

@@ -24,7 +24,7 @@ def call(rw: Rewriter, node: ast.Call) -> str:
     while _changes(rw, target):
         target = target.func.value  # type: ignore[attr-defined]
     if not (isinstance(target, ast.Subscript) and _is_part(rw, target)):
-        return _put(rw, rw.parent(node), target, rw.text(node))
+        return put(rw, rw.parent(node), target, rw.text(node))
     if _chosen(rw, target):
         raise Obstacle(
             node,
@@ -47,7 +47,7 @@ def _changes(rw: Rewriter, node: ast.expr) -> bool:
     return key == f"Tensor.{word}" and word.endswith("_") and not word.endswith("__")
 
 
-def _put(rw: Rewriter, node: ast.stmt, target: ast.expr, value: str) -> str:
+def put(rw: Rewriter, node: ast.stmt, target: ast.expr, value: str) -> str:
     """The assignment that has a name or a part of one stand for a new value."""
     if isinstance(target, ast.Attribute) and target.attr == "data":
         target = target.value
@@ -61,13 +61,13 @@ def _put(rw: Rewriter, node: ast.stmt, target: ast.expr, value: str) -> str:
             f"writes through {ast.unparse(target)[:60]!r}, and arrays here do not change; write "
             "into what has a name",
         )
-    return f"{name} = {value}"
+    return f"{name} = jax.lax.stop_gradient({value})" if rw.constant else f"{name} = {value}"
 
 
 def _stored(rw: Rewriter, node: ast.stmt, target: ast.Subscript, method: str, value: str) -> str:
     """The assignment that changes a part of an array."""
     name, index = rw.text(target.value), rw.text(target.slice)
-    return _put(rw, node, target.value, f"{wrapped(name)}.at[{index}].{method}({value})")
+    return put(rw, node, target.value, f"{wrapped(name)}.at[{index}].{method}({value})")
 
 
 def _is_part(rw: Rewriter, target: ast.Subscript) -> bool:
@@ -97,7 +97,7 @@ def stored(rw: Rewriter, node: ast.Assign, target: ast.Subscript) -> str:
     mask = _mask(rw, target, [fact.args[2] for fact in _writes(rw, target)])
     if mask is not None:
         name = rw.text(target.value)
-        return _put(rw, node, target.value, f"jnp.where({mask}, {value}, {name})")
+        return put(rw, node, target.value, f"jnp.where({mask}, {value}, {name})")
     return _stored(rw, node, target, "set", value)
 
 
@@ -129,6 +129,9 @@ def augmented(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None
     if not isinstance(target, ast.Subscript):
         if any(name.startswith("torch.Tensor.") and name.endswith("_") for name in seen):
             lost.check(rw, node, target)
+        if isinstance(target, ast.Attribute) and target.attr == "data":
+            value = f"{rw.text(target.value)} {_operator(node)} {wrapped(rw.text(node.value))}"
+            return put(rw, node, target, value)
         return None
     if not stores(rw, target):
         return None
@@ -137,7 +140,7 @@ def augmented(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None
     if mask is not None:
         name = rw.text(target.value)
         text = f"jnp.where({mask}, {name} {_operator(node)} {wrapped(value)}, {name})"
-        return _put(rw, node, target.value, text)
+        return put(rw, node, target.value, text)
     if _chosen(rw, target) or type(node.op) not in (*AUGMENTED, ast.Sub):
         return _once(rw, node, target, value)
     if isinstance(node.op, ast.Sub):
@@ -161,4 +164,4 @@ def _once(rw: Rewriter, node: ast.AugAssign, target: ast.Subscript, value: str) 
         given: Any = Call("", node, [], {}, [], rw)  # type: ignore[arg-type]
         first, again = named(given, whole, "places")
     value = f"{wrapped(name)}[{again}] {_operator(node)} {wrapped(value)}"
-    return _put(rw, node, target.value, f"{wrapped(name)}.at[{first}].set({value})")
+    return put(rw, node, target.value, f"{wrapped(name)}.at[{first}].set({value})")

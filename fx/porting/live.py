@@ -108,3 +108,33 @@ def _torchs(name: str) -> bool:
         "_is_full_backward_hook",
         "_is_hf_initialized",
     )
+
+
+def tensors(value: Any) -> dict[str, Any]:
+    """The tensors of a list, tuple or dict of nothing else, by name."""
+    import torch
+
+    pairs = enumerate(value) if isinstance(value, list | tuple) else ()
+    named = {str(key): each for key, each in (value.items() if type(value) is dict else pairs)}
+    return named if all(isinstance(each, torch.Tensor) for each in named.values()) else {}
+
+
+def spectral(hook: Any) -> list:
+    """The arguments of the older spectral_norm that are not its defaults."""
+    defaults = {"name": "weight", "n_power_iterations": 1, "eps": 1e-12, "dim": 0}
+    given = {name: getattr(hook, name) for name in defaults}
+    return [(f"{n}=", repr(value)) for n, value in given.items() if value != defaults[n]]
+
+
+def same(value: Any, default: Any) -> bool:
+    """Whether an argument is the default; what cannot be compared is not."""
+    try:
+        return value is default or (type(value) is type(default) and bool(value == default))
+    except (RuntimeError, ValueError):
+        return False
+
+
+def tables(module: Any) -> dict[int, list[int]]:
+    """The lists and dicts of tensors that parts hold before a forward runs, and what is in them."""
+    values = [value for part in module.modules() for value in vars(part).values()]
+    return {id(value): [*map(id, tensors(value).values())] for value in values if tensors(value)}

@@ -17,6 +17,7 @@ from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
 from fx.porting import aliased, gradient, trial
 from fx.porting.errors import located
+from fx.porting.live import tables
 from fx.porting.record import Record, watch
 from fx.porting.write import Written, write
 
@@ -37,7 +38,8 @@ class Port:
         report: `fx.compare`'s, layer by layer; None where only outputs were compared.
         training: The same forward in training: "equal", "random" where it draws numbers, or what
             differs.
-        gradients: Where the model has a `torch.autograd.Function`: "equal", or what differs.
+        gradients: Where the model has a `torch.autograd.Function`, or stops gradients: "equal", or
+            what differs.
         constructors: "ported", or "written from the live model".
         obstacles: What stands in the way, as "file:line: what".
         notes: What was left out or changed.
@@ -124,6 +126,7 @@ def port(
             "fx.port: expected a torch.nn.Module or a function that makes one, got "
             f"{type(module).__name__}"
         )
+    record.tables = tables(module)
     gradients = _run(module, inputs, kwargs, record)
     example = _Example(module, inputs, kwargs, layers, training, gradients)
     if live:
@@ -201,14 +204,25 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         if found.error > tolerance:
             given = module, example.inputs, example.kwargs, tolerance
             found.obstacles += aliased.obstacles(*given)
-        if example.gradients is not None:
-            given = trial.arguments(example.inputs, example.kwargs)
-            found.gradients = gradient.compared(found, *given, example.gradients)
+        if example.gradients is not None or "stop_gradient(" in written.source:
+            found.gradients = _gradients(found, example)
         if example.training:
             found.training = trial.training(found, module, example.inputs, example.kwargs)
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(located(error, written))
     return found
+
+
+def _gradients(found: Port, example: _Example) -> str:
+    """How gradients compare; where PyTorch cannot take them there is a note."""
+    try:
+        given = example.module, example.inputs, example.kwargs
+        theirs = example.gradients or gradient.theirs(*given)
+    except RuntimeError as error:
+        found.notes.append(f"gradients were not compared: {str(error).splitlines()[0]}")
+        return ""
+    arguments = trial.arguments(example.inputs, example.kwargs)
+    return gradient.compared(found, *arguments, theirs)
 
 
 def _executed(written: Written) -> types.ModuleType:

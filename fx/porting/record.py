@@ -44,6 +44,7 @@ class Record:
     constructed: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
     locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
     outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
+    tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
 
     def at(self, file: str, line: int, column: int) -> dict[str, list[Fact]]:
         """The torch functions that were called from a place, by name."""
@@ -61,7 +62,7 @@ class Record:
             calls, self.lines | other.lines, self.functions | other.functions,
             self.constructed | other.constructed,
             {at: self.locals.get(at, set()) | other.locals.get(at, set()) for at in both},
-            other.outputs,
+            other.outputs, other.tables,
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import cached, declared, rules, special
+from fx.porting import cached, constant, declared, rules, special
 from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
@@ -49,6 +49,7 @@ class Rewriter:
         self.trying = False  # what did not run is written as if it had, or given up
         self.obstacles: list[Obstacle] = []
         self.drawn: dict[Any, int] = {}  # how many keys a function has drawn
+        self.constant = False  # what is written has no gradient
         self.given: set[str] = set()  # names that are of no scope of the original
 
     def text(self, node: Any) -> str:
@@ -68,7 +69,11 @@ class Rewriter:
             if self._is_added(node):
                 return f"list({self.copy(node) if text is None else text})"
             if text is not None:
-                return f"({text})" if self._cramped(node) and not plain(text) else text
+                text = f"({text})" if self._cramped(node) and not plain(text) else text
+            if self.constant:
+                return constant.stopped(self, node, self.copy(node) if text is None else text)
+            if text is not None:
+                return text
         return self.copy(node)
 
     def copy(self, node: Any) -> str:
@@ -209,6 +214,8 @@ class Rewriter:
     def _attribute(self, node: ast.Attribute) -> str | None:
         seen = self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)
         if f"torch.Tensor.{node.attr}.__get__" in seen and node.attr in READ:
+            if node.attr == "data":
+                return constant.data(self, node, self.text(node.value))
             into = READ[node.attr]
             return into if into.isalpha() else self.text(node.value) + into
         if node.attr == "type" and ast.unparse(node.value).endswith(".device"):
@@ -283,7 +290,7 @@ class Rewriter:
             return None  # the name is translated, the arguments are the same
         if head == "F" and translated(f"F.{word.removesuffix('_')}"):
             return self._functional(call, word.removesuffix("_"))
-        if word in special.SPECIAL and head in ("torch", "Tensor"):
+        if word in special.SPECIAL and head in ("torch", "Tensor", "torch.linalg"):
             return special.SPECIAL[word](call)
         return ported(call)
 

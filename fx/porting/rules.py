@@ -204,7 +204,7 @@ torch.tril_indices(row, col, offset=0) | jnp.stack(jnp.tril_indices(row, offset,
 torch.polar(abs, angle)              | abs * jnp.exp(1j * angle)
 torch.hstack(tensors)                | jnp.hstack(tensors)
 torch.vstack(tensors)                | jnp.vstack(tensors)
-torch.cdist(x, y)                    | jnp.linalg.norm(x[..., :, None, :] - y[..., None, :, :], axis=-1)
+torch.cdist(x, y, p=2.0)             | F.pairwise_distance(x[..., :, None, :], y[..., None, :, :], p=p, eps=0.0)
 torch.searchsorted(edges, x)         | jnp.searchsorted(edges, x)
 torch.bucketize(x, edges)            | jnp.searchsorted(edges, x)
 torch.tensordot(x, y, dims)          | jnp.tensordot(x, y, axes=dims)

@@ -272,6 +272,23 @@ def divide(call: Call) -> str:
     return f"({wrapped(x)} - jnp.fmod({again}, {y})) // {y}"
 
 
+def norm(call: Call) -> str:
+    """`x.norm(dim=1)`: torch's gradient is 0 where the norm is, jax.numpy's is not a number."""
+    order = call.argument(1, "ord" if "linalg" in call.key else "p")
+    dim, keep = call.argument(2, "dim"), call.argument(3, "keepdim")
+    p = "None" if order is None else ast.unparse(order)
+    spectral = call.key == "torch.linalg.norm" and p != "None"  # where there are two axes
+    several = isinstance(dim, ast.Tuple | ast.List) and len(dim.elts) > 2
+    known = {"p", "ord", "dim", "axis", "keepdim", "input", "x", "A"}
+    if p not in ("None", "2", "2.0", "'fro'") or spectral or several or call.kwargs.keys() - known:
+        return ported(call)
+    call.rewriter.uses("optax", "import optax")
+    given = [call.text(call.args[0]), "0.0"]
+    given += [f"axis={tupled(call.text(dim))}"] if dim is not None else []
+    given += [f"keepdims={call.text(keep)}"] if keep is not None else []
+    return f"optax.safe_norm({', '.join(given)})"
+
+
 def einsum(call: Call) -> str:
     """`torch.einsum(text, (x, y))` takes its arrays in a tuple, too."""
     if len(call.args) == 2 and isinstance(call.args[1], ast.Tuple | ast.List):
@@ -282,7 +299,8 @@ def einsum(call: Call) -> str:
 
 
 SPECIAL: dict[str, Callable[[Call], str]] = {
-    "einsum": einsum, "div": divide, "div_": divide, "divide": divide,
+    "einsum": einsum, "norm": norm, "vector_norm": norm,
+    "div": divide, "div_": divide, "divide": divide,
     "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
     "split": pieces.parts, "chunk": pieces.parts, "to": to, "type": to, "var": spread,
     "std": spread,

@@ -5,6 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from fx.porting import cached, checked, declared, held, inplace, lost
+from fx.porting.constant import Constant
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -40,7 +41,8 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         argument = lost.returned(rw, rw.functions[-1])
         return f"return {argument}" if argument else None
     if isinstance(node, ast.With) and _is_context(rw, node):
-        return _dedented(rw, node)
+        with Constant(rw, [item.context_expr for item in node.items], node):
+            return _dedented(rw, node)
     if isinstance(node, ast.For) and initialises(rw, [node]):
         return left_out(rw, node)
     return None
@@ -55,7 +57,7 @@ def _effect(rw: Rewriter, node: Any) -> str:
 
 def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
     """A function without torch's decorators; what it did not run may be left out."""
-    with rw.inside(node):
+    with rw.inside(node), Constant(rw, node.decorator_list, node):
         parts = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         parts += [arg for arg in (node.args.vararg, node.args.kwarg) if arg]
         written = {id(arg): _argument(rw, arg) for arg in parts}
@@ -317,6 +319,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         return DROP
     if initialises(rw, [node]):
         return left_out(rw, node)
+    if isinstance(target, ast.Attribute) and target.attr == "data":
+        return inplace.put(rw, node, target, rw.text(node.value))
     if isinstance(node.value, ast.Call):
         key, _ = rw.torch_key(node.value)
         if key == "F.batch_norm":

@@ -13,7 +13,18 @@ from typing import Any
 
 from fx.porting import rules
 from fx.porting.layout import Made
-from fx.porting.live import argument, chosen, held_apart, inherited, one, plain, torch_base
+from fx.porting.live import (
+    argument,
+    chosen,
+    held_apart,
+    inherited,
+    one,
+    plain,
+    same,
+    spectral,
+    tensors,
+    torch_base,
+)
 from fx.porting.names import (
     DTYPES,
     Needs,
@@ -56,6 +67,7 @@ class Tree:
     notes: list[str] = field(default_factory=list)
     seen: dict[int, str] = field(default_factory=dict)
     registered: set[int] = field(default_factory=set)  # the root's parts
+    tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
 
     def make(self, module: Any, path: str = "") -> Made:
         """The expression that makes a module.
@@ -77,6 +89,8 @@ class Tree:
             return _normed(module, self._layer(module, base, base, path))
         name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         if self.constructed is not None:
+            if kind.__init__.__module__.startswith("torch.") and base != "nn.Module":
+                return _normed(module, self._layer(module, base, name, path))
             return self._constructor_call(module, name)
         if twin(kind):
             return _of_einops(module, name)
@@ -100,7 +114,7 @@ class Tree:
         defaults = inspect.signature(type(module).__init__).parameters
         for key, value in given.items():
             known = defaults.get(key)
-            if key and not (known is not None and _same(value, known.default)):
+            if key and not (known is not None and same(value, known.default)):
                 made.args.append((f"{key}=", self.value(value)))
         return made
 
@@ -110,6 +124,8 @@ class Tree:
             return self._bare(module, path)
         if base in CONTAINERS:
             return self._container(module, base, name, path)
+        if base in ("nn.ParameterList", "nn.ParameterDict"):
+            return self._tensors(module, module._parameters, path)
         if base == "nn.TransformerEncoder":
             args: list = [("", self.make(module.layers[0], f"{path}.layers.0"))]
             args.append(("", str(len(module.layers))))
@@ -205,7 +221,9 @@ class Tree:
         if held_apart(value):
             return self._apart(module, value, full)
         if not isinstance(value, torch.Tensor):
-            return self.value(value)
+            several = tensors(value)
+            kept = several and self.tables.get(id(value)) == [*map(id, several.values())]
+            return self._tensors(module, several, full) if kept else self.value(value)
         self._share_tensor(value, full)
         shape = repr(tuple(value.shape))
         word = DTYPES[str(value.dtype).removeprefix("torch.")]
@@ -219,6 +237,19 @@ class Tree:
             return f"nn.Buffer({array}, persistent=False)"
         self.saved[full] = value
         return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
+
+    def _tensors(self, module: Any, named: dict[str, Any], full: str) -> Made:
+        """Several tensors under one name: a list of parameters, or of tensors that torch ignores.
+
+        fx's lists and dicts of parameters hold both kinds of declarations.
+        """
+        listed = list(named) == [str(n) for n in range(len(named))]
+        kind, (start, end) = ("List", "[]") if listed else ("Dict", "{}")
+        parts: list = [
+            ("" if listed else f'"{key}": ', self._part(module, key, value, f"{full}.{key}"))
+            for key, value in named.items()
+        ]
+        return Made(f"nn.Parameter{kind}(", [("", Made(start, parts, end))])
 
     def _apart(self, module: Any, value: Any, full: str) -> Made:
         """Modules outside of torch's registration: shared with where they are registered, if so."""
@@ -303,7 +334,7 @@ class Tree:
         given = [
             f"{f.name}={self.text(getattr(value, f.name))}"
             for f in dataclasses.fields(value)
-            if f.init and not _same(getattr(value, f.name), f.default)
+            if f.init and not same(getattr(value, f.name), f.default)
         ]
         return f"{name}({', '.join(given)})"
 
@@ -362,20 +393,5 @@ def _normed(module: Any, made: Made) -> Made:
             args += [("dim=", repr(hook.dim))] if hook.dim != 0 else []
             made = Made("nn.utils.weight_norm(", args)
         if type(hook).__module__ == "torch.nn.utils.spectral_norm":
-            made = Made("nn.utils.spectral_norm(", [("", made), *_spectral(hook)])
+            made = Made("nn.utils.spectral_norm(", [("", made), *spectral(hook)])
     return made
-
-
-def _same(value: Any, default: Any) -> bool:
-    """Whether an argument is the default; what cannot be compared is not."""
-    try:
-        return value is default or (type(value) is type(default) and bool(value == default))
-    except (RuntimeError, ValueError):
-        return False
-
-
-def _spectral(hook: Any) -> list:
-    """The arguments of the older spectral_norm that are not its defaults."""
-    defaults = {"name": "weight", "n_power_iterations": 1, "eps": 1e-12, "dim": 0}
-    given = {name: getattr(hook, name) for name in defaults}
-    return [(f"{n}=", repr(value)) for n, value in given.items() if value != defaults[n]]

@@ -151,6 +151,9 @@ class Writer:
             made = f"        return self.{chosen[0]}(*args, **kwargs)"
             made = f"def forward(self, *args, **kwargs):\n{made}"
             methods.append(shifted(made, node.col_offset))
+        if self._listed(kind):
+            made = "def __hash__(self):\n        return hash(repr(self))"
+            methods.append(shifted(made, node.col_offset))
         decorators = "".join(f"@{text}\n" for text in self._decorators(rw, node, kind))
         bases = f"({', '.join(head)})" if head else ""
         indent = " " * (node.col_offset + 4)
@@ -163,13 +166,24 @@ class Writer:
         found = [rw.text(decorator) for decorator in kept(rw, node)]
         if not dataclasses.is_dataclass(kind):
             return found
-        held = any(type(v) is kind for part in self.root.modules() for v in vars(part).values())
-        if held and kind.__hash__ is None:
+        if self._held(kind) and not self._listed(kind) and kind.__hash__ is None:
             stores = [n for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store)]
             changes = any(isinstance(n, ast.Attribute) for n in stores) or len(kind.__mro__) > 2
             given = "unsafe_hash=True" if changes else "frozen=True"
             found = [_with(text, given) if "dataclass" in text else text for text in found]
         return ["jax.tree_util.register_dataclass"] * (kind in self.record.outputs) + found
+
+    def _held(self, kind: type) -> list[Any]:
+        """The instances of a class that parts of the model hold."""
+        return [v for part in self.root.modules() for v in vars(part).values() if type(v) is kind]
+
+    def _listed(self, kind: type) -> bool:
+        """Whether a dataclass that parts hold has lists or dicts, which have no hash, in it."""
+        values = [
+            each for held in self._held(kind) for each in getattr(held, "__dict__", {}).values()
+        ]
+        unhashed = any(isinstance(each, list | dict | set) for each in values)
+        return unhashed and dataclasses.is_dataclass(kind) and kind.__hash__ is None
 
     def _makes(self, kind: type) -> bool:
         """Whether the constructor of a class is written from the live tree."""
@@ -275,7 +289,7 @@ def write(module: Any, record: Record, built: Record | None = None) -> Written:
 
 def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str, Tree]:
     seen = writer.record.constructed if keep else None
-    tree = writer.tree = Tree(used, seen, writer.needs)
+    tree = writer.tree = Tree(used, seen, writer.needs, tables=writer.record.tables)
     tree.registered = set(map(id, module.modules()))
     writer.root = module
     try:
@@ -301,6 +315,9 @@ def _reads(texts: Iterable[str]) -> set[str]:
                 found.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)  # getattr(self, "name")
+            elif isinstance(node, ast.ClassDef):
+                private = (n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute))
+                found |= {f"_{node.name.lstrip('_')}{n}" for n in private if n.startswith("__")}
     return found
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import fx
-from fx.porting import trial
+from fx.porting import constant, trial
 from tests.porting import traps
 
 
@@ -53,3 +53,43 @@ def test_a_lambda_with_a_global_name(live):
     found = port(traps.Lambdas() if live else traps.Lambdas, torch.randn(3))
     assert found.equal, str(found)
     assert "\nsquare = lambda x: x * x" in found.source
+
+
+def test_the_gradient_of_a_norm_that_is_0():
+    found = port(traps.Distances, torch.randn(3, 3))
+    assert found.equal and found.gradients == "equal", str(found)
+    assert "optax.safe_norm(rel, 0.0, axis=-1, keepdims=True)" in found.source
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_is_made_without_gradients(live):
+    found = port(traps.Teacher() if live else traps.Teacher, torch.randn(2, 3), training=True)
+    assert found.equal and found.gradients == found.training == "equal", str(found)
+    for text in (
+        "        scale = 2\n        teacher = jax.lax.stop_gradient(self.target(x))\n",
+        "self.mean = jax.lax.stop_gradient(jnp.broadcast_to(y.mean(axis=0), self.mean.shape))",
+        " return x\n        y = jax.lax.stop_gradient(self.target(x) * n)\n        return y",
+        "jax.lax.stop_gradient(self.online(x))",
+    ):
+        assert text in found.source, found.source
+
+
+def test_a_gradient_that_goes_where_torch_has_none_is_no_equal_port(monkeypatch):
+    monkeypatch.setattr(constant, "data", lambda rw, node, text: text)
+    found = port(traps.Teacher, torch.randn(2, 3))
+    assert found.gradients.startswith("the gradient to online.weight differs: error ")
+    assert not found.equal
+
+
+def test_a_forward_that_writes_into_weights():
+    found = port(lambda: traps.Masked(1, 2, 3), torch.ones(1, 1, 4, 4))
+    assert any("'weight' is assigned in forward" in line for line in found.obstacles), str(found)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("kind", [traps.Tables, traps.Sized])
+def test_what_attributes_hold(kind, live):
+    found = port(kind() if live else kind, torch.randn(2, 3))
+    assert found.equal and hash(found.model) is not None, str(found)
+    weights = fx.state_dict(found.model, found.params, found.state)
+    assert set(weights) == set(kind().state_dict())

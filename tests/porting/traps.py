@@ -1,5 +1,7 @@
 """Models that a careless port computes otherwise for other inputs, or in training."""
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -68,3 +70,87 @@ class Lambdas(nn.Module):
 
     def forward(self, x):
         return self.act(x) + square(x)
+
+
+class Distances(nn.Module):
+    """Norms and distances that are 0 somewhere: torch's gradient is 0 there."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        y = self.fc(x).detach() + self.fc(x)
+        rel = y[:, None] - y[None]
+        d = rel.norm(dim=-1, keepdim=True) + torch.norm(rel, p=2, dim=2, keepdim=True)
+        d = d + torch.linalg.norm(rel, dim=-1, keepdim=True) + torch.cdist(y, y)[..., None]
+        whole = torch.norm(y * 0), y.norm(1, dim=1), torch.linalg.norm(y, 2), y.norm("fro", (0, 1))
+        return (rel / (1 + d)).sum(1), whole
+
+
+class Teacher(nn.Module):
+    """Targets that are not trained, in the three ways that torch has."""
+
+    def __init__(self):
+        super().__init__()
+        self.online, self.target = nn.Linear(3, 4), nn.Linear(3, 4)
+        self.register_buffer("mean", torch.zeros(4))
+
+    @torch.no_grad()
+    def targets(self, x, double=True):
+        n = x.shape[0]
+        if not double:
+            return x
+        y = self.target(x) * n
+        return y
+
+    def forward(self, x):
+        y = self.online(x)
+        with torch.no_grad():
+            scale = 2
+            teacher = self.target(x)
+            teacher *= y.abs() * scale
+            self.mean.copy_(y.mean(0))
+        loss = (y - teacher).square() + y * self.targets(x) + self.online(x).data
+        return loss + self.targets(y, double=False) + self.mean
+
+
+class Masked(nn.Conv2d):
+    """A forward that writes into its weights, as PixelCNNs do."""
+
+    def forward(self, x):
+        self.weight.data *= 0.5
+        return super().forward(x)
+
+
+class Tables(nn.Module):
+    """Lists and dicts of tensors, those that torch ignores among them, and a private attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.anchors = [torch.tensor([1.0, 2.0]), torch.arange(40.0)[:2]]
+        self.table = {"a": torch.arange(3.0)}
+        self.scales = nn.ParameterList([nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1))])
+        self.shifts = nn.ParameterDict({"x": nn.Parameter(torch.ones(2))})
+        self.__width = 2
+
+    def forward(self, x):
+        y = (x * self.table["a"])[:, : self.__width] + self.shifts["x"]
+        for anchor, scale in zip(self.anchors, self.scales):
+            y = y * anchor.to(y.device) * scale
+        return y
+
+
+@dataclass
+class Sizes:
+    dims: list[int] = field(default_factory=lambda: [3, 2])
+
+
+class Sized(nn.Module):
+    def __init__(self, sizes=None):
+        super().__init__()
+        self.sizes = sizes or Sizes()
+        self.fc = nn.Linear(*self.sizes.dims)
+
+    def forward(self, x):
+        return self.fc(x) * self.sizes.dims[0]
