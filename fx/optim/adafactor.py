@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.parts import (
     Rate,
     at_least_float32,
@@ -103,7 +104,7 @@ def adafactor(
         updates, *moments = map_leaves(move, 4, updates, params, *state)
         return updates, AdafactorState(*moments)
 
-    return optax.chain(*gradient_links(0.0, maximize), with_learning_rate(lr, init, update))
+    return chain(*gradient_links(0.0, maximize), with_learning_rate(lr, init, update))
 
 
 def _zero_moments(p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

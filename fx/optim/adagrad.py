@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.learning_rate import scale_by_learning_rate
 from fx.optim.parts import Rate, check, given, gradient_links
 
@@ -52,7 +53,7 @@ def adagrad(
     links.append(_scale_by_sum(initial_accumulator_value, eps))
     if given(lr_decay):
         links.append(optax.scale_by_schedule(lambda count: _decayed(lr_decay, count)))
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))
 
 
 def adadelta(
@@ -87,7 +88,7 @@ def adadelta(
     if isinstance(rho, int | float) and not 0 <= rho <= 1:
         raise ValueError(f"adadelta: expected rho in [0, 1], got {rho}")
     links = [*gradient_links(weight_decay, maximize), optax.scale_by_adadelta(rho, eps)]
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))
 
 
 class AdagradState(NamedTuple):

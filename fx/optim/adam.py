@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.learning_rate import scale_by_learning_rate
 from fx.optim.parts import Rate, check, decay_links, gradient_links, promoting
 
@@ -113,13 +114,13 @@ def adamax(
     check("adamax", lr=lr, eps=eps, weight_decay=weight_decay, betas=betas)
     moments = promoting(optax.scale_by_adamax(*betas, eps))
     links = gradient_links(weight_decay, maximize)
-    return optax.chain(*links, moments, scale_by_learning_rate(lr))
+    return chain(*links, moments, scale_by_learning_rate(lr))
 
 
 def _adam(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled):
     scale: Any = _scale_by_amsgrad if amsgrad else optax.scale_by_adam
     links = decay_links(weight_decay, maximize, decoupled, promoting(scale(*betas, eps)))
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))
 
 
 class AmsgradState(NamedTuple):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.parts import (
     Rate,
     check,
@@ -86,4 +87,4 @@ def asgd(
         return updates, ASGDState(eta, ax)
 
     links = gradient_links(weight_decay, maximize)
-    return optax.chain(*links, with_learning_rate(lr, init, update))
+    return chain(*links, with_learning_rate(lr, init, update))

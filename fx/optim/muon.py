@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.learning_rate import scale_by_learning_rate
 from fx.optim.parts import Rate, at_least_float32, check, given
 
@@ -92,7 +93,7 @@ def muon(
     links = [optax.GradientTransformation(init, update)]
     if given(weight_decay):
         links.append(optax.add_decayed_weights(weight_decay))
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))
 
 
 def _orthogonalize(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.learning_rate import scale_by_learning_rate
 from fx.optim.parts import Rate, check, decay_links
 
@@ -53,7 +54,7 @@ def nadam(
     )
     moments = _scale_by_nadam(*betas, eps, momentum_decay)
     links = decay_links(weight_decay, maximize, decoupled_weight_decay, moments)
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))
 
 
 class NadamState(NamedTuple):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.learning_rate import scale_by_learning_rate
 from fx.optim.parts import Rate, check, decay_links
 
@@ -45,7 +46,7 @@ def radam(
     check("radam", lr=lr, eps=eps, weight_decay=weight_decay, betas=betas)
     moments = _scale_by_radam(*betas, eps)
     links = decay_links(weight_decay, maximize, decoupled_weight_decay, moments)
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))
 
 
 def _scale_by_radam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:

@@ -2,6 +2,7 @@
 
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.learning_rate import scale_by_learning_rate
 from fx.optim.parts import Rate, check, given, gradient_links
 
@@ -44,4 +45,4 @@ def rmsprop(
     links = [*gradient_links(weight_decay, maximize), scale(alpha, eps, eps_in_sqrt=False)]
     if given(momentum):
         links.append(optax.trace(momentum))
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))

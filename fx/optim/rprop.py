@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.parts import Rate, check, gradient_links, map_leaves, with_learning_rate
 
 
@@ -69,4 +70,4 @@ def rprop(
         updates, prev, size = map_leaves(move, 3, updates, state.prev, state.step_size)
         return updates, RpropState(prev, size)
 
-    return optax.chain(*gradient_links(0.0, maximize), with_learning_rate(lr, init, update))
+    return chain(*gradient_links(0.0, maximize), with_learning_rate(lr, init, update))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.optim.complex_weights import chain
 from fx.optim.learning_rate import scale_by_learning_rate
 from fx.optim.parts import Rate, check, given, gradient_links
 
@@ -60,7 +61,7 @@ def sgd(
         links.append(_dampened_trace(momentum, dampening))
     elif given(momentum):
         links.append(optax.trace(momentum, nesterov))
-    return optax.chain(*links, scale_by_learning_rate(lr))
+    return chain(*links, scale_by_learning_rate(lr))
 
 
 class DampenedTraceState(NamedTuple):
