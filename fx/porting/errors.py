@@ -30,6 +30,12 @@ def _said(error: Exception, written: Written) -> str:
             "values of arrays decide what is done, and they are not known when a program is "
             "compiled; write it with jnp.where or jax.lax.cond, or leave it out"
         )
+    if "expected a key for its random numbers" in str(error):
+        return (
+            "random numbers are drawn in evaluation, too, and PyTorch's are others, so that "
+            "outputs cannot be compared; draw them where self.training holds, or take them as an "
+            "argument"
+        )
     missing = re.search(r"has no attribute '(\w+)'", str(error))
     for note in written.notes if missing else ():
         name, _, why = note.partition(" is not carried over: ")

@@ -93,3 +93,8 @@ def test_what_attributes_hold(kind, live):
     assert found.equal and hash(found.model) is not None, str(found)
     weights = fx.state_dict(found.model, found.params, found.state)
     assert set(weights) == set(kind().state_dict())
+
+
+def test_random_numbers_in_evaluation_are_said_with_what_to_do():
+    (said,) = port(traps.Samples, torch.ones(2, 3)).obstacles
+    assert "random numbers are drawn in evaluation, too, and PyTorch's are others" in said

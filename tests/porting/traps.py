@@ -154,3 +154,8 @@ class Sized(nn.Module):
 
     def forward(self, x):
         return self.fc(x) * self.sizes.dims[0]
+
+
+class Samples(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
