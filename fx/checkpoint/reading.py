@@ -55,17 +55,19 @@ def restore_weights(
     model: Any,
     which: str | int = "latest",
     *,
+    average: bool = False,
     notify: Callable[[str], None] = print,
 ) -> tuple[Any, Any]:
     """Read a model's weights from a run, whatever optimizer trained them: to use or to export them.
 
-    Only their part of the files is read. An average of the weights is in the optimizer's state,
-    which `restore` gives back with the rest.
+    Only their part of the files is read.
 
     Args:
         run_dir: The run's folder.
         model: Any object with `init(key) -> (params, state)`, as it was trained.
         which: "latest", "best", or a step's number, as in `restore`.
+        average: The average of the parameters that `make_step(ema=...)`, `optim.with_ema` or
+            `optim.with_swa` kept, in place of the last ones.
         notify: Called with a sentence when a damaged step is passed over.
 
     Returns:
@@ -74,7 +76,8 @@ def restore_weights(
     Raises:
         FileNotFoundError: The run has no checkpoint (no best one, none of that step).
         TypeError: A model without `init`; a `which` of another kind.
-        ValueError: As in `restore`; of params and state, all that differs is listed.
+        ValueError: As in `restore`; of params and state, all that differs is listed. No average,
+            or several, were kept.
 
     Example:
         >>> import tempfile
@@ -95,15 +98,31 @@ def restore_weights(
         )
     path = _newest_sound(folder_of(run_dir), _checked(which), notify)
     params, state = jax.eval_shape(model.init, jax.random.key(0))
-    like = {"params": params, "state": state}
-    found = _load(path, read_manifest(path), like, parts=tuple(like))
-    return found["params"], found["state"]
+    manifest = read_manifest(path)
+    place = _average(path, manifest["tree"]) if average else "params"
+    like = {place: params, "state": state}
+    found = _load(path, manifest, like, parts=tuple(like))
+    return found[place], found["state"]
+
+
+def _average(path: Path, tree: dict[str, Any]) -> str:
+    """Where a step keeps the average of its parameters: "opt_state/average", say."""
+    found = [name.removesuffix("n_averaged") + "average" for name in tree
+             if name.startswith("opt_state/") and name.endswith("/n_averaged")]  # fmt: skip
+    if len(found) != 1:
+        raise ValueError(
+            f"checkpoint.restore_weights: {path} holds {len(found)} averages of the weights, "
+            "expected one; train with make_step(ema=0.999), optim.with_ema or optim.with_swa, or "
+            "leave average=True out"
+        )
+    return found[0]
 
 
 def _load(path: Path, manifest: dict[str, Any], like: Any, parts: tuple[str, ...] = ()) -> Any:
     """Read a step into the structure of `like`: all of it, or the parts of it so called."""
     tree = manifest["tree"]
-    others = [name for name in tree if parts and name.split("/", 1)[0] not in parts]
+    starts = tuple(f"{part}/" for part in parts)
+    others = [name for name in tree if parts and not name.startswith(starts)]
     if parts:
         kept = {name: entry for name, entry in tree.items() if name not in others}
         manifest = {"tree": kept}  # of another optimizer nothing is to be said

@@ -108,7 +108,9 @@ def check_tree(path: Path, manifest: dict[str, Any], like: Any) -> dict[str, Any
         f"checkpoint {path}: it was made by another model or optimizer, or by other settings of "
         "these:\n" + "\n".join(lines) + "\nTo go on with the run, make both as they were when it "
         "was saved; to start another run from its weights, or to use them, read these alone into "
-        "the model as it was: params, state = checkpoint.restore_weights(run_dir, model)"
+        "the model as it was: params, state = checkpoint.restore_weights(run_dir, model); another "
+        "model takes what it has of them by load_state_dict(other, state_dict(model, params, "
+        "state), strict=False)"
     )
 
 

@@ -69,7 +69,7 @@ def test_a_changed_model_is_told_in_a_few_lines(saved):
     assert text.count("opt_state") == 1
     assert "The model's parameters differ: another class, another size, or another name" in text
     assert "The optimizer's state was made of" not in text
-    assert text.endswith("params, state = checkpoint.restore_weights(run_dir, model)")
+    assert "params, state = checkpoint.restore_weights(run_dir, model); another model takes" in text
 
 
 def test_another_optimizer_is_told_by_its_classes(saved):
@@ -115,3 +115,21 @@ def test_weights_of_another_model_are_refused(saved):
 def test_what_has_no_step_is_refused(tmp_path):
     with pytest.raises(TypeError, match="an attribute `step`, got dict; several models .* dicts"):
         checkpoint.save(tmp_path, {"generator": jnp.ones(2)}, {})
+
+
+@pytest.mark.parametrize("options", [{"ema": 0.5}, {"ema": 0.5, "precision": "fp16"}])
+def test_the_average_of_the_weights_is_read(tmp_path, options):
+    model = fx.nn.Linear(8, 3)
+    step = fx.train.make_step(model, fx.functional.cross_entropy, fx.optim.adam(0.1), **options)
+    ts = fx.train.create(model, step.optimizer, jax.random.key(0))
+    for _ in range(3):
+        ts, _ = step(ts, (jnp.ones((4, 8)), jnp.zeros(4, jnp.int32)))
+    checkpoint.save(tmp_path, ts, {})
+    params, _ = checkpoint.restore_weights(tmp_path, model, average=True)
+    chex.assert_trees_all_equal(params, fx.optim.averaged_params(ts.opt_state))
+    assert not (params["weight"] == ts.params["weight"]).all()
+
+
+def test_without_an_average_there_is_none_to_read(saved):
+    with pytest.raises(ValueError, match="holds 0 averages of the weights, expected one; train"):
+        checkpoint.restore_weights(saved, fx.nn.Linear(8, 4), average=True)
