@@ -30,7 +30,7 @@ $(VENV)/.dev: $(VENV)/.created pyproject.toml
 	touch $@
 
 train: $(VENV)/.train  ## train, evaluate, checkpoint and export on scikit-learn's digits
-	$(BIN)/python examples/cifar10.py --data digits --epochs 20 --patience 20 --batch-size 32 --lr 2e-3 --out runs/digits --overwrite
+	$(BIN)/python examples/cifar10.py --data digits --epochs 30 --monitor loss --batch-size 32 --lr 4e-3 --out runs/digits --overwrite
 
 # Nearly all of the time goes into compiling small programs that run once, so XLA compiles them
 # without its costly passes here, and without the emitters that take most of the rest, where it has
