@@ -7,6 +7,8 @@ from fx.evaluate.metrics import accuracy as accuracy
 from fx.evaluate.metrics import classification_metrics as classification_metrics
 from fx.evaluate.metrics import confusion_matrix as confusion_matrix
 from fx.evaluate.metrics import cross_entropy as cross_entropy
+from fx.evaluate.metrics import f1_metrics as f1_metrics
+from fx.evaluate.metrics import macro_f1 as macro_f1
 from fx.evaluate.metrics import perplexity as perplexity
 from fx.evaluate.metrics import top_k_accuracy as top_k_accuracy
 from fx.evaluate.report import ClassReport as ClassReport

@@ -1,9 +1,13 @@
-"""A mean whose weight differs from one part of a batch to the next."""
+"""Numbers of many examples from what adds up over parts of them: means, and all the others."""
 
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Mean(NamedTuple):
@@ -36,8 +40,58 @@ class Mean(NamedTuple):
     weight: Any
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sums:
+    """A metric of all examples together: what adds up over them, and what is computed of that.
+
+    An F1, an R² or a correlation is not the mean of those of parts of the data; but what it is made
+    of adds up. `make_eval` adds up `sums` over all examples, in float64, and then calls `compute`
+    once; `make_step` calls it with the sums of its batch.
+
+    Attributes:
+        sums: A tree of arrays, each a sum over the examples that the metric is given.
+        compute: `sums -> scalar`, in operators or jax.numpy; a function of its own name rather than
+            a lambda, so that it is the same one each time.
+
+    Example:
+        >>> def r2_of(sums):
+        ...     return 1 - sums["error"] / (sums["square"] - sums["y"] ** 2 / sums["n"])
+        >>> def metrics(outputs, targets):
+        ...     error = jnp.sum((outputs - targets) ** 2)
+        ...     sums = {"error": error, "y": jnp.sum(targets), "square": jnp.sum(targets**2)}
+        ...     return {"r2": Sums({**sums, "n": targets.size}, r2_of)}
+        >>> found = metrics(jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 2.0, 4.0]))["r2"]
+        >>> print(found.value())
+        0.78571427
+
+    Source:
+        The state and `compute` of torchmetrics and of clu.metrics, as a value.
+    """
+
+    sums: Any
+    compute: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+
+    def value(self) -> Any:
+        """The metric."""
+        return self.compute(self.sums)
+
+
+def combined(parts: Sequence[Any]) -> float:
+    """One number from the `Mean`s or `Sums` of several batches, added up in float64."""
+    leaves = zip(*map(jax.tree.leaves, parts), strict=True)
+    added = [np.sum(np.asarray(each, np.float64), 0) for each in leaves]
+    total = jax.tree.unflatten(jax.tree.structure(parts[0]), added)
+    if isinstance(total, Sums):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(total.value())
+    return float(total.total / total.weight) if total.weight else math.nan
+
+
 def divided(value: Any) -> Any:
-    """A loss or metric as one number, where it is a `Mean`."""
+    """A loss or metric as one number, where it is a `Mean` or `Sums`."""
+    if isinstance(value, Sums):
+        return value.value()
     if not isinstance(value, Mean):
         return value
     kind = _kind(value.total)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fx.evaluate.mean import Mean
+from fx.evaluate.mean import Mean, Sums
 
 
 def accuracy(outputs: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
@@ -64,6 +64,52 @@ def classification_metrics(
     counts = jnp.asarray(targets) != ignore_index
     hits, _ = _hits(outputs, targets, counts)
     return {"accuracy": Mean(jnp.sum(jnp.where(counts, hits, 0)), counts.sum(dtype=jnp.float32))}
+
+
+def f1_metrics(outputs: ArrayLike, targets: ArrayLike, ignore_index: int = -100) -> dict[str, Sums]:
+    """Returns ``{"f1": Sums}``, the macro F1 for ``make_step`` and ``make_eval``, K counts of each.
+
+    Args:
+        outputs: scores, [..., K].
+        targets: integer labels, [...].
+        ignore_index: the target that does not count.
+
+    Returns:
+        For each class how often it is hit, named wrongly and missed: ``train.Sums``, float32 [K].
+        Their value is the mean F1 of the classes that are named or are targets. A step's is its
+        batch's, an evaluation's the whole data set's.
+
+    Raises:
+        ValueError, TypeError: as ``accuracy``.
+
+    Example:
+        >>> outputs = jnp.array([[2.0, 1.0], [2.0, 1.0], [0.0, 1.0]])
+        >>> print(f1_metrics(outputs, jnp.array([0, 1, 1]))["f1"].value())
+        0.6666667
+
+    Source: ``sklearn.metrics.f1_score(average="macro")``.
+    """
+    _hits(outputs, targets, None)
+    outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
+    classes, counts = jnp.arange(outputs.shape[-1]), (targets != ignore_index)[..., None]
+    named = counts & (outputs.argmax(-1)[..., None] == classes)  # [..., K]
+    wanted = counts & (targets[..., None] == classes)
+    found = {"hit": named & wanted, "wrong": named & ~wanted, "missed": wanted & ~named}
+    axes = tuple(range(targets.ndim))
+    return {"f1": Sums({name: x.sum(axes, jnp.float32) for name, x in found.items()}, macro_f1)}
+
+
+def macro_f1(sums: dict[str, jax.Array]) -> jax.Array:
+    """The mean F1 of the classes that there are, from "hit", "wrong" and "missed", each [K].
+
+    Example:
+        >>> counts = {"hit": jnp.array([3.0, 0.0]), "wrong": jnp.zeros(2), "missed": jnp.zeros(2)}
+        >>> float(macro_f1(counts))
+        1.0
+    """
+    total = jnp.asarray(2 * sums["hit"] + sums["wrong"] + sums["missed"])
+    f1 = 2 * jnp.asarray(sums["hit"]) / jnp.maximum(total, 1)  # 0 of a class that is nowhere
+    return f1.sum() / (total > 0).sum(dtype=total.dtype)
 
 
 def top_k_accuracy(

@@ -1,6 +1,7 @@
 """What a training run is made of: state, step, evaluation, loop."""
 
 from fx.evaluate.mean import Mean as Mean
+from fx.evaluate.mean import Sums as Sums
 from fx.train.loop import Result as Result
 from fx.train.loop import fit as fit
 from fx.train.lr_finder import LRRange as LRRange

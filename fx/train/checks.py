@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fx.evaluate.mean import Mean
+from fx.evaluate.mean import Mean, Sums
 from fx.optim.learning_rate import ASKS_FOR_VALUES
 from fx.train.state import TrainState
 
@@ -27,7 +27,7 @@ _ARRAYS = jax.Array, np.ndarray, np.generic, int, float, complex
 
 
 def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, targets: Any):
-    """Compute the user's metrics, and check that they are a dictionary of scalars or `Mean`s."""
+    """Compute the user's metrics: a dictionary of scalars, `Mean`s and `Sums`, checked."""
     if metrics is None:
         return {}
     with _explained("metrics", outputs):
@@ -58,6 +58,10 @@ def read_loss(
     with _explained("loss_fn", outputs):
         both = None if split is None else split(outputs, targets)
         loss = loss_fn(outputs, targets) if both is None else Mean(*both)
+    if isinstance(loss, Sums):
+        raise TypeError(
+            "loss_fn: expected a scalar or a train.Mean, got Sums, which are for metrics"
+        )
     check_scalars("loss_fn", _parts("loss", loss))
     return loss
 
@@ -86,6 +90,8 @@ def _explained(where: str, outputs: Any) -> Iterator[None]:
 
 
 def _parts(name: str, value: Any) -> Metrics:
+    if isinstance(value, Sums):
+        return {name: value.value()}
     return value._asdict() if isinstance(value, Mean) else {name: value}
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fx.data.batch import as_arguments, explained
 from fx.debug.finite import layer_flags
-from fx.evaluate.mean import Mean, divided, sum_and_weight
+from fx.evaluate.mean import Mean, Sums, divided, sum_and_weight
 from fx.functional.layout import as_weights_lie
 from fx.train.checks import Metrics, check_same, read_loss, read_metrics
 from fx.train.precision import to_compute, to_output
@@ -126,8 +126,8 @@ def _split(tree: Any, parts: int) -> Any:
 
 
 def _over_parts(name: str, values: Any) -> jax.Array:
-    if isinstance(values, Mean):
-        return divided(Mean(jnp.sum(values.total), jnp.sum(values.weight)))
+    if isinstance(values, Mean | Sums):
+        return divided(jax.tree.map(lambda part: jnp.sum(part, 0), values))
     if name.startswith("finite/"):
         return jnp.all(values, 0)
     if not jnp.issubdtype(values.dtype, jnp.inexact):

@@ -1,7 +1,6 @@
 """Compiled evaluation and prediction, over batches that are padded to one size."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -10,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.data.batch import as_arguments, explained, split_batch, targets_of, transformed
-from fx.evaluate.mean import Mean, sum_and_weight
+from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
 from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
 from fx.train.state import TrainState
 
-Sums = tuple[dict[str, Mean], dict[str, Any]]
+Found = tuple[dict[str, Mean | Sums], dict[str, Any]]
 RUN_AHEAD = 8
 """Calls that may be on their way to the device at once."""
 
@@ -39,14 +38,14 @@ class Evaluation:
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
     """
 
-    sums: Callable[[Any, Any, Any, jax.Array], Sums] = dataclasses.field(repr=False)
+    sums: Callable[[Any, Any, Any, jax.Array], Found] = dataclasses.field(repr=False)
     loader: Padded
 
     def __call__(self, ts: TrainState) -> dict[str, float]:
         """Evaluate a training state."""
         return self.average(self.collect(self.sums, ts.params, ts.state))
 
-    def collect(self, sums: Callable, params: Any, state: Any) -> list[Sums]:
+    def collect(self, sums: Callable, params: Any, state: Any) -> list[Found]:
         """Run `sums`, or a transformed one, over all batches; what it gives, on the host."""
         found = []
         for batch, mask in self.loader.padded():
@@ -55,18 +54,15 @@ class Evaluation:
                 jax.block_until_ready(found[-RUN_AHEAD])
         return jax.device_get(found)
 
-    def average(self, found: list[Sums]) -> dict[str, float]:
+    def average(self, found: list[Found]) -> dict[str, float]:
         """Turn the sums of all batches into means, in float64."""
         counts = [counts for _, counts in found]
         if not counts:
             raise ValueError("make_eval: the loader yielded no example to evaluate")
         parts, number = [means for means, _ in found], jax.tree.map(lambda *n: int(sum(n)), *counts)
-        totals = {name: sum(float(part[name].total) for part in parts) for name in parts[0]}
-        weights = {name: sum(float(part[name].weight) for part in parts) for name in parts[0]}
-        _check_found(number, weights["loss"])
-        return {
-            name: totals[name] / weight if weight else math.nan for name, weight in weights.items()
-        }
+        weight: Any = sum(part["loss"].weight for part in parts)  # type: ignore[union-attr]
+        _check_found(number, float(weight))
+        return {name: combined([part[name] for part in parts]) for name in parts[0]}
 
 
 def make_eval(
@@ -82,12 +78,13 @@ def make_eval(
 
     Loss and metrics are computed for each example by itself, `loss_fn(outputs[i:i+1],
     targets[i:i+1])`, and averaged over examples, in float64. So what is computed from a batch as a
-    whole is not the batch's: a metric such as ROC-AUC belongs in `fx.evaluate`, and a loss or
-    metric whose examples weigh differently, a cross entropy with class weights or ignore_index, is
-    to return a `train.Mean`; `nn.CrossEntropyLoss` and `nn.NLLLoss` give what it is made of by
-    themselves. Without, an example all of whose targets are ignored has no mean, 0 / 0; that is an
-    error. A model that has diverged is none: its outputs are not finite, and the loss that comes
-    back is nan.
+    whole is not the batch's: a metric that is made of sums, an F1 or an R², is to return
+    `train.Sums`, one that needs all outputs at once, such as ROC-AUC, belongs in `fx.evaluate`, and
+    a loss or metric whose examples weigh differently, a cross entropy with class weights or
+    ignore_index, is to return a `train.Mean`; `nn.CrossEntropyLoss` and `nn.NLLLoss` give what it
+    is made of by themselves. Without, an example all of whose targets are ignored has no mean,
+    0 / 0; that is an error. A model that has diverged is none: its outputs are not finite, and the
+    loss that comes back is nan.
 
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
@@ -95,7 +92,7 @@ def make_eval(
         loss_fn: `(outputs, targets) -> loss`, a scalar or a `Mean`. Where targets are None it gets
             the inputs, as in `make_step`.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
-        metrics: `(outputs, targets) -> {name: scalar or Mean}`.
+        metrics: `(outputs, targets) -> {name: scalar, Mean or Sums}`.
         transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random.
         precision: As for `make_step`.
 
@@ -126,25 +123,25 @@ def make_eval(
     prepare, forward = _prepare(transform), _forward(model, precision)
 
     @jax.jit
-    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> Sums:
+    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> Found:
         inputs, targets = split_batch(batch)
         with matmul_precision(precision):
             inputs = prepare(inputs)
             outputs = forward(params, state, inputs)
         targets = targets_of(inputs, targets)
 
-        def of_one(output: Any, target: Any) -> dict[str, Mean]:
+        def of_one(output: Any, target: Any) -> dict[str, Mean | Sums]:
             output, target = jax.tree.map(lambda leaf: leaf[None], (output, target))
             found = read_metrics(metrics, output, target)
             found["loss"] = read_loss(loss_fn, output, target, of_part=True)
-            return {name: Mean(*sum_and_weight(value)) for name, value in found.items()}
+            return {name: _as_sums(value) for name, value in found.items()}
 
         _check_rows(outputs, mask.shape[0])
         rows = jax.vmap(of_one)(outputs, targets)
         # where, not a product: padding may give nan.
-        means = jax.tree.map(lambda row: jnp.sum(jnp.where(mask, _float(row), 0)), rows)
-        broken = {name: mask & ~jnp.isfinite(row.total) for name, row in rows.items()}
-        del broken["loss"]  # whose infinity is a finding
+        means = jax.tree.map(lambda row: _sum_where(mask, _float(row)), rows)
+        metric_rows = {n: row for n, row in rows.items() if n != "loss" and isinstance(row, Mean)}
+        broken = {name: mask & ~jnp.isfinite(row.total) for name, row in metric_rows.items()}
         flags = {"all": mask, "finite": _finite_rows(outputs, mask), "metrics": broken}
         flags["empty"] = mask & jnp.isnan(rows["loss"].total)
         return means, jax.tree.map(jnp.sum, flags)
@@ -171,8 +168,9 @@ def _check_found(number: dict[str, Any], weight: float) -> None:
             raise ValueError(
                 f"make_eval: the metric {name!r} of each of {count} examples is not finite, "
                 "although all outputs are; metrics gets one example at a time, and what is "
-                "computed from many, as R2 or AUC, has no value there: compute it from "
-                "train.predict, in a validate of your own (docs/training.md has one)"
+                "computed from many, as R2 or AUC, has no value there: return train.Sums of what "
+                "it is made of, or compute it from train.predict, in a validate of your own "
+                "(docs/training.md has both)"
             )
 
 
@@ -234,6 +232,17 @@ def predict(
     if not parts:
         raise ValueError("predict: the loader yielded no batch")
     return jax.tree.map(_joined, *parts)
+
+
+def _as_sums(value: Any) -> Mean | Sums:
+    found = value if isinstance(value, Sums) else Mean(*sum_and_weight(value))
+    return jax.tree.map(jnp.asarray, found)
+
+
+def _sum_where(mask: jax.Array, rows: jax.Array) -> jax.Array:
+    """The sum over a batch's examples, [B, ...], without its padding."""
+    kept = mask.reshape(-1, *(1,) * (rows.ndim - 1))
+    return jnp.sum(jnp.where(kept, rows, 0), 0)
 
 
 def _joined(*batches: np.ndarray) -> np.ndarray:

@@ -107,7 +107,8 @@ def make_step(
         model: Any object with `apply(params, state, *inputs, train, key) -> (outputs, state)`.
         loss_fn: `(outputs, targets) -> loss`, a scalar, or a `train.Mean` of two.
         optimizer: An optax transformation, those of `fx.optim` included.
-        metrics: `(outputs, targets) -> {name: scalar or train.Mean}`, to report beside the loss.
+        metrics: `(outputs, targets) -> {name: scalar, train.Mean or train.Sums}`, to report beside
+            the loss.
         transform: `(inputs, key) -> inputs`, compiled into the step: augmentation, normalisation.
         precision: "float32": real float32, on GPUs and TPUs too. "tf32": products as TF32 on
             GPUs. "bf16": parameters and inputs are cast to bfloat16 for the forward pass and its
