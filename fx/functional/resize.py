@@ -243,7 +243,7 @@ def _times(size, out):
 
 def _stand_in(size, out):
     """Sizes that stand for an open one: what is read and weighed far from the ends is the same."""
-    return (size, out) if isinstance(size, int) else (STAND_IN, STAND_IN * _times(size, out))
+    return (size, out) if isinstance(size, int) else (STAND_IN, STAND_IN * (_times(size, out) or 1))
 
 
 def _check_open(spatial, sizes, factors, refused):

@@ -24,11 +24,15 @@ def chain(*links: optax.GradientTransformation) -> optax.GradientTransformation:
     inner = optax.with_extra_args_support(optax.chain(*links))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        down = jax.tree.map(lambda g: jnp.conj(g) if jnp.iscomplexobj(g) else g, updates)
-        found, state = inner.update(_split(down), state, _split(params), **extra)
+        found, state = inner.update(_split(uphill(updates)), state, _split(params), **extra)
         return _joined(found), state
 
     return optax.GradientTransformationExtraArgs(lambda params: inner.init(_split(params)), update)
+
+
+def uphill(grads: Any) -> Any:
+    """Gradients as the way uphill, which for complex weights is the conjugate of JAX's."""
+    return jax.tree.map(lambda g: jnp.conj(g) if jnp.iscomplexobj(g) else g, grads)
 
 
 def _split(tree: Any) -> Any:

@@ -92,6 +92,7 @@ def lbfgs(
         ValueError: A negative number, max_iter, max_eval or history_size below 1, another
             line_search_fn; at init, a part of a model's parameters; at the update, parameters or
             value_fn left out.
+        TypeError: At init, complex parameters.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -317,6 +318,11 @@ def _check_whole(params: Any) -> None:
         raise ValueError(
             "lbfgs: expected all of the model's parameters, got a part of them (a parameter "
             "group, or some that are frozen); its line is one through all of them"
+        )
+    if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
+        raise TypeError(
+            "lbfgs: expected real parameters, got complex ones; keep real and imaginary parts as "
+            "two parameters, jax.lax.complex(re, im) in forward, or use another optimizer"
         )
 
 

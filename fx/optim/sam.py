@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from fx.optim.clip import total_norm
+from fx.optim.complex_weights import uphill
 from fx.optim.groups import check_whole
 
 
@@ -84,6 +85,7 @@ def _uphill(params: Any, grads: Any, rho: float, adaptive: bool) -> Any:
     def weighted(p: jax.Array, g: jax.Array) -> jax.Array:
         return jnp.abs(p) * g if adaptive else g
 
+    grads = uphill(grads)
     norm = total_norm(jax.tree.map(weighted, params, grads), 2)
     scale = rho / (norm + 1e-12)
 

@@ -36,3 +36,25 @@ def test_steps_are_torchs(ours, theirs, given):
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["w"], w.detach().numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(params["b"], b.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_sam_goes_uphill_first():
+    """What it climbs to has a larger loss than where it was."""
+    params = {"w": jnp.asarray(W)}
+    seen = []
+
+    def loss(p):
+        return (jnp.abs(p["w"] * A - 1) ** 2).sum()
+
+    def gradient(p):
+        seen.append(float(loss(p)))
+        return jax.grad(loss)(p)
+
+    sharp = optim.sam(optim.sgd(0.01), rho=0.05)
+    updates, _ = sharp.update(jax.grad(loss)(params), sharp.init(params), params, grad_fn=gradient)
+    assert seen[0] > float(loss(params)) > float(loss(optax.apply_updates(params, updates)))
+
+
+def test_lbfgs_refuses_them():
+    with pytest.raises(TypeError, match="lbfgs: expected real parameters, got complex ones; keep"):
+        optim.lbfgs().init({"w": jnp.asarray(W)})
