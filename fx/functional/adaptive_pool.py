@@ -165,7 +165,8 @@ def _mean_parts(x, axis, parts, where):
         shape = (*x.shape[:axis], parts, size // parts, *x.shape[axis + 1 :])
         return x.reshape(shape).mean(axis + 1)  # [..., parts, size / parts, ...]
     inside = _inside(size, parts)
-    weights = jnp.asarray(inside / inside.sum(1, keepdims=True), x.dtype)
+    count = inside.sum(1, keepdims=True).astype(x.dtype)
+    weights = jnp.asarray(inside.astype(x.dtype) / count)
     # An average in TensorFloat-32 would lose half of its digits.
     y = jnp.tensordot(x, weights, axes=((axis,), (1,)), precision=jax.lax.Precision.HIGHEST)
     return jnp.moveaxis(y, -1, axis)

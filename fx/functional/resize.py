@@ -90,6 +90,12 @@ def interpolate(
     _check_mode(x, mode, align_corners, antialias)
     sizes, factors = _sizes(x.shape[2:], size, scale_factor, mode, recompute_scale_factor)
     if mode == "area":
+        if any(map(export.is_symbolic_dim, sizes)):
+            raise ValueError(
+                'interpolate: expected a mode other than "area" for an output whose size an export '
+                f'leaves open, got {list(x.shape[2:])} to {list(sizes)}; "nearest" enlarges a '
+                "whole number of times alike"
+            )
         return AREA[dims](x, sizes)
     choice = mode in ("nearest", "nearest-exact") and x.dtype != jnp.float64
     dtype = np.float32 if choice else np.float64
@@ -236,7 +242,7 @@ def _refusal(size, out):
     )
 
 
-def _times(size, out):
+def _times(size, out) -> Any:
     """How many times larger an output of an open size is, or None."""
     return next((times for times in range(1, 65) if out == size * times), None)
 
@@ -270,6 +276,12 @@ def _enlarged(x, axis, pixels, weights):
     """As `_gather`, where the size is open: as the stand-in's middle is, so is every pixel."""
     shifts = _phases(pixels, STAND_IN, most=len(pixels))
     times = len(pixels) // STAND_IN
+    if shifts is None:
+        raise ValueError(
+            f"interpolate: an axis made {times} times as large has pixels that rounding moves, as "
+            f"in torch, so that no export leaves {x.shape[axis]} open; export with a number in its "
+            "place, or enlarge in two steps"
+        )
     middle = slice(times * (STAND_IN // 2), times * (STAND_IN // 2 + 1))
     return _shifted(x, axis, shifts, None if weights is None else weights[middle])
 

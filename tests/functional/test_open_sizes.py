@@ -59,8 +59,13 @@ def test_one_program_for_all_sizes(function):
         ),
         ({"scale_factor": 2, "antialias": True}, "without align_corners or antialias"),
         ({"size": (7, 7)}, "got h to 7; export with a number in its place"),
+        ({"scale_factor": 2, "mode": "area"}, 'a mode other than "area" .* "nearest" enlarges'),
+        (
+            {"scale_factor": 41, "mode": "nearest"},
+            "made 41 times as large has pixels that rounding",
+        ),
     ],
 )
 def test_what_cannot_be_left_open(options, text):
     with pytest.raises(ValueError, match=text):
-        exported(lambda x: F.interpolate(x, mode="bilinear", **options))
+        exported(lambda x: F.interpolate(x, **{"mode": "bilinear", **options}))
