@@ -194,8 +194,8 @@ def _check_window(shape, kernel, dilation, pads, where):
             "padding alone makes no input"
         )
     for size, k, d, pad in zip(spatial, kernel, dilation, pads):
-        # A symbolic size (jax.export) has no value to compare.
-        if isinstance(size, int) and size + sum(pad) < d * (k - 1) + 1:
+        # Of a size that an export leaves open JAX says so, or asks how small it may be.
+        if size + sum(pad) < d * (k - 1) + 1:
             raise ValueError(
                 f"{where}: expected a window no larger than the padded input, got window "
                 f"{[d * (k - 1) + 1 for k, d in zip(kernel, dilation)]} on "

@@ -241,9 +241,7 @@ def _check_input(shape, x, weight, bias, where):
 
 
 def _check_sizes(sizes, spatial, where):
-    # A symbolic size (jax.export) has no value to compare.
-    known = all(isinstance(size, int) for size in (*sizes, *spatial))
-    if known and (min(sizes) < 0 or min(spatial) < 1):
+    if any(size < 0 for size in sizes) or any(size < 1 for size in spatial):
         raise ValueError(
             f"{where}: expected an input and an output with elements, got {list(spatial)} and "
             f"{sizes} along the spatial axes; use less padding or a larger input"

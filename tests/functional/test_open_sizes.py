@@ -69,3 +69,15 @@ def test_one_program_for_all_sizes(function):
 def test_what_cannot_be_left_open(options, text):
     with pytest.raises(ValueError, match=text):
         exported(lambda x: F.interpolate(x, **{"mode": "bilinear", **options}))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.conv2d(x, jnp.ones((2, 3, 5, 1))),
+        lambda x: F.conv_transpose2d(x, jnp.ones((3, 2, 1, 1)), padding=3),
+    ],
+)
+def test_sizes_that_may_be_too_small_are_asked_for(function):
+    with pytest.raises(jax.errors.InconclusiveDimensionOperation, match="h"):  # h is 4 or more
+        exported(function)
