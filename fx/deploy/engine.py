@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jax import export
 
 from fx.deploy import golden, manifest, stablehlo
 from fx.deploy.image import as_row
-from fx.deploy.signature import Inputs, alike, describe, needs_x64, show
+from fx.deploy.signature import Inputs, alike, describe, is_count, needs_x64, show
 from fx.interop.weights import read_weights
 
 FOLDED_BYTES = 2**24  # the most that weights which become constants take together
@@ -100,7 +100,7 @@ class Engine:
         *,
         max_batch_size: int = 256,
     ):
-        if max_batch_size < 1:
+        if not isinstance(max_batch_size, int) or max_batch_size < 1:
             raise ValueError(f"Engine: expected max_batch_size of 1 or more, got {max_batch_size}")
         self.manifest = contents
         self.inputs = _inputs(contents, exported)
@@ -136,10 +136,16 @@ class Engine:
             ValueError: the shape is not the signature's, or N is 0.
         """
         arrays = self.inputs.check(batch, "Engine: expected input")
-        size = len(arrays[0])
-        step = self.max_batch_size if self.manifest["rows_independent"] else size
-        parts = [self._run([x[i : i + step] for x in arrays]) for i in range(0, size, step)]
+        ends = [*accumulate(self._steps(len(arrays[0])), initial=0)]
+        parts = [self._run([x[i:j] for x in arrays]) for i, j in pairwise(ends)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _steps(self, size: int) -> list[int]:
+        """The numbers of rows of the pieces in which so many are run."""
+        if not self.manifest["rows_independent"]:
+            return [size]
+        whole, rest = divmod(size, self.max_batch_size)
+        return [self.max_batch_size] * whole + [rest] * (rest > 0)
 
     def bucket(self, size: int) -> int:
         """The batch size that `size` rows, at most `max_batch_size`, are padded to."""
@@ -195,6 +201,11 @@ class Engine:
         """Yields what `batch_predict` returns, each batch's answers as soon as they are there."""
         if isinstance(images, (str, os.PathLike)) or not hasattr(images, "__iter__"):
             raise TypeError(f"batch_predict: expected many images, got {images!r}; use predict")
+        if isinstance(images, Mapping):
+            raise TypeError(
+                f"batch_predict: expected a sequence of examples, got a dict of "
+                f"{', '.join(map(str, images))}; give a dict for each, or call engine(batch)"
+            )
         if "probabilities" not in [output["name"] for output in self.outputs]:
             names = ", ".join(output["name"] for output in self.outputs)
             raise ValueError(
@@ -246,15 +257,18 @@ class Engine:
             The batch sizes compiled.
 
         Raises:
-            ValueError: `axes` are not those of the bundle.
+            ValueError: `axes` are not those of the bundle, or a size is below 1.
         """
-        if set(axes or {}) != set(self.inputs.axes):
+        given = axes if isinstance(axes, Mapping) else {}
+        if given.keys() != set(self.inputs.axes) or not all(map(is_count, given.values())):
             raise ValueError(
                 f"warm_up: expected a size for each of the open axes {self.inputs.axes}, got {axes}"
             )
-        compiled = sorted({self.bucket(size) for size in sizes})
+        if not all(map(is_count, sizes)):
+            raise ValueError(f"warm_up: expected numbers of rows, each at least 1, got {sizes}")
+        compiled = sorted({self.bucket(n) for size in sizes for n in self._steps(size)})
         for size in compiled:
-            self(self.inputs.unflatten(self.inputs.zeros(size, axes or {})))
+            self(self.inputs.unflatten(self.inputs.zeros(size, given)))
         return tuple(compiled)
 
 
@@ -292,14 +306,23 @@ def _check_fit(
     """Whether manifest, program and weights are of one export."""
     mend = "its files are of different exports: copy or export the bundle again"
     tree, avals, outputs = stablehlo.signature(exported)
-    names = [spec.get("name") for spec in contents["inputs"]]
-    names += [None] * (tree.num_leaves - len(names))
+    names = stablehlo.names_of(tree) or [spec["name"] for spec in contents["inputs"]]
+    names += ["?"] * (tree.num_leaves - len(names))
     inputs = [describe(name, aval) for name, aval in zip(names, avals, strict=False)]
-    if not alike(contents["inputs"], inputs) or not alike(contents["outputs"], outputs):
+    fit = alike(contents["inputs"], inputs) and alike(contents["outputs"], outputs)
+    listed = _inputs(contents, exported)
+    if fit and (fit := set(listed.axes) >= listed.limits.keys()):  # the open axes, too
+        wanted = jax.tree.leaves(listed.abstract())
+        fit = [str(aval.shape) for aval in wanted] == [str(aval.shape) for aval in avals]
+    if not fit:
         raise ValueError(
             f"{path}: the program takes {inputs} and gives {outputs}, and the "
-            f"manifest says {contents['inputs']} and {contents['outputs']}; {mend}"
+            f"manifest says {contents['inputs']} and {contents['outputs']}, limits "
+            f"{contents.get('limits')}; {mend}"
         )
+    for spec in contents["inputs"]:
+        if needs_x64(spec["dtype"]):
+            raise ValueError(f'{path}: "{spec["name"]}" has 64 bits; start with JAX_ENABLE_X64=1')
     manifest.check_classes(contents.get("classes"), outputs)
     wanted = stablehlo.weights_of(exported)
     for name in sorted(wanted.keys() | weights.keys()):
@@ -323,7 +346,13 @@ def golden_error(path: Path, engine: Engine) -> float:
         for name, value in kept.items()
         if name.startswith("output.")
     }
-    names = engine.inputs.by_name(engine.inputs.names)
+    names = [*engine.inputs.by_name(engine.inputs.names)]
+    wanted = [*names, *(f"output.{spec['name']}" for spec in engine.outputs)]
+    if kept.keys() != set(wanted):
+        raise ValueError(
+            f"{path / manifest.GOLDEN}: expected {', '.join(sorted(wanted))}, got "
+            f"{', '.join(sorted(kept))}; copy or export the bundle again"
+        )
     rows = engine.inputs.unflatten([kept[name] for name in names])
     return golden.difference(engine(rows), expected)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fx.deploy.signature import fits
+from fx.deploy.signature import as_array, fits
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -34,7 +34,7 @@ def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
         return _decode(_open(image), str(image), shape, spec["dtype"])
     if hasattr(image, "getbands"):
         return _decode(image, "PIL image", shape, spec["dtype"])
-    array = np.asarray(image)
+    array = as_array(image, f"predict: expected {spec['dtype']} {shape}")
     if not fits(array.shape, shape):
         like_image = spec["dtype"] == "uint8" and len(shape) == 3
         what, hint = (

@@ -26,6 +26,7 @@ FIELDS = {
     "golden": dict,
     "files": dict,
 }
+_MEND = "copy or export the bundle again"
 COMPATIBILITY = (
     "jax.export promises that a jaxlib built up to 6 months after the one that wrote "
     "model.stablehlo reads it, and one built up to 3 weeks before; then export again, or use the "
@@ -72,7 +73,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(where.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{where} is damaged: {error}; copy or export the bundle again") from error
+        raise ValueError(f"{where} is damaged: {error}; {_MEND}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f'{where} is not of a bundle: expected "format": "{FORMAT}"')
     version = manifest.get("format_version")
@@ -85,9 +86,60 @@ def read(path: Path) -> dict[str, Any]:
         if not isinstance(manifest.get(field), kind):
             raise ValueError(
                 f'{where} is damaged: expected "{field}" of kind {kind.__name__}, '
-                f"got {manifest.get(field)!r}; copy or export the bundle again"
+                f"got {manifest.get(field)!r}; {_MEND}"
             )
+    _check_contents(manifest, where)
     return manifest
+
+
+def _check_contents(manifest: dict[str, Any], where: Path) -> None:
+    """Raises a ValueError that names the field in which something else stands than export wrote."""
+    limits = manifest.get("limits", {} if manifest["format_version"] == 1 else None)
+    tolerance, classes = manifest["golden"].get("tolerance"), manifest.get("classes")
+    fits = {
+        "inputs": _are_entries(manifest["inputs"]),
+        "outputs": _are_entries(manifest["outputs"]),
+        "limits": isinstance(limits, dict) and all(map(_is_limit, limits.values())),
+        "platforms": all(isinstance(name, str) for name in manifest["platforms"]),
+        "golden": isinstance(tolerance, dict)
+        and all(name in [*tolerance] for name in manifest["platforms"])
+        and all(isinstance(number, float) for number in tolerance.values()),
+        "classes": classes is None
+        or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)),
+    }
+    for field, fit in fits.items():
+        if not fit:
+            raise ValueError(
+                f'{where} is damaged: "{field}" is {manifest.get(field)!r}, which no export '
+                f"writes; {_MEND}"
+            )
+
+
+def _are_entries(listed: list[Any]) -> bool:
+    """Whether name, shape and dtype of each input or output are there, no name twice."""
+    names = [spec.get("name") if isinstance(spec, dict) else None for spec in listed]
+    return (
+        all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+        and all(isinstance(spec.get("dtype"), str) and _is_shape(spec) for spec in listed)
+    )
+
+
+def _is_shape(spec: dict[str, Any]) -> bool:
+    shape = spec.get("shape")
+    return (
+        isinstance(shape, list)
+        and shape[:1] == [None]
+        and all(isinstance(n, (int, str)) for n in shape[1:])
+    )
+
+
+def _is_limit(limit: Any) -> bool:
+    """Whether it is first size, last size and step."""
+    if not isinstance(limit, list) or [type(n) for n in limit] != [int] * 3:
+        return False
+    first, last, step = limit
+    return 0 < step <= first <= last
 
 
 def damage(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
@@ -125,7 +177,7 @@ def check_files(path: Path, manifest: dict[str, Any]) -> None:
     found = damage(path, manifest)
     if found:
         listed = "; ".join(f"{name} {what}" for name, what in found.items())
-        raise ValueError(f"{path} is damaged: {listed}; copy or export the bundle again")
+        raise ValueError(f"{path} is damaged: {listed}; {_MEND}")
 
 
 def check_runs_here(path: Path, manifest: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import export
 
 BATCH = "b"  # the batch's name in the program
+TAKEN = ("N", BATCH, "_", "max", "min", "mod", "floordiv")  # what means something else to JAX or us
 _LIKE = '((None, 32, 32, 3), "uint8")'
 
 
@@ -67,7 +68,9 @@ class Inputs:
         named = jax.tree.unflatten(self.tree, self.names)
         if isinstance(value, Mapping):
             if value.keys() != set(self.names):
-                raise ValueError(f"{what} {_words(named)}, got a dict of {', '.join(value)}")
+                raise ValueError(
+                    f"{what} {_words(named)}, got a dict of {', '.join(map(str, value))}"
+                )
             return [value[name] for name in self.names]
         if isinstance(named, dict) or not isinstance(value, (tuple, list)):
             raise TypeError(f"{what} {_words(named)}, got {type(value).__name__}")
@@ -87,10 +90,13 @@ class Inputs:
             TypeError: it, or an array's dtype, is of another kind.
             ValueError: a shape does not fit; sizes differ where they should not; no rows.
         """
-        arrays = [np.asarray(leaf) for leaf in self.leaves(value, what)]
-        for spec, array in zip(self.listed, arrays, strict=True):
-            at = name if self.alone else f'{name}["{spec["name"]}"]'
-            self._check_one(spec, array, what if self.alone else f'{what} "{spec["name"]}":', at)
+        arrays, by_name = [], isinstance(value, Mapping)
+        for i, (spec, leaf) in enumerate(zip(self.listed, self.leaves(value, what), strict=True)):
+            place = f'"{spec["name"]}"' if by_name else i
+            at = name if self.alone else f"{name}[{place}]"
+            which = what if self.alone else f'{what} "{spec["name"]}":'
+            arrays.append(as_array(leaf, f"{which} {show(spec)}"))
+            self._check_one(spec, arrays[-1], which, at)
         self._check_sizes(arrays, what)
         return arrays
 
@@ -101,7 +107,7 @@ class Inputs:
             mend = f"; give one row as {at}[None]" if fits(array.shape, shape[1:]) else ""
             raise ValueError(f"{what} {wanted}, got {got}{mend}")
         if str(array.dtype) != spec["dtype"]:
-            mend = f'{at}.astype("{spec["dtype"]}")'
+            mend = f'np.asarray({at}, "{spec["dtype"]}")'
             raise TypeError(f"{what} {wanted}, got {got}; convert it: {mend}")
         if not len(array):
             raise ValueError(f"{what} {wanted} of at least one row, got {got}")
@@ -111,14 +117,16 @@ class Inputs:
         found: dict[str, int] = {}
         for axis, size in _sizes(self.listed, arrays):
             if found.setdefault(axis, size) != size:
-                raise ValueError(f"{what}s of one size of {axis}, got {found[axis]} and {size}")
+                raise ValueError(
+                    f"{what} arrays of one size of {axis}, got {found[axis]} and {size}"
+                )
         for axis, size in found.items():
             wanted = self.limits.get(axis, range(1, size + 1))
             if size not in wanted:
                 end = f" to {wanted[-1]}" if axis in self.limits else " on"
                 step = f" in steps of {wanted.step}" if wanted.step > 1 else ""
                 raise ValueError(
-                    f"{what}s whose axis {axis} has a size from {wanted[0] if wanted else 1}"
+                    f"{what} arrays whose axis {axis} has a size from {wanted[0] if wanted else 1}"
                     f"{end}{step}, got {size}"
                 )
 
@@ -136,7 +144,7 @@ class Inputs:
 
         def rename(size: Any) -> Any:
             for axis, limit in self.limits.items() if isinstance(size, str) else ():
-                size = re.sub(rf"(?<!\d){limit.step}\*{axis}_{limit.step}\b", axis, size)
+                size = re.sub(rf"(?<!\w){limit.step}\*{axis}_{limit.step}\b(?!\^)", axis, size)
             return size
 
         return [{**spec, "shape": [rename(n) for n in spec["shape"]]} for spec in outputs]
@@ -165,6 +173,18 @@ def needs_x64(dtype: Any) -> bool:
     """Whether JAX as it is set now would cut this dtype to 32 bits."""
     wide = jnp.dtype(dtype).name in {"int64", "uint64", "float64", "complex128"}
     return wide and not jax.config.jax_enable_x64
+
+
+def as_array(value: Any, what: str) -> np.ndarray:
+    """`np.asarray`; what is not numbers of one shape raises a TypeError that begins with `what`."""
+    kind = type(value).__name__
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; what torch holds back
+        raise TypeError(f"{what}, got {kind}, of which NumPy makes no array: {error}") from error
+    if array.dtype == object:
+        raise TypeError(f"{what}, got {kind}; give an array of numbers")
+    return array
 
 
 def fits(shape: Sequence[int], wanted: Sequence[int | str | None]) -> bool:
@@ -205,7 +225,7 @@ def parse(spec: Any, names: Sequence[str], limits: Mapping[str, Any] | None = No
     Raises:
         ValueError: it is something else; JAX without x64 has not the dtype; `limits` do not fit.
     """
-    if isinstance(spec, Mapping):
+    if isinstance(spec, Mapping) and all(isinstance(name, str) for name in spec):
         parts, named = dict(sorted(spec.items())), {name: 0 for name in spec}
     elif isinstance(spec, (tuple, list)) and spec and all(map(_is_pair, spec)):
         if len(names) < len(spec):
@@ -213,11 +233,12 @@ def parse(spec: Any, names: Sequence[str], limits: Mapping[str, Any] | None = No
         parts, named = dict(zip(names, spec, strict=False)), (0,) * len(spec)
     else:
         parts, named = {"input": spec}, 0
-    if not parts or not all(isinstance(name, str) for name in parts):
+    if not parts:
         raise ValueError(f"export: expected a spec for each input, by name, got {spec!r}")
     listed = [_entry(name, part) for name, part in parts.items()]
     found = Inputs(listed, jax.tree.structure(named))
-    ranges = {name: range(1, n + 1) if _is_count(n) else n for name, n in (limits or {}).items()}
+    given = {} if limits is None else limits if isinstance(limits, Mapping) else {None: limits}
+    ranges = {name: range(1, n + 1) if is_count(n) else n for name, n in given.items()}
     for name, limit in ranges.items():
         if name not in found.axes or not _is_limit(limit):
             raise ValueError(
@@ -228,7 +249,8 @@ def parse(spec: Any, names: Sequence[str], limits: Mapping[str, Any] | None = No
     return replace(found, limits=ranges)
 
 
-def _is_count(n: Any) -> bool:
+def is_count(n: Any) -> bool:
+    """Whether it is a whole number of 1 or more."""
     return isinstance(n, int) and not isinstance(n, bool) and n > 0
 
 
@@ -259,7 +281,8 @@ def _entry(name: str, spec: Any) -> dict[str, Any]:
     if not shape or shape[0] is not None or not all(map(_is_size, shape[1:])):
         raise ValueError(
             f"export: expected a shape{at} whose first axis, the batch, is None and whose others "
-            f'are numbers, or names like "T" (not N or b) where the size is open, got {shape}'
+            f'are numbers, or names like "T" (not {", ".join(TAKEN)}) where the size is open, '
+            f"got {shape}"
         )
     if needs_x64(dtype):
         raise ValueError(f"export: JAX without x64 has no {dtype}; give a dtype of 32 bits or less")
@@ -268,8 +291,8 @@ def _entry(name: str, spec: Any) -> dict[str, Any]:
 
 def _is_size(n: Any) -> bool:
     if isinstance(n, str):
-        return n.isidentifier() and n not in ("N", BATCH)
-    return isinstance(n, int) and not isinstance(n, bool)
+        return n.isidentifier() and n not in TAKEN
+    return isinstance(n, int) and not isinstance(n, bool) and n >= 0
 
 
 def _sizes(listed: list[dict], arrays: Sequence[np.ndarray]) -> Iterator[tuple[str, int]]:

@@ -121,11 +121,11 @@ def lower(
             )
     except jax.errors.InconclusiveDimensionOperation as error:
         axes = ", ".join(["the batch", *inputs.axes])
-        mend = " or say which sizes there may be: limits={...}" if inputs.axes else ""
+        mend = ", or say which sizes there may be: limits={...}, a range where some are too small"
         raise ValueError(
             f"export: the model or its pre- or postprocessing asks about a size ({axes}) that the "
             f"export leaves open ({str(error).splitlines()[0]}); make the code independent of it"
-            f"{mend}"
+            f"{mend if inputs.axes else ''}"
         ) from error
     except Exception as error:
         if inputs.axes:
@@ -170,6 +170,12 @@ def signature(exported: export.Exported) -> tuple[Any, list[Any], list[dict[str,
     _, inputs = exported.in_tree.children()[0].children()
     outputs = [describe(name, aval) for name, aval in outputs_of(exported).items()]
     return inputs, list(exported.in_avals[-inputs.num_leaves :]), outputs
+
+
+def names_of(inputs: Any) -> list[str] | None:
+    """The inputs' names where the program has them, being given a dict."""
+    node = inputs.node_data()  # None for a leaf, else type and keys
+    return list(node[1]) if node and node[0] is dict else None
 
 
 def deserialize(blob: bytes, where: str, versions: dict[str, str]) -> export.Exported:

@@ -51,6 +51,13 @@ def test_few_sizes_are_compiled(bundle, images):
     assert engine._call._cache_size() == 3
 
 
+def test_the_last_piece_of_a_large_batch_is_warmed_up_too(bundle, images):
+    engine = load_bundle(bundle, max_batch_size=16)
+    assert engine.warm_up((40,)) == (8, 16)
+    engine(images)
+    assert engine._call._cache_size() == 2
+
+
 def test_predict(engine, images, live):
     found = engine.predict(images[0])
     expected = live(images[:1])[0]
@@ -131,7 +138,7 @@ def bundle_engine(bundle):
         (np.zeros((8, 6, 3), np.uint8), ValueError, r"uint8 \[N, 8, 6, 3\], got uint8 \[8, 6, 3\]; "
          r"give one row as batch\[None\]"),
         (np.zeros((2, 8, 8, 3), np.uint8), ValueError, r"got uint8 \[2, 8, 8, 3\]$"),
-        (np.zeros((2, 8, 6, 3)), TypeError, r'got float64 .*; convert it: batch.astype\("uint8"\)'),
+        (np.zeros((2, 8, 6, 3)), TypeError, r'got float64 .*; convert it: np.asarray\(batch, "uin'),
         (np.zeros((0, 8, 6, 3), np.uint8), ValueError, r"of at least one row, got uint8 \[0,"),
     ],
 )  # fmt: skip
@@ -180,8 +187,9 @@ def test_a_bundle_without_probabilities_predicts_nothing(tiny, tmp_path):
 
 
 def test_max_batch_size_is_positive(bundle):
-    with pytest.raises(ValueError, match="max_batch_size of 1 or more, got 0"):
-        load_bundle(bundle, max_batch_size=0)
+    for size in (0, 2.5, None):
+        with pytest.raises(ValueError, match=f"max_batch_size of 1 or more, got {size}"):
+            load_bundle(bundle, max_batch_size=size)
 
 
 # Files
@@ -268,7 +276,10 @@ def rewrite(path, **fields):
     ("fields", "text"),
     [
         ({"format": "other"}, 'manifest.json is not of a bundle: expected "format": "fx-bundle"'),
-        ({"format_version": 2}, "has format version 2, this fx reads 1: use the fx that wrote it"),
+        (
+            {"format_version": 3},
+            "has format version 3, this fx reads 1 to 2: use the fx that wrote",
+        ),
         ({"files": None}, 'is damaged: expected "files" of kind dict, got None'),
         ({"files": {}}, "model.stablehlo is not listed in the manifest as it should be"),
         ({"files": {"../x": {}}}, r"\.\./x is not listed in the manifest as it should be"),
@@ -351,8 +362,11 @@ def test_a_bundle_of_64_bits_needs_x64(tmp_path, x64):
     params = {"w": jnp.ones((4, 3), jnp.float64)}
     path = fx.deploy.export(Wide(), params, {}, ((None, 4), "float32"), tmp_path / "b")
     assert load_bundle(path)(np.ones((1, 4), np.float32))["probabilities"].shape == (1, 3)
-    with jax.enable_x64(False), pytest.raises(ValueError, match="has 64 bits; start with JAX_EN"):
-        load_bundle(path)
+    wide = fx.deploy.export(Wide(), params, {}, ((None, 4), "float64"), tmp_path / "wide")
+    for bundle, name in ((path, "params.w"), (wide, "input")):
+        text = f'"{name}" has 64 bits; start with JAX_EN'
+        with jax.enable_x64(False), pytest.raises(ValueError, match=text):
+            load_bundle(bundle)
 
 
 LIGHT = """

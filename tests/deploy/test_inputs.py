@@ -103,8 +103,11 @@ def test_warm_up_takes_a_size_for_each_open_axis(bundle):
     assert engine.warm_up((3,), {"T": 5}) == (4,)
     engine(rows(3, 5))
     assert engine._call._cache_size() == 1
-    with pytest.raises(ValueError, match=r"a size for each of the open axes \['T'\], got None"):
-        engine.warm_up()
+    for axes in (None, {"T": 1.5}, [3]):
+        with pytest.raises(ValueError, match=r"a size for each of the open axes \['T'\], got"):
+            engine.warm_up(axes=axes)
+    with pytest.raises(ValueError, match=r"numbers of rows, each at least 1, got \(0,\)"):
+        engine.warm_up((0,), {"T": 5})
 
 
 def test_a_dict_is_one_argument(bag, tmp_path):
@@ -227,12 +230,16 @@ TOKENS, MASK = rows(2, 4)
         (TOKENS, TypeError, "expected input a tuple of tokens, mask, got ndarray"),
         ((TOKENS,), ValueError, "a tuple of tokens, mask, got 1 of them"),
         ({"tokens": TOKENS}, ValueError, "a tuple of tokens, mask, got a dict of tokens"),
-        ((TOKENS, MASK[:, :3]), ValueError, "inputs of one size of T, got 4 and 3"),
-        ((TOKENS, MASK[:1]), ValueError, "inputs of one size of N, got 2 and 1"),
-        (rows(1, 10), ValueError, "inputs whose axis T has a size from 1 to 9, got 10"),
+        ((TOKENS, MASK[:, :3]), ValueError, "input arrays of one size of T, got 4 and 3"),
+        ((TOKENS, MASK[:1]), ValueError, "input arrays of one size of N, got 2 and 1"),
+        (rows(1, 10), ValueError, "input arrays whose axis T has a size from 1 to 9, got 10"),
         (rows(1, 0), ValueError, "axis T has a size from 1 to 9, got 0"),
-        ((TOKENS, MASK[0]), ValueError, r'"mask": bool \[N, T\], .* as batch\["mask"\]\[None\]'),
-        ((TOKENS, MASK * 1), TypeError, r'got int64 \[2, 4\]; .*batch\["mask"\].astype\("bool"\)'),
+        ((TOKENS, MASK[0]), ValueError, r'"mask": bool \[N, T\], .* as batch\[1\]\[None\]'),
+        ((TOKENS, MASK * 1), TypeError, r'got int64 \[2, 4\]; .*np.asarray\(batch\[1\], "bool"\)'),
+        ({"tokens": TOKENS, "mask": MASK * 1}, TypeError, r'np.asarray\(batch\["mask"\], "bool"\)'),
+        (([[1, 2], [3]], MASK), TypeError, '"tokens": .*, got list, of which NumPy makes no array'),
+        ((TOKENS, {"a": MASK}), TypeError, '"mask": .*, got dict; give an array of numbers'),
+        ({1: TOKENS, "mask": MASK}, ValueError, "a tuple of tokens, mask, got a dict of 1, mask"),
     ],
 )
 def test_batches_that_do_not_fit(engine, batch, kind, text):
@@ -251,6 +258,21 @@ def test_batches_that_do_not_fit(engine, batch, kind, text):
         (PAIR, {"limits": {"T": 0}}, ValueError, "the largest size or a range of sizes from 1 on"),
         (PAIR, {"limits": {"T": range(1, 9, 2)}}, ValueError, "starts with a multiple of its step"),
         (PAIR, {}, ValueError, "give example=, arrays for tokens, mask, of a few rows"),
+        (PAIR, {"limits": 4}, ValueError, r"expected limits for open axes .* got 4"),
+        (
+            PAIR,
+            {"limits": {"T": 3}, "example": (TOKENS, MASK)},
+            ValueError,
+            "example of arrays whose",
+        ),
+        (
+            {1: PAIR[0], "x": PAIR[1]},
+            {},
+            ValueError,
+            "expected a spec .* or a tuple or a flat dict",
+        ),
+        ({"x": ((None, "max"), "int32")}, {}, ValueError, "_, max, min, mod, floordiv"),
+        ({"x": ((None, -1), "int32")}, {}, ValueError, "others are numbers, or names"),
         (PAIR, {"example": TOKENS}, TypeError, "an example of a tuple of tokens, mask, got nda"),
         (PAIR, {"example": (TOKENS, TOKENS)}, TypeError, 'example of "mask": bool'),
     ],
@@ -274,6 +296,23 @@ def test_code_that_asks_for_an_open_size_is_told_of_limits(tmp_path):
     path = fx.export(Positions(), params, {}, spec, tmp_path / "b", limits={"T": 6},
                      postprocess=None)  # fmt: skip
     assert load_bundle(path)(np.ones((1, 6), np.float32))["outputs"].shape == (1, 6)
+
+
+def test_axes_in_steps_are_named_only_where_all_of_them_is_meant(tmp_path):
+    class Flat:
+        def apply(self, params, state, x):
+            return {"flat": x.reshape(x.shape[0], -1), "same": x}, state
+
+    path = fx.export(Flat(), {}, {}, ((None, "H", "W"), "float32"), tmp_path / "b",
+                     postprocess=None, limits={k: range(2, 9, 2) for k in "HW"})  # fmt: skip
+    assert "flat: float32 [N, 4*H_2*W_2], same: float32 [N, H, W]" in repr(load_bundle(path))
+
+
+def test_examples_are_not_a_dict_of_batches(engine):
+    with pytest.raises(
+        TypeError, match="got a dict of tokens, mask; give a dict for each, or call"
+    ):
+        engine.batch_predict({"tokens": TOKENS, "mask": MASK})
 
 
 DEPLOYER = """
