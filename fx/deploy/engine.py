@@ -175,7 +175,8 @@ class Engine:
             "confidence": its probability, float; "probabilities": float32 [K].
 
         Raises:
-            ValueError: the image does not fit or cannot be read; the bundle has no probabilities.
+            ValueError: the image does not fit or cannot be read; the bundle has no probabilities,
+                or gives NaN.
             TypeError: the array has another dtype.
             ImportError: a path was given and Pillow is missing.
         """
@@ -232,6 +233,11 @@ class Engine:
             ) from error
 
     def _describe(self, probabilities: np.ndarray) -> dict[str, Any]:
+        if np.isnan(probabilities).any():
+            raise ValueError(
+                "predict: the model gives NaN for an example, and NaN names no class; look for NaN "
+                "in it, and for sizes beyond what the model knows; engine(batch) returns NaN"
+            )
         index = int(probabilities.argmax())
         return {
             "class": self.class_name(index),
