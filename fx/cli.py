@@ -154,12 +154,17 @@ def _field(name: str, value: Any) -> str:
             f"{file}: {about['size_bytes']} bytes, sha256 {about['sha256']}"
             for file, about in value.items()
         )
+    elif name == "limits":
+        text = "\n".join(
+            f"{axis}: {first} to {last}" + f" in steps of {step}" * (step > 1)
+            for axis, (first, last, step) in value.items()
+        )
     elif isinstance(value, dict):
         text = "\n".join(f"{key}: {item}" for key, item in value.items())
     elif isinstance(value, list):
         text = ", ".join(map(str, value))
     else:
         text = "" if value is None else str(value)
-    if isinstance(value, dict) or name in {"inputs", "outputs"} or "\n" in text:
+    if text and (isinstance(value, dict) or name in {"inputs", "outputs"} or "\n" in text):
         return "\n  ".join([f"{name}:", *text.splitlines()])
     return f"{name}: {text or 'none'}"

@@ -105,7 +105,8 @@ def test_inspect(bundle, capsys):
     assert "inputs:\n  input: uint8 [N, 6, 5, 3]\n" in out
     assert "outputs:\n  probabilities: float32 [N, 3]\n" in out
     assert "classes: red, green, blue\n" in out and "platforms: cpu, cuda, tpu\n" in out
-    assert "preprocess: " in out and "metadata:\n" in out
+    assert "preprocess: " in out
+    assert "metadata: none\n" in out and "limits: none\n" in out
     assert "files:\n  model.stablehlo: " in out
     assert main(["inspect", bundle, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["classes"] == COLOURS

@@ -91,7 +91,7 @@ def export(
     """
     path = Path(path)
     _check_target(path, overwrite)
-    inputs = parse(spec, _names(model, preprocess), limits)
+    inputs = parse(spec, lambda: _names(model, preprocess), limits)
     names, extra = _check_classes(classes), _check_metadata(metadata)
     arrays = golden.make_inputs(inputs, example)
     rows = inputs.unflatten(arrays)

@@ -316,11 +316,7 @@ def _check_fit(
     names += ["?"] * (tree.num_leaves - len(names))
     inputs = [describe(name, aval) for name, aval in zip(names, avals, strict=False)]
     fit = alike(contents["inputs"], inputs) and alike(contents["outputs"], outputs)
-    listed = _inputs(contents, exported)
-    if fit and (fit := set(listed.axes) >= listed.limits.keys()):  # the open axes, too
-        wanted = jax.tree.leaves(listed.abstract())
-        fit = [str(aval.shape) for aval in wanted] == [str(aval.shape) for aval in avals]
-    if not fit:
+    if not (fit and _open_alike(_inputs(contents, exported), avals)):
         raise ValueError(
             f"{path}: the program takes {inputs} and gives {outputs}, and the "
             f"manifest says {contents['inputs']} and {contents['outputs']}, limits "
@@ -342,6 +338,14 @@ def _check_fit(
             )
         if needs_x64(w.dtype):
             raise ValueError(f'{path}: weight "{name}" has 64 bits; start with JAX_ENABLE_X64=1')
+
+
+def _open_alike(listed: Inputs, avals: list[Any]) -> bool:
+    """Whether the open axes, too, have the names and steps that the program was made with."""
+    if not set(listed.axes) >= listed.limits.keys():
+        return False
+    wanted = jax.tree.leaves(listed.abstract())
+    return [str(aval.shape) for aval in wanted] == [str(aval.shape) for aval in avals]
 
 
 def golden_error(path: Path, engine: Engine) -> float:

@@ -1,7 +1,7 @@
 """The inputs of a bundle: how they are asked for, how they are listed, whether arrays fit them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,11 +50,11 @@ class Inputs:
         """The object that a model is given."""
         return jax.tree.unflatten(self.tree, arrays)
 
-    def by_name(self, arrays: Sequence[Any], first: str = "input") -> dict[str, Any]:
+    def by_name(self, arrays: Sequence[Any]) -> dict[str, Any]:
         """The arrays as a flat dict: "input", or "input.<name>" where there are several."""
         if self.alone:
-            return {first: arrays[0]}
-        return {f"{first}.{name}": x for name, x in zip(self.names, arrays, strict=True)}
+            return {"input": arrays[0]}
+        return {f"input.{name}": x for name, x in zip(self.names, arrays, strict=True)}
 
     def leaves(self, value: Any, what: str) -> list[Any]:
         """The parts of what stands for the object, in the order of `listed`.
@@ -214,12 +214,15 @@ def describe(name: str, aval: Any) -> dict[str, Any]:
     return {"name": name, "shape": [None, *shape], "dtype": str(aval.dtype)}
 
 
-def parse(spec: Any, names: Sequence[str], limits: Mapping[str, Any] | None = None) -> Inputs:
+def parse(
+    spec: Any, names: Callable[[], Sequence[str]], limits: Mapping[str, Any] | None = None
+) -> Inputs:
     """Read what `fx.export` is told of the inputs.
 
     Args:
         spec: `(shape, dtype)`, a tuple of those or a dict of those.
-        names: for the parts of a tuple; others are "input_0", ...
+        names: asked for the names of a tuple's parts; where they are too few, these are
+            "input_0", ...
         limits: the largest size of open axes, or a range of the sizes, by name.
 
     Raises:
@@ -228,9 +231,10 @@ def parse(spec: Any, names: Sequence[str], limits: Mapping[str, Any] | None = No
     if isinstance(spec, Mapping) and all(isinstance(name, str) for name in spec):
         parts, named = dict(sorted(spec.items())), {name: 0 for name in spec}
     elif isinstance(spec, (tuple, list)) and spec and all(map(_is_pair, spec)):
-        if len(names) < len(spec):
-            names = [f"input_{i}" for i in range(len(spec))]
-        parts, named = dict(zip(names, spec, strict=False)), (0,) * len(spec)
+        known = names()
+        if len(known) < len(spec):
+            known = [f"input_{i}" for i in range(len(spec))]
+        parts, named = dict(zip(known, spec, strict=False)), (0,) * len(spec)
     else:
         parts, named = {"input": spec}, 0
     if not parts:

@@ -89,8 +89,8 @@ def f1_metrics(outputs: ArrayLike, targets: ArrayLike, ignore_index: int = -100)
 
     Source: ``sklearn.metrics.f1_score(average="macro")``.
     """
-    _hits(outputs, targets, None)
-    outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
+    _check_classes("f1_metrics", outputs, targets, "jnp.stack([-z, z], -1) of z [N] are scores")
+    outputs, targets, _ = _checked("f1_metrics", outputs, targets, None)
     classes, counts = jnp.arange(outputs.shape[-1]), (targets != ignore_index)[..., None]
     named = counts & (outputs.argmax(-1)[..., None] == classes)  # [..., K]
     wanted = counts & (targets[..., None] == classes)
@@ -249,16 +249,20 @@ def _hits(
     outputs: ArrayLike, targets: ArrayLike, mask: ArrayLike | None
 ) -> tuple[jax.Array, jax.Array | None]:
     """1.0 where the largest output is at the target, [...], and the checked mask."""
-    shape = jnp.shape(outputs)
-    if shape[-1:] == (1,) or (len(shape) == 1 and jnp.shape(targets) == shape):
-        raise ValueError(
-            "accuracy: expected outputs [..., K], a score for each of 2 classes or more, got "
-            f"{list(shape)}; of one logit for two classes, "
-            "((outputs > 0) == (targets > 0.5)).mean() is the accuracy"
-        )
+    mend = "((outputs > 0) == (targets > 0.5)).mean() is the accuracy"
+    _check_classes("accuracy", outputs, targets, mend)
     outputs, targets, mask = _checked("accuracy", outputs, targets, mask)
     hits = jnp.argmax(outputs, axis=-1).astype(jnp.int32) == targets
     return hits.astype(jnp.float32), mask
+
+
+def _check_classes(where: str, outputs: ArrayLike, targets: ArrayLike, mend: str) -> None:
+    shape = jnp.shape(outputs)
+    if shape[-1:] == (1,) or (len(shape) == 1 and jnp.shape(targets) == shape):
+        raise ValueError(
+            f"{where}: expected outputs [..., K], a score for each of 2 classes or more, got "
+            f"{list(shape)}; of one logit for two classes, {mend}"
+        )
 
 
 def _mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -90,42 +90,13 @@ def interpolate(
     _check_mode(x, mode, align_corners, antialias)
     sizes, factors = _sizes(x.shape[2:], size, scale_factor, mode, recompute_scale_factor)
     if mode == "area":
-        if any(map(export.is_symbolic_dim, sizes)):
-            raise ValueError(
-                'interpolate: expected a mode other than "area" for an output whose size an export '
-                f'leaves open, got {list(x.shape[2:])} to {list(sizes)}; "nearest" enlarges a '
-                "whole number of times alike"
-            )
-        return AREA[dims](x, sizes)
-    choice = mode in ("nearest", "nearest-exact") and x.dtype != jnp.float64
+        return _area(x, sizes)
+    choice = mode in ANY and x.dtype != jnp.float64
     dtype = np.float32 if choice else np.float64
-    corners = bool(align_corners)
-    spatial = x.shape[2:]
-    if not all(isinstance(n, int) for n in spatial):
-        _check_open(spatial, sizes, factors, corners or antialias)
-        spatial, sizes = zip(*map(_stand_in, spatial, sizes))
-    axes = [taps.Axis(n, out, f, corners, dtype) for n, out, f in zip(spatial, sizes, factors)]
+    axes = _axes(x.shape[2:], sizes, factors, bool(align_corners), antialias, dtype)
     if mode in ANY:
-        # A pixel that is read often has the sum of its readers' gradients: not one of bfloat16.
-        floating = jnp.issubdtype(x.dtype, jnp.floating)
-        wide = accumulate(x, "interpolate") if floating else x
-
-        def read(x):
-            for i, axis in enumerate(axes, start=1):
-                x = _gather(x, i, taps.nearest(axis, mode == "nearest-exact")[:, None], None)
-            return x
-
-        return channels_last(read, wide, dims, "interpolate").astype(x.dtype)
-    if antialias:
-        matrices = [taps.antialiased(axis, *ANTIALIASED[mode]) for axis in axes]
-        # torch leaves an axis that keeps its size as it is, also where a factor would move pixels.
-        passes = [
-            _kept if axis.size == axis.out else functools.partial(_multiply, matrix=matrix)
-            for axis, matrix in zip(axes, matrices)
-        ]
-    else:
-        found = [(taps.cubic if mode == "bicubic" else taps.linear)(axis) for axis in axes]
-        passes = [functools.partial(_gather, pixels=f[0], weights=f[1]) for f in found]
+        return _nearest(x, axes, mode == "nearest-exact")
+    passes = _passes(axes, mode, antialias)
     bytes_ = x.dtype == jnp.uint8
     wide = x.astype(jnp.float32) if bytes_ else accumulate(x, "interpolate")
 
@@ -226,6 +197,50 @@ def _is_size(value):
     return hasattr(value, "__index__") or export.is_symbolic_dim(value)
 
 
+def _area(x, sizes):
+    if any(map(export.is_symbolic_dim, sizes)):
+        raise ValueError(
+            'interpolate: expected a mode other than "area" for an output whose size an export '
+            f'leaves open, got {list(x.shape[2:])} to {list(sizes)}; "nearest" enlarges a '
+            "whole number of times alike"
+        )
+    return AREA[x.ndim - 2](x, sizes)
+
+
+def _axes(spatial, sizes, factors, corners, antialias, dtype):
+    """The axes to be resized; sizes that an export leaves open have a stand-in."""
+    if not all(isinstance(n, int) for n in spatial):
+        _check_open(spatial, sizes, factors, corners or antialias)
+        spatial, sizes = zip(*map(_stand_in, spatial, sizes))
+    return [taps.Axis(n, out, f, corners, dtype) for n, out, f in zip(spatial, sizes, factors)]
+
+
+def _nearest(x, axes, exact):
+    # A pixel that is read often has the sum of its readers' gradients: not one of bfloat16.
+    wide = accumulate(x, "interpolate") if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    def read(x):
+        for i, axis in enumerate(axes, start=1):
+            x = _gather(x, i, taps.nearest(axis, exact)[:, None], None)
+        return x
+
+    return channels_last(read, wide, len(axes), "interpolate").astype(x.dtype)
+
+
+def _passes(axes, mode, antialias):
+    """For each axis the function `(x, axis) -> x` that resizes it."""
+    if antialias:
+        # torch leaves an axis that keeps its size as it is, also where a factor would move pixels.
+        return [
+            _kept
+            if axis.size == axis.out
+            else functools.partial(_multiply, matrix=taps.antialiased(axis, *ANTIALIASED[mode]))
+            for axis in axes
+        ]
+    found = [(taps.cubic if mode == "bicubic" else taps.linear)(axis) for axis in axes]
+    return [functools.partial(_gather, pixels=f[0], weights=f[1]) for f in found]
+
+
 def _scaled(size, factor):
     if isinstance(size, int):
         return math.floor(size * factor)
@@ -243,7 +258,7 @@ def _refusal(size, out):
 
 
 def _times(size, out) -> Any:
-    """How many times larger an output of an open size is, or None."""
+    """How many times larger an output of an open size is, up to 64, or None."""
     return next((times for times in range(1, 65) if out == size * times), None)
 
 

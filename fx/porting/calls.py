@@ -150,15 +150,7 @@ def _bind(call: Call, left: ast.Call, method: bool) -> tuple[dict, dict] | None:
 
 def _fill(call: Call, right: ast.expr, given: dict, defaults: dict) -> str:
     """The right side of a rule with the arguments' texts in place of its names."""
-    texts: dict[str, str] = {}
-    for name, value in given.items():
-        if name == "kind":
-            continue  # a type for TorchScript
-        if isinstance(value, list):
-            texts[name] = ", ".join(call.text(each) for each in value)
-        else:
-            text = tupled(call.text(value)) if name.startswith("dim") else call.text(value)
-            texts[name] = text
+    texts = _texts(call, given)
     shape = {name: _tuple(call, value) for name, value in given.items() if isinstance(value, list)}
     if isinstance(right, ast.Name):
         return texts[right.id]
@@ -210,6 +202,20 @@ def _fill(call: Call, right: ast.expr, given: dict, defaults: dict) -> str:
     for mark, value in marks.items():
         text = text.replace(mark, value)
     return text
+
+
+def _texts(call: Call, given: dict) -> dict[str, str]:
+    """The arguments of a call as text, by the names that a rule has for them."""
+    texts: dict[str, str] = {}
+    for name, value in given.items():
+        if name == "kind":
+            continue  # a type for TorchScript
+        if isinstance(value, list):
+            texts[name] = ", ".join(call.text(each) for each in value)
+        else:
+            text = call.text(value)
+            texts[name] = tupled(text) if name.startswith("dim") else text
+    return texts
 
 
 def plain_enough(text: str) -> bool:

@@ -72,13 +72,16 @@ def _stored(rw: Rewriter, node: ast.stmt, target: ast.Subscript, method: str, va
 
 def _is_part(rw: Rewriter, target: ast.Subscript) -> bool:
     """Whether `x[i]` is a part of a tensor, and no entry of a list."""
-    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
-    return not seen.keys().isdisjoint({"torch.Tensor.__getitem__", "torch.Tensor.__setitem__"})
+    return (
+        not rw.seen(target)
+        .keys()
+        .isdisjoint({"torch.Tensor.__getitem__", "torch.Tensor.__setitem__"})
+    )
 
 
 def _chosen(rw: Rewriter, target: ast.Subscript) -> bool:
     """Whether an index has arrays or lists in it, so that it copies and may name a place twice."""
-    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
+    seen = rw.seen(target)
     facts = [*seen.get("torch.Tensor.__getitem__", ()), *seen.get("torch.Tensor.__setitem__", ())]
     indices = [fact.args[1] for fact in facts]
     parts = [part for index in indices for part in (index if type(index) is tuple else (index,))]
@@ -87,8 +90,7 @@ def _chosen(rw: Rewriter, target: ast.Subscript) -> bool:
 
 def stores(rw: Rewriter, target: ast.Subscript) -> bool:
     """Whether an assignment to `x[i]` writes into a tensor."""
-    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
-    return "torch.Tensor.__setitem__" in seen
+    return bool(_writes(rw, target))
 
 
 def stored(rw: Rewriter, node: ast.Assign, target: ast.Subscript) -> str:
@@ -102,8 +104,7 @@ def stored(rw: Rewriter, node: ast.Assign, target: ast.Subscript) -> str:
 
 
 def _writes(rw: Rewriter, target: ast.Subscript) -> list:
-    seen = rw.record.at(rw.place.file, target.end_lineno or 0, target.end_col_offset or 0)
-    return seen.get("torch.Tensor.__setitem__", [])
+    return rw.seen(target).get("torch.Tensor.__setitem__", [])
 
 
 def _mask(rw: Rewriter, target: ast.Subscript, values: list) -> str | None:
@@ -124,7 +125,7 @@ def _mask(rw: Rewriter, target: ast.Subscript, values: list) -> str | None:
 
 def augmented(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None:
     """`x[i] += y`; None where Python's own statement does the same."""
-    seen = rw.record.at(rw.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+    seen = rw.seen(node)
     facts = [f for name, each in seen.items() if name.startswith("torch.Tensor.") for f in each]
     if not isinstance(target, ast.Subscript):
         if any(name.startswith("torch.Tensor.") and name.endswith("_") for name in seen):

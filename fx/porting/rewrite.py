@@ -149,9 +149,13 @@ class Rewriter:
         """A context in which a function's names are local."""
         return Scope(self, function)
 
+    def seen(self, node: Any) -> dict[str, list]:
+        """What ran at a place, by its name in torch."""
+        return self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+
     def torch_key(self, node: ast.Call) -> tuple[str | None, list[Fact]]:
         """The torch function that a call is of, and what was seen of it."""
-        seen = self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+        seen = self.seen(node)
         known, value = self.resolve(node.func)
         if known:
             name = torch_name(value)
@@ -212,7 +216,7 @@ class Rewriter:
         return held and isinstance(other, ast.List | ast.ListComp)
 
     def _attribute(self, node: ast.Attribute) -> str | None:
-        seen = self.record.at(self.place.file, node.end_lineno or 0, node.end_col_offset or 0)
+        seen = self.seen(node)
         if f"torch.Tensor.{node.attr}.__get__" in seen and node.attr in READ:
             if node.attr == "data":
                 return constant.data(self, node, self.text(node.value))

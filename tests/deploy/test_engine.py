@@ -186,18 +186,6 @@ def test_a_bundle_without_probabilities_predicts_nothing(tiny, tmp_path):
         load_bundle(path).predict(np.zeros((8, 6, 3), np.uint8))
 
 
-def test_nan_names_no_class(tmp_path):
-    class Same:
-        def apply(self, params, state, x):
-            return x, state
-
-    engine = load_bundle(fx.export(Same(), {}, {}, ((None, 4), "float32"), tmp_path / "b"))
-    broken = np.array([1, np.nan, 2, 3], np.float32)
-    with pytest.raises(ValueError, match="the model gives NaN for an example, and NaN names no"):
-        engine.predict(broken)
-    assert np.isnan(engine(broken[None])["probabilities"]).all()
-
-
 def test_max_batch_size_is_positive(bundle):
     for size in (0, 2.5, None):
         with pytest.raises(ValueError, match=f"max_batch_size of 1 or more, got {size}"):

@@ -30,7 +30,7 @@ def test_difference_takes_the_worst_output_and_misses_none():
 
 
 def test_noise_is_the_same_each_time():
-    inputs = parse(((None, 4, 4, 3), "uint8"), [])
+    inputs = parse(((None, 4, 4, 3), "uint8"), list)
     (a,), (b,) = (make_inputs(inputs, None) for _ in range(2))
     np.testing.assert_array_equal(a, b)
     assert a.shape == (3, 4, 4, 3) and a.min() < 50 and a.max() > 200

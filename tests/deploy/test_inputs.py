@@ -12,6 +12,7 @@ from PIL import Image
 
 import fx
 from fx import nn
+from fx.cli import main
 from fx.deploy import load_bundle, verify
 from fx.interop.weights import read_weights
 
@@ -71,6 +72,13 @@ def test_a_tuple_is_several_arguments_under_their_names(bundle, engine):
     kept = read_weights(bundle / "golden.safetensors")
     assert sorted(kept) == ["input.mask", "input.tokens", "output.probabilities"]
     assert verify(bundle).ok
+
+
+def test_inspect_shows_the_sizes_that_there_may_be(bundle, capsys):
+    assert main(["inspect", str(bundle)]) == 0
+    out = capsys.readouterr().out
+    assert "inputs:\n  tokens: int32 [N, T]\n  mask: bool [N, T]\n" in out
+    assert "limits:\n  T: 1 to 9\n" in out
 
 
 @pytest.mark.parametrize(("n", "t"), [(1, 1), (3, 4), (5, 9)])
@@ -313,6 +321,18 @@ def test_examples_are_not_a_dict_of_batches(engine):
         TypeError, match="got a dict of tokens, mask; give a dict for each, or call"
     ):
         engine.batch_predict({"tokens": TOKENS, "mask": MASK})
+
+
+def test_nan_names_no_class(tmp_path):
+    class Same:
+        def apply(self, params, state, x):
+            return x, state
+
+    engine = load_bundle(fx.export(Same(), {}, {}, ((None, 4), "float32"), tmp_path / "b"))
+    broken = np.array([1, np.nan, 2, 3], np.float32)
+    with pytest.raises(ValueError, match="the model gives NaN for an example, and NaN names no"):
+        engine.predict(broken)
+    assert np.isnan(engine(broken[None])["probabilities"]).all()
 
 
 DEPLOYER = """

@@ -70,6 +70,11 @@ def test_targets_that_do_not_count_and_classes_that_there_are_not():
     assert float(found) == pytest.approx(f1_score(ignored[counts], named, average="macro"))
 
 
+def test_one_logit_is_no_classes():
+    with pytest.raises(ValueError, match=r"f1_metrics: expected .* got \[3, 1\]; .* jnp.stack"):
+        evaluate.f1_metrics(jnp.zeros((3, 1)), jnp.zeros(3, jnp.int32))
+
+
 def test_it_is_watched_and_computed_for_several_runs():
     model, loss, step, ts = made(3, metrics=evaluate.f1_metrics)
     loader = data.Loader(data.Dataset(X, LABELS), 8, seed=0)
