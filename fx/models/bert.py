@@ -263,6 +263,7 @@ class BertModel(Pretrained):
                 "BertModel: expected num_attention_heads to divide hidden_size, got "
                 f"{num_attention_heads} and {hidden_size}"
             )
+        self.max_position_embeddings = max_position_embeddings
         rate, eps = hidden_dropout_prob, layer_norm_eps
 
         def layer() -> Layer:
@@ -301,9 +302,13 @@ class BertModel(Pretrained):
 
         Returns:
             [N, T, hidden_size], and the pooled first position [N, hidden_size] or None.
+
+        Raises:
+            ValueError: T is more than max_position_embeddings, and no position_ids are given.
         """
         token_type_ids = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         if position_ids is None:
+            published.check_length(input_ids, self.max_position_embeddings, "BertModel")
             position_ids = jnp.arange(input_ids.shape[1])
         x = self.embeddings(input_ids, token_type_ids, position_ids)
         mask = None if attention_mask is None else attention_mask.astype(bool)[:, None, None]

@@ -202,6 +202,8 @@ class GPT2Model(nn.Module):
         """As `GPT2.forward`, with [N, T, n_embd] out."""
         seen = 0 if cache is None else cache["mask"].sum(1, keepdims=True, dtype=jnp.int32)
         if position_ids is None:
+            if cache is None and attention_mask is None:  # those that count are not known
+                published.check_length(input_ids, self.n_positions, "GPT2")
             position_ids = seen + _count(input_ids, attention_mask)
         x = self.drop(self.wte(input_ids) + self.wpe(position_ids))
         if cache is None:
@@ -301,13 +303,17 @@ class GPT2(nn.Module):
         Args:
             input_ids: [N, T] integers.
             attention_mask: [N, T], 1 or True for tokens, 0 for padding on either side.
-            position_ids: [N, T]; unless told, tokens count from 0 and padding does not count.
+            position_ids: [N, T]; unless told, tokens count from 0 and padding does not count. A
+                token beyond n_positions has NaN for logits.
             cache: What came before, from `make_cache` or an earlier call. More than it has room
                 for gives NaN.
             logits_to_keep: For how many last positions; 0 is all.
 
         Returns:
             Logits [N, T, vocab_size]; with a cache, a pair of them and the new cache.
+
+        Raises:
+            ValueError: T is more than n_positions, and there are no mask, positions or cache.
 
         Source: transformers, which counts padding on the left among the positions unless told.
         """

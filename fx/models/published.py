@@ -47,6 +47,20 @@ def activation(name: str, where: str) -> Callable[[jax.Array], jax.Array]:
     return ACTIVATIONS[name]
 
 
+def check_length(input_ids: jax.Array, most: int, where: str) -> None:
+    """Sequences have a learned vector for each of their positions.
+
+    Raises:
+        ValueError: they are longer than that. Of a length that an export leaves open JAX asks for
+            its limits.
+    """
+    if input_ids.shape[1] > most:
+        raise ValueError(
+            f"{where}: expected at most {most} tokens a sequence, which is how many positions have "
+            f"weights, got {input_ids.shape[1]}; cut the sequences, or give position_ids"
+        )
+
+
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """What `config.json` in a folder says.
 

@@ -162,6 +162,11 @@ def test_errors(tmp_path):
     (tmp_path / "config.json").write_text('{"is_decoder": true}')
     with pytest.raises(ValueError, match="BertModel.from_pretrained: expected is_decoder=False"):
         BertModel.from_pretrained(tmp_path)
+    model, long = BertModel(**SIZES), jnp.zeros((1, SIZES["max_position_embeddings"] + 1), int)
+    params, state = model.init(KEY)
+    with pytest.raises(ValueError, match="at most 12 tokens a sequence, .* got 13; cut the"):
+        model.apply(params, state, long)
+    assert jnp.isfinite(model.apply(params, state, long, position_ids=long)[0][0]).all()
 
 
 @pytest.mark.full

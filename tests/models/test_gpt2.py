@@ -214,6 +214,15 @@ def test_what_a_configuration_asks_for_and_is_not_there(tmp_path):
         GPT2(**{**SIZES, "n_head": 5})
 
 
+def test_a_sequence_longer_than_the_positions():
+    model, long = GPT2(**SIZES), jnp.zeros((1, SIZES["n_positions"] + 1), int)
+    params, state = model.init(KEY)
+    with pytest.raises(ValueError, match="GPT2: expected at most 24 tokens a sequence, .* got 25"):
+        model.apply(params, state, long)
+    padded = jnp.ones(long.shape, bool).at[:, 0].set(False)
+    assert jnp.isfinite(model.apply(params, state, long, padded)[0]).all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
