@@ -19,12 +19,13 @@ from fx.nn.scope import Call
 
 @dataclass(frozen=True)
 class Layer:
-    """What one call of a layer gave.
+    """What one call of a layer gave; of one that gives several arrays, one of them.
 
     Attributes:
         name: Dotted name; "" for the model itself.
+        place: Where in the output the array is: "[1]", "['mask']"; "" where it is the output.
         kind: The layer's class.
-        shape: Of its output; of the first array where it gives several.
+        shape: Of the array.
         dtype: The same array's.
         mean: Of its finite values, as are std, low and high; nan where there are none.
         std: Their standard deviation.
@@ -36,6 +37,7 @@ class Layer:
     """
 
     name: str
+    place: str
     kind: str
     shape: tuple[int, ...]
     dtype: str
@@ -53,7 +55,7 @@ class Inspection:
     """What `inspect_step` saw; prints as a table.
 
     Attributes:
-        layers: A call each, in the order in which they ended: a part before what holds it.
+        layers: An array each, in the order in which calls ended: a part before what holds it.
         loss: The loss.
         gradients: Norm of each layer's gradients by dotted name.
     """
@@ -63,7 +65,7 @@ class Inspection:
     gradients: dict[str, float]
 
     def __getitem__(self, name: str) -> Layer:
-        """The first call of a layer, by its dotted name."""
+        """The first array of the first call of a layer, by its dotted name."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
@@ -151,24 +153,28 @@ def inspect_step(
 
 
 def _layers(name: str, kind: str, outputs: Any) -> list[Layer]:
-    arrays = [a for a in jax.tree.leaves(outputs) if hasattr(a, "dtype")]
-    if not arrays or isinstance(arrays[0], jax.core.Tracer):  # inside of a vmap there are no values
-        return []
-    array = np.asarray(arrays[0])
+    """A row for each array; inside of a vmap there are no values, and no rows."""
+    return [
+        _layer(name, jax.tree_util.keystr(path), kind, np.asarray(array))
+        for path, array in jax.tree_util.tree_leaves_with_path(outputs)
+        if hasattr(array, "dtype") and not isinstance(array, jax.core.Tracer)
+    ]
+
+
+def _layer(name: str, place: str, kind: str, array: np.ndarray) -> Layer:
     numbers = floats(array)
     finite = numbers[np.isfinite(numbers)]
     some = finite if finite.size else np.full(1, np.nan)
     zeros = float((numbers == 0).mean()) if numbers.size else 0.0
-    return [
-        Layer(
-            name, kind, array.shape, str(array.dtype), float(some.mean()), float(some.std()),
-            float(some.min()), float(some.max()), zeros, numbers.size - finite.size, array,
-        )
-    ]  # fmt: skip
+    return Layer(
+        name, place, kind, array.shape, str(array.dtype), float(some.mean()), float(some.std()),
+        float(some.min()), float(some.max()), zeros, numbers.size - finite.size, array,
+    )  # fmt: skip
 
 
 def _cells(layer: Layer) -> tuple[str, ...]:
     label = f"{layer.kind} ({layer.name})" if layer.name else layer.kind
+    label += f" {layer.place}" if layer.place else ""
     numbers = (layer.mean, layer.std, layer.low, layer.high)
     return (
         label,

@@ -32,7 +32,8 @@ def draw_activations(
     Args:
         inspection: From `inspect_step`.
         folder: Where the pictures go, as `<layer's name>.png`.
-        layers: Dotted names; None for every layer whose output has one of those shapes.
+        layers: Dotted names; None for every layer whose output has one of those shapes. Of one
+            that gives several arrays the first is drawn.
         sample: Row of the batch.
 
     Returns:
@@ -44,10 +45,18 @@ def draw_activations(
         ImportError: Without matplotlib.
     """
     chosen = [inspection[name] for name in layers] if layers is not None else [
-        layer for layer in dict((layer.name, layer) for layer in inspection.layers).values()
-        if len(layer.shape) in (2, 3, 4) and layer.output.size
+        layer for layer in _last(inspection) if len(layer.shape) in (2, 3, 4) and layer.output.size
     ]  # fmt: skip
     return [_draw(layer, Path(folder), sample) for layer in chosen]
+
+
+def _last(inspection: Inspection) -> list[Layer]:
+    """The first array of each layer's last call."""
+    places: dict[str, str] = {}
+    for layer in inspection.layers:
+        places.setdefault(layer.name, layer.place)
+    first = [layer for layer in inspection.layers if layer.place == places[layer.name]]
+    return list({layer.name: layer for layer in first}.values())
 
 
 def _draw(layer: Layer, folder: Path, sample: int) -> Path:

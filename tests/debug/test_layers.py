@@ -88,6 +88,29 @@ def test_the_text_is_a_table(seen):
     assert conv.endswith(f"{seen.gradients['conv']:.4g}") and loss.startswith("loss ")
 
 
+def test_a_layer_that_gives_several_arrays(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            self.rnn = nn.LSTM(2, 3, batch_first=True)
+
+        def forward(self, x):
+            return self.rnn(x)[0]
+
+    ts = fx.train.create(Net(), optax.sgd(0.1), jax.random.key(0))
+    batch = np.ones((5, 4, 2), np.float32), None
+    found = inspect_step(Net(), lambda y, t: y.mean(), ts, batch)
+    rows = [(layer.name, layer.place, layer.shape) for layer in found.layers]
+    assert rows == [
+        ("rnn", "[0]", (5, 4, 3)), ("rnn", "[1][0]", (1, 5, 3)), ("rnn", "[1][1]", (1, 5, 3)),
+        ("", "", (5, 4, 3)),
+    ]  # fmt: skip
+    lines = str(found).splitlines()
+    assert lines[2].startswith("LSTM (rnn) [1][0]  float32[1, 5, 3]")
+    assert lines[1].endswith(f"{found.gradients['rnn']:.4g}") and lines[2].endswith("0.0%")
+    paths = draw_activations(found, tmp_path, sample=4)  # of the state, sample 4 is no row
+    assert [path.name for path in paths] == ["rnn.png", "Net.png"]
+
+
 def test_forward_sees_numbers(run):
     seen_values = []
 
