@@ -233,12 +233,12 @@ class Rewriter:
             word = (key or "").rpartition(".")[2]
             if word in ("max", "min"):
                 return self.text(node.value)
-            if word in ("topk", "sort"):
+            if word in ("topk", "sort", "median", "kthvalue"):
                 return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
         return None
 
     def _is_pair(self, node: ast.expr) -> bool:
-        """Whether a name stands for the pair that torch's max, sort and topk give."""
+        """Whether a name stands for the pair that torch's max, sort, topk and others give."""
         if not (isinstance(node, ast.Name) and self.functions):
             return False
         place = self.place.file, self.source.first_line(self.functions[-1]), node.id

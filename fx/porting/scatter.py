@@ -1,4 +1,4 @@
-"""Calls that write to places given by indices, and two that give two arrays."""
+"""Calls that write to places given by indices, and those that give values and places."""
 
 import ast
 
@@ -87,3 +87,24 @@ def topk(call: Call) -> str:
     if last:
         return f"(-{pair}[0], {again}[1])"
     return f"(jnp.moveaxis(-{pair}[0], -1, {axis}), jnp.moveaxis({again}[1], -1, {axis}))"
+
+
+def kth(call: Call) -> str:
+    """`x.median(dim)` and `x.kthvalue(k, dim)`: of sorted values one, and its place."""
+    median = call.key.endswith("median")
+    k, dim, keep = (
+        call.argument(place - median, name)
+        for place, name in ((1, "k"), (2, "dim"), (3, "keepdim"))
+    )
+    if median and dim is None:
+        return f'jnp.quantile({call.text(call.args[0])}, 0.5, method="lower")'
+    x, again = call.twice(call.args[0])
+    axis = "-1" if dim is None else call.text(dim)
+    if median:
+        place = f"({again}.shape[{axis}] - 1) // 2"
+    else:
+        place = str(int(n) - 1) if (n := call.text(k)).isdigit() else f"{wrapped(n)} - 1"
+    kept = f", keepdims={'False' if keep is None else call.text(keep)}"
+    parts = (f"jnp.sort({x}, axis={axis})", f"jnp.argsort({again}, axis={axis})")
+    values, places = (f"jax.lax.index_in_dim({part}, {place}, {axis}{kept})" for part in parts)
+    return f"({values}, {places})"

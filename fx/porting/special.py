@@ -308,6 +308,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "view_as_real": view_as_real,
     "unflatten": unflatten, "unfold": unfold, "sort": sort, "bernoulli_": bernoulli,
     "var_mean": both, "std_mean": both, "topk": scatter.topk,
+    "median": scatter.kth, "kthvalue": scatter.kth,
     **{f"{kind}Tensor": made for kind in ("", "Float", "Long", "Int", "Byte", "Bool")},
     **{f"{word}{end}": scatter.scatter for word in ("scatter", "scatter_add", "scatter_reduce")
        for end in ("", "_")},

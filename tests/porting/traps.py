@@ -29,7 +29,9 @@ class Twice(nn.Module):
         pairs = [torch.min(a * 2, 0) for a in x]
         values = torch.lerp(x.exp(), x, 0.3).unflatten(1, (2, -1))
         cut = x.narrow(1, 1, 2), x.topk(2, largest=False)[0]
-        return best, where, order, var, mean, least, places, pairs[0], values, cut
+        middle = x.median(), (x + 1).median(1, keepdim=True)[0], x.exp().median(dim=0).indices
+        third = torch.kthvalue(x - 1, 3, dim=1), x.kthvalue(k=2, keepdim=True).values
+        return best, where, order, var, mean, least, places, pairs[0], values, cut, middle, third
 
 
 class Parts(nn.Module):
