@@ -143,30 +143,43 @@ class Inputs:
         """Outputs in terms of the inputs' axes: "H" for what JAX was told of as `32*H_32`."""
 
         def rename(size: Any) -> Any:
-            for axis, limit in self.limits.items() if isinstance(size, str) else ():
-                size = re.sub(rf"(?<!\w){limit.step}\*{axis}_{limit.step}\b(?!\^)", axis, size)
+            for axis, (step, symbol) in self._symbols().items() if isinstance(size, str) else ():
+                size = re.sub(rf"(?<!\w){step}\*{symbol}\b(?!\^)", axis, size)
             return size
 
         return [{**spec, "shape": [rename(n) for n in spec["shape"]]} for spec in outputs]
 
     def abstract(self) -> Any:
         """The object in shapes and dtypes, its open axes symbols, for a program to be made of."""
-        steps = {axis: self.limits[axis].step if axis in self.limits else 1 for axis in self.axes}
-        # A symbol for a multiple of 32 is its 32nd part, so that JAX can tell what divides it.
-        names = {axis: axis if step == 1 else f"{axis}_{step}" for axis, step in steps.items()}
+        named = self._symbols()
         bounds = [
-            f"{names[axis]} {sign} {size // steps[axis]}"
+            f"{named[axis][1]} {sign} {size // limit.step}"
             for axis, limit in self.limits.items()
             for sign, size in ((">=", limit[0]), ("<=", limit[-1]))
         ]
-        symbols = export.symbolic_shape(", ".join([BATCH, *names.values()]), constraints=bounds)
+        names = [BATCH, *(symbol for _, symbol in named.values())]
+        symbols = export.symbolic_shape(", ".join(names), constraints=bounds)
         sizes: dict[Any, Any] = {None: symbols[0]}
-        for axis, symbol in zip(self.axes, symbols[1:], strict=True):
-            sizes[axis] = steps[axis] * symbol
+        for (axis, (step, _)), symbol in zip(named.items(), symbols[1:], strict=True):
+            sizes[axis] = step * symbol
         return self.unflatten([
             jax.ShapeDtypeStruct([sizes.get(n, n) for n in spec["shape"]], jnp.dtype(spec["dtype"]))
             for spec in self.listed
         ])  # fmt: skip
+
+    def _symbols(self) -> dict[str, tuple[int, str]]:
+        """By axis its step and JAX's name for so many of it: "H_32" is a 32nd part of "H".
+
+        So JAX can tell what divides it.
+        """
+        found = {}
+        for axis in self.axes:
+            step = self.limits[axis].step if axis in self.limits else 1
+            symbol = axis if step == 1 else f"{axis}_{step}"
+            while step > 1 and symbol in self.axes:  # an axis of the user's own
+                symbol += "_"
+            found[axis] = step, symbol
+        return found
 
 
 def needs_x64(dtype: Any) -> bool:

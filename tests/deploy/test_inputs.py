@@ -206,6 +206,19 @@ def test_sizes_in_steps_are_halved_and_joined_again(tmp_path):
             engine(np.zeros(shape, np.float32))
 
 
+def test_an_axis_with_the_name_that_a_part_of_another_would_have(tmp_path):
+    class Columns:
+        def apply(self, params, state, x):
+            return x[:, ::2].sum(2), state
+
+    spec = ((None, "H", "H_2"), "float32")
+    path = fx.export(Columns(), {}, {}, spec, tmp_path / "b", postprocess=None,
+                     limits={"H": range(2, 9, 2)})  # fmt: skip
+    engine = load_bundle(path, run_golden=True)
+    assert "input: float32 [N, H, H_2] -> outputs: float32 [N, H_2_]" in repr(engine)
+    np.testing.assert_allclose(engine(np.ones((1, 6, 5), np.float32))["outputs"], [[5, 5, 5]])
+
+
 class Writer:
     """Continues prompts: `generate` as what is exported."""
 
