@@ -83,15 +83,10 @@ class Attention(nn.Module):
             cache, key, value = _append(cache, key, value, start)
         rate = self.attn_pdrop if self.training else 0.0
         output = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            mask,
-            rate,
-            is_causal=cache is None,
+            query, key, value, mask, rate, is_causal=cache is None,
             dropout_key=self.next_key() if 0 < rate < 1 else None,
             implementation=self.attn_implementation if self.training else None,
-        )
+        )  # fmt: skip
         output = output.transpose(0, 2, 1, 3).reshape(n, t, c)
         return self.resid_dropout(self.c_proj(output)), cache
 
@@ -202,9 +197,7 @@ class GPT2Model(nn.Module):
         """As `GPT2.forward`, with [N, T, n_embd] out."""
         seen = 0 if cache is None else cache["mask"].sum(1, keepdims=True, dtype=jnp.int32)
         if position_ids is None:
-            if cache is None and attention_mask is None:  # those that count are not known
-                published.check_length(input_ids, self.n_positions, "GPT2")
-            position_ids = seen + _count(input_ids, attention_mask)
+            position_ids = seen + _count(input_ids, attention_mask, self.n_positions)
         x = self.drop(self.wte(input_ids) + self.wpe(position_ids))
         if cache is None:
             mask = None if attention_mask is None else attention_mask.astype(bool)[:, None, None]
@@ -303,8 +296,7 @@ class GPT2(nn.Module):
         Args:
             input_ids: [N, T] integers.
             attention_mask: [N, T], 1 or True for tokens, 0 for padding on either side.
-            position_ids: [N, T]; unless told, tokens count from 0 and padding does not count. A
-                token beyond n_positions has NaN for logits.
+            position_ids: [N, T]; unless told, tokens count from 0 and padding does not count.
             cache: What came before, from `make_cache` or an earlier call. More than it has room
                 for gives NaN.
             logits_to_keep: For how many last positions; 0 is all.
@@ -313,7 +305,7 @@ class GPT2(nn.Module):
             Logits [N, T, vocab_size]; with a cache, a pair of them and the new cache.
 
         Raises:
-            ValueError: T is more than n_positions, and there are no mask, positions or cache.
+            ValueError: T is over n_positions. With a mask, a token beyond them gives NaN instead.
 
         Source: transformers, which counts padding on the left among the positions unless told.
         """
@@ -396,8 +388,9 @@ def _numbers(rows: jax.Array) -> jax.Array:
     return jnp.arange(rows.shape[1], dtype=jnp.int32)
 
 
-def _count(input_ids: jax.Array, mask: jax.Array | None) -> jax.Array:
+def _count(input_ids: jax.Array, mask: jax.Array | None, most: int) -> jax.Array:
     """How many tokens stand before each, [N, T] or [T]; 0 for padding on the left."""
     if mask is None:
+        published.check_length(input_ids, most, "GPT2")
         return _numbers(input_ids)
     return jnp.maximum(jnp.cumsum(mask, 1, dtype=jnp.int32) - 1, 0)
