@@ -1,5 +1,6 @@
 """Average and maximum over a given number of parts."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,9 +173,12 @@ def _mean_parts(x, axis, parts, where):
     if size % parts == 0:
         shape = (*x.shape[:axis], parts, size // parts, *x.shape[axis + 1 :])
         return x.reshape(shape).mean(axis + 1)  # [..., parts, size / parts, ...]
-    if isinstance(size, int) and _longest(size, parts) <= FEW:
-        return _mean_of_cells(x, axis, parts)
-    inside = _inside(size, parts)
+    few = isinstance(size, int) and _longest(size, parts) <= FEW
+    return (_mean_of_cells if few else _mean_by_product)(x, axis, parts)
+
+
+def _mean_by_product(x, axis, parts):
+    inside = _inside(x.shape[axis], parts)
     count = inside.sum(1, keepdims=True).astype(x.dtype)
     weights = jnp.asarray(inside.astype(x.dtype) / count)
     # An average in TensorFloat-32 would lose half of its digits.
@@ -182,6 +186,7 @@ def _mean_parts(x, axis, parts, where):
     return jnp.moveaxis(y, -1, axis)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _mean_of_cells(x, axis, parts):
     starts, ends = _bounds(x.shape[axis], parts)
     ones = (1,) * (x.ndim - axis - 1)
@@ -190,6 +195,13 @@ def _mean_of_cells(x, axis, parts):
         fits = (starts + k < ends).reshape(-1, *ones)
         total = total + (cell if fits.all() else jnp.where(fits, cell, 0))
     return total / jnp.asarray((ends - starts).reshape(-1, *ones), x.dtype)
+
+
+@_mean_of_cells.defjvp
+def _mean_of_cells_jvp(axis, parts, primals, tangents):
+    """The product's gradient is faster: that of cells that are taken is added one by one."""
+    (x,), (dx,) = primals, tangents
+    return _mean_of_cells(x, axis, parts), _mean_by_product(dx, axis, parts)
 
 
 def _max_parts(x, axis, parts, where):
