@@ -249,10 +249,10 @@ def tanh(input: jax.Array) -> jax.Array:
 
 @_of_floats
 def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
-    """Returns x / 6 + 1 / 2, clipped to [0, 1]."""
+    """Returns x / 6 + 1 / 2, clipped to [0, 1]; the gradient is 0 at both ends, and of NaN."""
     input = jnp.asarray(input)
-    zero, one = jnp.zeros((), input.dtype), jnp.ones((), input.dtype)
-    return jnp.where(input <= -3, zero, jnp.where(input >= 3, one, input / 6 + 0.5))
+    line = input / 6 + 0.5
+    return jnp.where(jnp.abs(input) < 3, line, jax.lax.stop_gradient(jnp.clip(line, 0, 1)))
 
 
 @_of_floats

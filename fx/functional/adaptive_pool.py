@@ -1,5 +1,6 @@
 """Average and maximum over a given number of parts."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from fx.functional.pool import (
 )
 
 Size = int | Sequence[int | None]
+FEW = 32  # so many cells of a part are added one by one; longer parts are a product with weights
 
 
 def adaptive_avg_pool1d(input: jax.Array, output_size: int | Sequence[int]) -> jax.Array:
@@ -30,7 +32,7 @@ def adaptive_avg_pool2d(input: jax.Array, output_size: Size) -> jax.Array:
     """Average over as many parts as are asked for.
 
     Part i of n covers floor(i * size / n) to ceil((i + 1) * size / n), so parts overlap where n
-    does not divide the size.
+    does not divide the size; then a NaN in an axis of parts of over 32 spreads to all of them.
 
     Args:
         input: [N, C, H, W] or [C, H, W], floating; float16 and bfloat16 sum in float32.
@@ -41,7 +43,7 @@ def adaptive_avg_pool2d(input: jax.Array, output_size: Size) -> jax.Array:
 
     Raises:
         TypeError: a size is neither an integer nor None, or the input not floating.
-        ValueError: the input has other axes, or a size is below 1.
+        ValueError: the input has other axes, or a size is below 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,7 +81,7 @@ def adaptive_max_pool2d(
 
     Raises:
         TypeError: a size is neither an integer nor None.
-        ValueError: the input has other axes, or a size is below 1.
+        ValueError: the input has other axes, or a size is below 0.
     """
     return _adaptive_max(input, output_size, return_indices, 2)
 
@@ -99,7 +101,9 @@ def _adaptive(reduce_parts, input, output_size, dims, where):
         dtype = x.dtype
         for axis in reversed(range(1, dims + 1)):
             parts = sizes[axis - 1]
-            if parts is not None and parts != x.shape[axis]:
+            if parts == 0:
+                x = jax.lax.slice_in_dim(x, 0, 0, axis=axis)
+            elif parts is not None and parts != x.shape[axis]:
                 x = reduce_parts(x, axis, parts, where)
         return x.astype(dtype)
 
@@ -117,7 +121,9 @@ def _adaptive_max(input, output_size, return_indices, dims):
         places = flat_places(x)
         for axis in reversed(range(1, dims + 1)):
             parts = sizes[axis - 1]
-            if parts is not None and parts != x.shape[axis]:
+            if parts == 0:
+                x, places = (jax.lax.slice_in_dim(a, 0, 0, axis=axis) for a in (x, places))
+            elif parts is not None and parts != x.shape[axis]:
                 candidates, at = _parts(x, axis, parts), _parts(places, axis, parts)
                 x, places = first_maximum_and_place(candidates, at)
         return x, jnp.broadcast_to(places, x.shape)
@@ -134,11 +140,9 @@ def _sizes(output_size, dims, where):
         raise TypeError(
             f"{where}: expected output_size of {kinds}, got {output_size!r}; give one for each axis"
         )
-    if len(sizes) == 1:
-        sizes *= dims
-    if len(sizes) != dims or any(s is not None and s < 1 for s in sizes):
+    if len(sizes) != dims or any(s is not None and s < 0 for s in sizes):
         raise ValueError(
-            f"{where}: expected output_size one number of 1 or more for each of {dims} axes, "
+            f"{where}: expected output_size one number of 0 or more for each of {dims} axes, "
             f"got {output_size!r}"
         )
     return sizes
@@ -149,6 +153,11 @@ def _bounds(size, parts):
     starts = xp.arange(parts) * size // parts
     ends = -(-(xp.arange(1, parts + 1) * size) // parts)
     return starts, ends
+
+
+def _longest(size, parts):
+    starts, ends = _bounds(size, parts)
+    return int((ends - starts).max())
 
 
 def _inside(size, parts):
@@ -164,12 +173,35 @@ def _mean_parts(x, axis, parts, where):
     if size % parts == 0:
         shape = (*x.shape[:axis], parts, size // parts, *x.shape[axis + 1 :])
         return x.reshape(shape).mean(axis + 1)  # [..., parts, size / parts, ...]
-    inside = _inside(size, parts)
+    few = isinstance(size, int) and _longest(size, parts) <= FEW
+    return (_mean_of_cells if few else _mean_by_product)(x, axis, parts)
+
+
+def _mean_by_product(x, axis, parts):
+    inside = _inside(x.shape[axis], parts)
     count = inside.sum(1, keepdims=True).astype(x.dtype)
     weights = jnp.asarray(inside.astype(x.dtype) / count)
     # An average in TensorFloat-32 would lose half of its digits.
     y = jnp.tensordot(x, weights, axes=((axis,), (1,)), precision=jax.lax.Precision.HIGHEST)
     return jnp.moveaxis(y, -1, axis)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _mean_of_cells(x, axis, parts):
+    starts, ends = _bounds(x.shape[axis], parts)
+    ones = (1,) * (x.ndim - axis - 1)
+    total = jnp.zeros((), x.dtype)
+    for k, cell in enumerate(_parts(x, axis, parts)):
+        fits = (starts + k < ends).reshape(-1, *ones)
+        total = total + (cell if fits.all() else jnp.where(fits, cell, 0))
+    return total / jnp.asarray((ends - starts).reshape(-1, *ones), x.dtype)
+
+
+@_mean_of_cells.defjvp
+def _mean_of_cells_jvp(axis, parts, primals, tangents):
+    """The product's gradient is faster: that of cells that are taken is added one by one."""
+    (x,), (dx,) = primals, tangents
+    return _mean_of_cells(x, axis, parts), _mean_by_product(dx, axis, parts)
 
 
 def _max_parts(x, axis, parts, where):
@@ -184,5 +216,5 @@ def _parts(x, axis, parts):
     """The parts' first cells, their second ones, and so on."""
     starts, ends = _bounds(x.shape[axis], parts)
     # Shorter parts repeat their last cell, which changes no maximum.
-    cells = [np.minimum(starts + k, ends - 1) for k in range(int((ends - starts).max()))]
+    cells = [np.minimum(starts + k, ends - 1) for k in range(_longest(x.shape[axis], parts))]
     return [jnp.take(x, cell, axis=axis) for cell in cells]

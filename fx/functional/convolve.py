@@ -29,6 +29,9 @@ MOST_TAPS = 64  # of a kernel whose taps are written out
 MERGED = 32  # input channels up to which groups share a convolution
 MOST_PARTS = 128  # convolutions that one in groups is cut into
 APART = 16  # taps from which on windows that lie side by side are copied out
+MANY = 4096  # rows from which on a sum of them, one after the other, loses digits
+NARROW = 16  # elements of a weight up to which XLA sums so, and of any with one row or column
+MOST_BLOCKS = 64
 FEW = 36  # channels times taps, in or out, up to which a convolution is one product
 
 Sizes = tuple[int, ...]
@@ -223,13 +226,48 @@ def _by_sums(x, weight, geometry, groups):
 
 def _product(x, weight):
     """Multiplies [..., in] with [in, out] as two matrices, whose gradient is fast too."""
-    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
+    rows = x.reshape(-1, x.shape[-1])
+    blocks = _blocks(rows, weight)
+    y = rows @ weight if blocks == 1 else _in_blocks(rows, weight.T, blocks)
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def _times_rows(x, weight):
     """Multiplies [..., in] with [out, in], as the weight lies: a copy would cost the gradient."""
-    y = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), weight, (((1,), (1,)), ((), ())))
+    rows = x.reshape(-1, x.shape[-1])
+    blocks = _blocks(rows, weight)
+    y = _dot(rows, weight) if blocks == 1 else _in_blocks(rows, weight, blocks)
     return y.reshape(*x.shape[:-1], -1)
+
+
+def _dot(rows, weight):
+    return jax.lax.dot_general(rows, weight, (((1,), (1,)), ((), ())))
+
+
+def _blocks(rows, weight):
+    """Into how many blocks rows are cut for the gradient to a weight of few columns or rows."""
+    size = rows.shape[0]
+    if not isinstance(size, int) or size < MANY or (1 not in weight.shape and weight.size > NARROW):
+        return 1
+    return max(blocks for blocks in range(1, MOST_BLOCKS + 1) if size % blocks == 0)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _in_blocks(rows, weight, blocks):
+    """A product whose gradient to the weight is summed by blocks of rows.
+
+    XLA adds one row after the other for a narrow weight, and loses two digits over an image.
+    """
+    return _dot(rows, weight)
+
+
+@_in_blocks.defjvp
+def _in_blocks_jvp(blocks, primals, tangents):
+    (rows, weight), (drows, dweight) = primals, tangents
+    cut = rows.reshape(blocks, -1, rows.shape[-1])
+    each = jnp.broadcast_to(dweight, (blocks, *dweight.shape))
+    moved = jax.lax.dot_general(cut, each, (((2,), (2,)), ((0,), (0,))))  # [blocks, rows, out]
+    return _in_blocks(rows, weight, blocks), _dot(drows, weight) + moved.reshape(len(rows), -1)
 
 
 def _by_planes(x, weight, geometry, groups):

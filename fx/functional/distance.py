@@ -203,7 +203,7 @@ def _ratio_jvp(primals, tangents):
 def _unit(x, dim, eps):
     """Vectors of length 1. Torch's clamp of the length has the gradient of the length."""
     length = jnp.expand_dims(p_norm(jnp.moveaxis(x, dim, -1), 2), dim)
-    return _ratio(x, length + jax.lax.stop_gradient(jnp.maximum(length, eps) - length))
+    return _ratio(x, length + jax.lax.stop_gradient(jnp.maximum(eps - length, 0)))
 
 
 def together(x1: jax.Array, x2: jax.Array, where: str) -> tuple[jax.Array, jax.Array]:

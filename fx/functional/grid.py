@@ -135,8 +135,9 @@ def _read(x, taps, spatial):
     seen = [(pixel >= 0) & (pixel <= size - 1) for pixel, size in zip(pixels, spatial)]
     cells = [jnp.where(inside, pixel, 0).astype(int) for pixel, inside in zip(pixels, seen)]
     place = jnp.ravel_multi_index(tuple(cells), spatial, mode="clip")
-    weight = functools.reduce(jnp.multiply, shares)
     everywhere = functools.reduce(jnp.logical_and, seen)
+    # An infinite position has a share of NaN, which the pixel's gradient would be multiplied by.
+    weight = jnp.where(everywhere, functools.reduce(jnp.multiply, shares), 0)
     flat = place.reshape(place.shape[0], math.prod(place.shape[1:]), 1)
     values = jnp.take_along_axis(x, flat, 1, mode="clip")
     values = values.reshape(*place.shape, x.shape[-1])  # [N, *out, C]

@@ -42,7 +42,8 @@ def poisson_nll_loss(
     Raises:
         ValueError: shapes do not broadcast, or the reduction is unknown.
 
-    Source: torch.nn.functional.poisson_nll_loss.
+    Source: torch.nn.functional.poisson_nll_loss, whose gradient to a target of 0 is NaN with full;
+    here it is that of the loss without Stirling's part.
     """
     reduction = reduction_of(size_average, reduce, reduction)
     where = "poisson_nll_loss"

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from fx.functional.dtypes import accumulate
 from fx.functional.layout import to_first, to_last
 from fx.functional.moments import normalize_batch
-from fx.functional.within import moments_within, normalize_within
+from fx.functional.within import moments_within, normalize_alone, normalize_within
 
 Statistics = tuple[jax.Array | None, jax.Array | None]
 
@@ -286,7 +286,11 @@ def _features_last(input, where):
 def _within(x, lead, groups, eps, weight, bias):
     scale = jnp.ones(x.shape[-1], x.dtype) if weight is None else weight.astype(x.dtype)
     shift = jnp.zeros(x.shape[-1], x.dtype) if bias is None else bias.astype(x.dtype)
-    return _over_groups(x, scale.reshape(-1), shift.reshape(-1), lead, groups, float(eps))
+    scale, shift = scale.reshape(-1), shift.reshape(-1)
+    size = math.prod(x.shape[lead:])  # an export may leave it open
+    if isinstance(size, int) and size == groups and eps > 0:
+        return normalize_alone(x, scale, shift)
+    return _over_groups(x, scale, shift, lead, groups, float(eps))
 
 
 def _scale(x, mean, var, eps, weight, bias):

@@ -19,7 +19,7 @@ class _Activation(Module):
 
     def extra_repr(self) -> str:
         shown = [f"{name}={getattr(self, name)!r}" for name in self._shown]
-        return ", ".join(shown + ["inplace=True"] * getattr(self, "inplace", False))
+        return ", ".join(shown + ["inplace=True"] * bool(getattr(self, "inplace", False)))
 
 
 class ReLU(_Activation):

@@ -97,6 +97,13 @@ def test_hardswish_of_infinities_has_torchs_gradient():
     assert jax.grad(lambda x: F.hardswish(x)[1])(far).tolist() == [0, 1]
 
 
+def test_hardsigmoid_of_no_number_has_torchs_gradient():
+    x = torch.tensor(torch.nan, requires_grad=True)
+    TF.hardsigmoid(x).backward()
+    value, gradient = jax.value_and_grad(F.hardsigmoid)(jnp.nan)
+    assert jnp.isnan(value) and gradient.item() == x.grad.item() == 0
+
+
 @pytest.mark.parametrize("case", CASES, ids=ident)
 def test_low_precision_is_kept(case):
     check_bfloat16(lambda x: getattr(F, case[0])(x, **case[1]), normal(3, 6))

@@ -208,3 +208,21 @@ def test_layers_of_one_shape_are_traced_once(monkeypatch):
     ws = [jnp.ones((5, 1, 3, 3))] * 6
     jax.make_jaxpr(jax.grad(loss))(ws, jnp.ones((2, 5, 9, 7)))
     assert 1 <= len(calls) <= 2
+
+
+@pytest.mark.parametrize("sizes", [(1, 64), (64, 1), (2, 3)], ids=str)
+def test_gradients_to_a_narrow_weight_keep_their_digits_over_many_pixels(sizes):
+    x, weight = arrays((4, 100, 101, sizes[1]), (*sizes, 1, 1))
+    cotangent = jnp.asarray(normal(4, 100, 101, sizes[0], seed=2))
+    ours, plain = both((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    _, pullback = jax.vjp(functools.partial(ours, x), weight)
+    exact = np.einsum("nhwo,nhwi->oi", *(np.asarray(a, np.float64) for a in (cotangent, x)))
+    error = np.abs(pullback(cotangent)[0].reshape(sizes) - exact).max()
+    assert error < 1e-6 * np.abs(exact).max()
+
+    def product(function):
+        moved = jax.grad(lambda x, w: jnp.sum(function(x, w) ** 3) / x.size, (0, 1))
+        return jax.jit(lambda x, w: jax.jvp(moved, (x, w), (x + 1, 1 - w))[1])(x, weight)
+
+    for a, b in zip(product(ours), product(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * float(jnp.abs(b).max()))

@@ -36,6 +36,16 @@ def test_cosine_similarity(shapes, dim):
     )
 
 
+def test_vectors_of_infinite_length_are_similar_to_nothing_as_in_torch():
+    x, y = np.float32([[1e30, -2e30, 1e30]]), normal(1, 3)
+    value, gradient = jax.value_and_grad(lambda x: F.cosine_similarity(x, y).sum())(x)
+    leaf = torch.from_numpy(x).requires_grad_()
+    expected = TF.cosine_similarity(leaf, torch.from_numpy(y)).sum()
+    expected.backward()
+    assert_close(value, expected)
+    assert_close(gradient, leaf.grad)
+
+
 @pytest.mark.parametrize("size", sample([(5, 3), (1, 3), (2, 1)], 2), ids=str)
 @pytest.mark.parametrize("p", sample([2.0, 0.5, 1.0, 1.5, 3.0, INF], 1))
 def test_pdist(size, p):

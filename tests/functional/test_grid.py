@@ -2,6 +2,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch.nn.functional as TF
 from jax import export
@@ -75,6 +76,15 @@ def test_low_precision_is_kept_and_empty_batches_pass():
     grid = jnp.asarray(normal(2, 3, 2, 2, scale=0.5), jnp.bfloat16)
     check_bfloat16(lambda x: F.grid_sample(x, grid.astype(x.dtype)), normal(2, 3, 4, 5))
     assert F.grid_sample(jnp.ones((0, 3, 4, 5)), jnp.ones((0, 6, 7, 2))).shape == (0, 3, 6, 7)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_what_is_read_at_infinity_gives_the_image_no_gradient(mode):
+    x, grid = jnp.asarray(normal(1, 2, 3, 3)), np.zeros((1, 1, 2, 2), np.float32)
+    grid[0, 0, 0] = 0.2, np.inf
+    gradient = jax.grad(lambda x: F.grid_sample(x, grid, mode).sum())(x)
+    alone = jax.grad(lambda x: F.grid_sample(x, grid[:, :, 1:], mode).sum())(x)
+    assert (gradient == alone).all()
 
 
 def test_errors():

@@ -220,3 +220,13 @@ def test_second_derivatives_of_an_empty_batch_are_no_nan():
         return jnp.sum(jax.grad(lambda x: jnp.sum(normed(x) ** 2))(jnp.ones((0, 3))))
 
     assert jax.grad(gradient)(jnp.ones(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("jit", [jax.jit, lambda function: function])
+def test_a_group_of_one_has_no_gradient(jit):
+    x, weight, bias = normal(5, 3), normal(3, seed=1), normal(3, seed=2)
+    gradient = jit(jax.grad(lambda x: (F.group_norm(x, 3, weight, bias) * x).sum()))
+    assert gradient(x).tolist() == np.tile(bias, (5, 1)).tolist()
+    output, pullback = jax.vjp(lambda x: F.layer_norm(x, 1, weight[:1], bias[:1]), x[..., None])
+    assert (output == bias[0]).all() and (pullback(output)[0] == 0).all()
+    assert jnp.isnan(F.layer_norm(jnp.array([jnp.nan, jnp.inf])[:, None], 1)).all()

@@ -154,6 +154,29 @@ def test_average_of_bfloat16_sums_in_float32():
     assert float(F.adaptive_avg_pool2d(x, 1).item()) == 1.0
 
 
+@pytest.mark.parametrize("size", [0, (0, 3), (3, 0), (None, 0)], ids=str)
+def test_adaptive_pools_to_no_parts_are_empty(size):
+    x = normal(2, 3, 7, 5)
+    for name in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
+        expected = getattr(TF, name)(torch.from_numpy(x), size).shape
+        assert getattr(F, name)(jnp.asarray(x), size).shape == expected
+    assert [a.shape for a in F.adaptive_max_pool2d(x, size, return_indices=True)] == [expected] * 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_adaptive_average_keeps_what_is_not_finite_in_its_parts(bad):
+    x = normal(2, 3, 7, 5)
+    x[0, 1, 2, 3] = bad
+    expected = TF.adaptive_avg_pool2d(torch.from_numpy(x), (3, 2))
+    assert_close(F.adaptive_avg_pool2d(jnp.asarray(x), (3, 2)), expected)
+
+
+@pytest.mark.parametrize("case", [(70, 2), (67, 2), (131, 4), (40, 3)], ids=str)
+def test_adaptive_average_of_long_parts(case):
+    size, parts = case
+    run("adaptive_avg", (2, 3, size), 1, parts)
+
+
 def test_errors():
     x = jnp.ones((2, 3, 8, 8))
     with pytest.raises(ValueError, match=r"max_pool2d: expected input \[N, C, H, W] or \[C, H, W]"):
@@ -170,10 +193,9 @@ def test_errors():
         F.avg_pool2d(x, 2.0)  # pyright: ignore
     with pytest.raises(TypeError, match=r"avg_pool2d: expected a floating input, got bool"):
         F.avg_pool2d(x.astype(bool), 2)
-    with pytest.raises(ValueError, match=r"expected output_size one number of 1 or more for each"):
-        F.adaptive_avg_pool2d(x, (1, 2, 3))
-    with pytest.raises(ValueError, match=r"expected output_size one number of 1 or more for each"):
-        F.adaptive_avg_pool2d(x, 0)
+    for size in ((1, 2, 3), (2,), -1):
+        with pytest.raises(ValueError, match=r"expected output_size one number of 0 or more for"):
+            F.adaptive_avg_pool2d(x, size)
     with pytest.raises(TypeError, match=r"expected output_size of ints or None, got 1.5"):
         F.adaptive_max_pool2d(x, 1.5)  # pyright: ignore
 
