@@ -128,6 +128,11 @@ def lower(
             f"{mend if inputs.axes else ''}"
         ) from error
     except Exception as error:
+        if "_DimExpr" in str(error) and "interpreted as an integer" in str(error):
+            error.add_note(
+                "export: the batch (and what else the export leaves open) is no number while it is "
+                "exported; write x.shape[0] in place of len(x)"
+            )
         if inputs.axes:
             error.add_note(
                 f"export: of {', '.join(inputs.axes)} any size is tried for that limits allow; "

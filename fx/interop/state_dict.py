@@ -1,8 +1,8 @@
 """torch's flat `state_dict` to and from params and state, by name."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import jax
@@ -68,7 +68,8 @@ def load_state_dict(
 
     Raises:
         ValueError: listing at once every missing and unexpected name (if strict), every wrong
-            shape, what a wrapper puts in front of all names, and every dtype that cannot be
+            shape, what a wrapper puts in front of all names, names none of which is the model's
+            (if not strict), and every dtype that cannot be
             converted without loss: another kind (integers for floats), or float64 for float32
             unless `dtype` asks for it. Of tied weights one name is enough; where several are
             there, they must be equal.
@@ -119,12 +120,17 @@ def load_state_dict(
         found[source, index] = value
     known = {entry.name for entry in listed}
     wrong += _advice(known, state_dict)
+    if not strict and state_dict and known and known.isdisjoint(state_dict):
+        wrong.append(
+            f"no name is one of the model's: {_few(state_dict)} came, {_few(sorted(known))} are"
+        )
     if strict:
         wrong += [f"unexpected: {name}" for name in state_dict if name not in known]
     if wrong:
         todo = "pass strict=False where names alone differ"
         if not strict:
             todo = "leave out of the dict what is not to be loaded, a head of other classes say"
+            todo += ", and rename what is named otherwise"
         raise ValueError(
             f"load_state_dict: the weights do not fit {type(model).__name__}; change the model, or "
             f"{todo}\n  " + "\n  ".join(wrong)
@@ -158,7 +164,7 @@ def entries(model: Module) -> list[Entry]:
     for place, leaf in enumerate(describe.leaves(model)):
         steps = sorted((*leaf.copies, *leaf.shared))
         own = [step for step, _ in leaf.copies]
-        for numbers in product(*(range(n) for _, n in steps)):
+        for numbers in itertools.product(*(range(n) for _, n in steps)):
             path, order = list(leaf.path), []
             for (step, _), number in zip(steps, numbers):
                 path[step] = str(number)
@@ -190,6 +196,11 @@ def _absent(model: Module) -> dict:
         if isinstance(leaf.declaration, Buffer) and leaf.path == leaf.source:
             describe.put(state, leaf.path, np.zeros(leaf.declaration.shape, leaf.declaration.dtype))
     return state
+
+
+def _few(names: Iterable[str]) -> str:
+    first = list(itertools.islice(names, 4))
+    return ", ".join(first[:3] + ["..."] * (len(first) > 3))
 
 
 def _advice(known: set[str], given: Mapping) -> list[str]:

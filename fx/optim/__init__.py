@@ -56,6 +56,7 @@ from fx.optim.muon import muon as muon
 from fx.optim.nadam import nadam as nadam
 from fx.optim.plateau import has_plateau as has_plateau
 from fx.optim.plateau import observe as observe
+from fx.optim.plateau import plateau_modes as plateau_modes
 from fx.optim.plateau import reduce_lr_on_plateau as reduce_lr_on_plateau
 from fx.optim.radam import radam as radam
 from fx.optim.rmsprop import rmsprop as rmsprop

@@ -160,8 +160,22 @@ def has_plateau(opt_state: Any) -> bool:
         >>> has_plateau(fx.optim.sgd(0.1).init({"w": jnp.ones(2)}))
         False
     """
+    return bool(plateau_modes(opt_state))
+
+
+def plateau_modes(opt_state: Any) -> set[str]:
+    """The modes, "min" and "max", of every `reduce_lr_on_plateau` in an optimizer's state.
+
+    Example:
+        >>> import fx
+        >>> optimizer = fx.optim.reduce_lr_on_plateau(fx.optim.sgd(0.1), mode="max")
+        >>> plateau_modes(optimizer.init({"w": jnp.ones(2)}))
+        {'max'}
+    """
     nodes = jax.tree.leaves(opt_state, is_leaf=lambda n: isinstance(n, ReduceLROnPlateauState))
-    return any(isinstance(node, ReduceLROnPlateauState) for node in nodes)
+    plateaus = [node for node in nodes if isinstance(node, ReduceLROnPlateauState)]
+    inner = (plateau_modes(plateau.scaled.inner_state) for plateau in plateaus)
+    return {plateau.rule.mode for plateau in plateaus}.union(*inner)
 
 
 def _advance(state: ReduceLROnPlateauState, value: Any) -> ReduceLROnPlateauState:

@@ -185,6 +185,18 @@ def check_same(what: str, before: Any, after: Any) -> None:
         )
 
 
+def check_updates(params: Any, updates: Any) -> None:
+    """Raise unless an optimizer's updates have the parameters' shapes: others are broadcast."""
+    old, new = named_leaves(params), named_leaves(updates)
+    for name in old:
+        if name in new and jnp.shape(old[name]) != jnp.shape(new[name]):
+            raise ValueError(
+                f"train step: expected the optimizer's update of {name} to have the parameter's "
+                f"shape {list(jnp.shape(old[name]))}, got {list(jnp.shape(new[name]))}; one that "
+                "wants a gradient for each example (optax.contrib.dpsgd) needs a step of your own"
+            )
+
+
 def check_stacked(batch: Any, steps_per_call: int) -> None:
     """Raise unless every array of a batch has a leading axis of 1 to `steps_per_call` steps."""
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]

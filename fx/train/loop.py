@@ -15,7 +15,7 @@ from fx.data.loader import as_integer
 from fx.train.failure import Diverged, explain_failure
 from fx.train.interrupt import catch_signals
 from fx.train.record import Record, describe_data, mode_of, name_changes
-from fx.train.run import Run
+from fx.train.run import Run, for_plateau
 from fx.train.state import TrainState, is_donated
 from fx.train.watch.callbacks import JsonLog, TensorBoard
 from fx.train.watch.event import Event
@@ -112,7 +112,8 @@ def fit(
         epochs: How many to train, those before a resume included.
         patience: Stop after so many epochs without a better validation.
         monitor: Which of validate's values is watched, "loss" or "val_loss", say; left out,
-            "accuracy" where it gives one, else "loss".
+            "accuracy" where it gives one, else "loss". `optim.reduce_lr_on_plateau` is told it too;
+            with mode "min", its default, it is told the loss where the accuracy is watched.
         mode: "max" or "min": whether higher or lower is better. Left out, the name must tell: "min"
             where it ends in "loss", "perplexity" or "error", "max" where it ends in "accuracy",
             "auc", "f1", "precision", "recall" or "score".
@@ -233,6 +234,8 @@ def _until_stopped(
     mode: str | None,
 ) -> tuple[Any, str]:
     """Run epoch after epoch; return the last state and why it is the last."""
+    if validate is None:
+        for_plateau(ts, [], run.record.watched, monitor, mode)  # raises where it cannot be told
     while (stopped := _verdict(run.record, epochs, patience)) is None:
         ts = run.train_epoch(ts)
         if run.interrupt.requested:

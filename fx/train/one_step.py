@@ -12,7 +12,7 @@ import optax
 from fx import optim
 from fx.data.batch import split_batch, targets_of, transformed
 from fx.debug.diagnostics import gradient_norms, update_ratios
-from fx.train.checks import Metrics, check_same
+from fx.train.checks import Metrics, check_same, check_updates
 from fx.train.guard import skip_or_take
 from fx.train.state import TrainState
 
@@ -92,6 +92,7 @@ class OneStep:
         # Optimizers of optax mix floats and integers, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = update(grads, ts.opt_state, ts.params, **extra)
+            check_updates(ts.params, updates)
             params = optax.apply_updates(ts.params, updates)
         check_same("the parameters", ts.params, params)
         return params, opt_state

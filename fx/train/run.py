@@ -21,7 +21,7 @@ from fx.train.failure import Diverged
 from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
 from fx.train.predict import RUN_AHEAD
-from fx.train.record import Record
+from fx.train.record import Record, mode_of
 from fx.train.step import Step
 from fx.train.watch.callbacks import write_whole
 from fx.train.watch.event import Event, Stop
@@ -122,16 +122,16 @@ class Run:
         started = time.perf_counter()
         with self._kept_for_resume(ts):
             validation = {} if validate is None else check_validation(validate(ts))
-            if validation:  # better now than when the epoch is closed
-                self.record.watched({f"val_{name}": 0 for name in validation}, monitor)
+            names = [f"val_{name}" for name in validation]
+            # Raises where a name is missing: better now than when the epoch is closed.
+            told = for_plateau(ts, names, self.record.watched, monitor, mode)
         self.record.seconds += time.perf_counter() - started
         examples, seconds = self.measured
         speed = examples / seconds if examples else None
         row, timing = self.record.close_epoch(self.number, validation, speed)
         self.batches = None
         best = bool(validation) and self.record.judge(row, monitor, mode)
-        watched = self.record.watched(row, monitor) if validation else "train_loss"
-        ts = _observe(ts, row.get(watched))
+        ts = _observe(ts, row.get(told))
         end = ("epoch", row["epoch"], row, timing["seconds"], speed, ts)
         try:
             self.save(ts, best=best)
@@ -332,6 +332,25 @@ class Run:
         finally:  # where a callback fails, the logs still have what it failed at
             for listener in self.listeners:
                 listener(event)
+
+
+def for_plateau(
+    ts: Any, names: list[str], watched: Callable, monitor: str | None, mode: str | None
+) -> str:
+    """The name of what a plateau in the optimizer's state is told; raises where there is none."""
+    name = watched(dict.fromkeys(names, 0), monitor) if names else "train_loss"
+    modes = optim.plateau_modes(getattr(ts, "opt_state", None))
+    mode = (mode if names else None) or mode_of(name.removeprefix("val_"))
+    if modes <= {mode}:
+        return name
+    if modes == {"min"} and monitor is None and "val_loss" in names:
+        return "val_loss"  # accuracy is what fit watches unless told; the default mode is a loss's
+    wrong = (modes - {mode}).pop()
+    raise ValueError(
+        f"fit: expected the optimizer's reduce_lr_on_plateau to have mode={mode!r}, which is that "
+        f"of {name!r}, got {wrong!r}: it would reduce the rate where that improves; pass "
+        f"reduce_lr_on_plateau(..., mode={mode!r}), or to fit the monitor that it is to watch"
+    )
 
 
 def _observe(ts: Any, value: float | None) -> Any:

@@ -278,6 +278,13 @@ def test_code_that_asks_for_the_batch_size(tmp_path):
     with pytest.raises(ValueError, match=r"asks about a size \(the batch\) that the export leaves"):
         export(tmp_path, function)
 
+    def flat(params, x):
+        return linear(params, x.reshape(len(x), -1))
+
+    with pytest.raises(TypeError, match="interpreted as an integer") as caught:
+        export(tmp_path, flat)
+    assert "write x.shape[0] in place of len(x)" in caught.value.__notes__[-1]
+
 
 def test_a_program_that_is_not_a_function_of_its_arguments(tmp_path):
     calls = []

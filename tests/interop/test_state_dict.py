@@ -94,6 +94,13 @@ def test_not_strict_fills_and_passes_over():
     chex.assert_trees_all_equal(params["3"]["bias"], sd["3.bias"])
     with pytest.raises(ValueError, match="leave out of the dict .*\n  0.bias: expected the shape"):
         fx.load_state_dict(model, {**sd, "0.bias": np.ones(9)}, strict=False)
+    other = {f"layer{name}": value for name, value in sd.items()}
+    with pytest.raises(
+        ValueError, match=r"no name is one of the model's: layer0.bias, .*\.\.\. came, 0"
+    ):
+        fx.load_state_dict(model, other, strict=False)
+    filled, _ = fx.load_state_dict(model, {}, strict=False)
+    chex.assert_trees_all_equal(filled, model.init(KEY)[0])
 
 
 def test_dtypes():

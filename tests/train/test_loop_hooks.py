@@ -193,6 +193,41 @@ def test_a_plateau_is_told_of_every_epoch(tmp_path):
     assert [row["learning_rate"] for row in resumed.history] == rates
 
 
+@pytest.mark.parametrize(
+    ("mode", "options", "last"),
+    [("min", {}, 0.5), ("max", {}, 0.125), ("min", {"monitor": "loss"}, 0.5)],
+)
+def test_a_plateau_is_told_what_its_mode_is_about(mode, options, last):
+    """The loss falls, and so does the accuracy, which fit watches unless told."""
+    optimizer = fx.optim.reduce_lr_on_plateau(fx.optim.sgd(0.5), mode, factor=0.5, patience=0)
+    step = fx.train.make_step(Net(), loss_fn, optimizer)
+    found = iter([{"loss": 3.0 - n, "accuracy": 0.5 - 0.1 * n} for n in range(4)])
+    ts = fx.train.create(Net(), optimizer, jax.random.key(0))
+    result = fx.fit(
+        step, ts, Batches(), validate=lambda ts: next(found), epochs=4, progress=False, **options
+    )
+    assert result.history[-1]["learning_rate"] == last
+
+
+@pytest.mark.parametrize(
+    ("mode", "validation", "options", "message"),
+    [
+        ("max", {"loss": 1.0}, {}, "mode='min', which is that of 'val_loss', got 'max'"),
+        ("min", {"accuracy": 0.5}, {}, "mode='max', which is that of 'val_accuracy', got 'min'"),
+        ("min", {"loss": 1.0, "f1": 0.5}, {"monitor": "f1"}, "mode='max', which is that of"),
+        ("max", None, {}, "mode='min', which is that of 'train_loss', got 'max'"),
+    ],
+)
+def test_a_plateau_of_the_other_mode_is_refused(mode, validation, options, message):
+    optimizer = fx.optim.reduce_lr_on_plateau(fx.optim.sgd(0.5), mode)
+    step = fx.train.make_step(Net(), loss_fn, optimizer)
+    ts = fx.train.create(Net(), optimizer, jax.random.key(0))
+    if validation is not None:
+        options = {**options, "validate": lambda ts: validation}
+    with pytest.raises(ValueError, match=message):
+        fx.fit(step, ts, Batches(), epochs=1, progress=False, **options)
+
+
 def test_without_validation_a_plateau_watches_the_training_loss():
     optimizer = fx.optim.reduce_lr_on_plateau(
         fx.optim.sgd(1e-12), patience=0, factor=0.5, threshold=10.0, threshold_mode="abs", eps=0.0

@@ -613,6 +613,18 @@ def test_a_state_of_another_optimizer_is_refused():
         step(ts, batch())
 
 
+def test_updates_have_the_shapes_of_parameters():
+    def mean(grads, state, params=None):
+        return jax.tree.map(lambda g: g.mean(0), grads), state
+
+    step = fx.train.make_step(
+        Net(), loss_fn, optax.GradientTransformation(lambda p: (), mean), donate=False
+    )
+    ts = fx.train.create(Net(), step.optimizer, jax.random.key(0))
+    with pytest.raises(ValueError, match=r"update of .*'\] to have the parameter's shape \["):
+        step(ts, batch())
+
+
 def test_create_needs_a_key():
     text = r"train.create: expected a PRNG key, got 0; pass jax.random.key\(0\)"
     with pytest.raises(TypeError, match=text):
