@@ -13,6 +13,23 @@ from fx.nn.names import Pattern, dotted, matches, several
 DEFAULT = "default"
 
 
+class Rule:
+    """Which parameter is of which group, and which groups stay as they are.
+
+    It goes with the state, as no part of its structure: patterns may be functions, which are not
+    those of another run.
+    """
+
+    def __init__(self, keys: Sequence[tuple[Pattern, ...]], stay: tuple[bool, ...]):
+        self.keys, self.stay = keys, stay
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and self.stay == other.stay
+
+    def __hash__(self) -> int:
+        return hash(self.stay)
+
+
 @struct.dataclass
 class GroupsState:
     """What `groups` keeps.
@@ -20,10 +37,12 @@ class GroupsState:
     Attributes:
         inner_states: One optimizer state per group, in order, the default's last.
         names: What the groups are called.
+        rule: Which parameters they have.
     """
 
     inner_states: tuple
     names: tuple[str, ...] = struct.field(pytree_node=False)
+    rule: Rule = struct.field(pytree_node=False)
 
 
 def groups(
@@ -80,6 +99,7 @@ def groups(
     if default is not None:
         optimizers.append(default)
         names = (*names, DEFAULT)
+    rule = Rule(keys, tuple(o.update is _stay for o in optimizers))
 
     def mask(group: int) -> Callable[[Any], Any]:
         return lambda tree: _map_named(lambda name, p: _group_of(keys, name, p) == group, tree)
@@ -88,11 +108,11 @@ def groups(
 
     def init(params: Any) -> Any:
         _check(keys, params, default is not None)
-        return GroupsState(tuple(chain.init(params)), names)
+        return GroupsState(tuple(chain.init(params)), names, rule)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         updates, inner = chain.update(updates, state.inner_states, params, **extra)
-        return updates, GroupsState(tuple(inner), names)
+        return updates, GroupsState(tuple(inner), names, rule)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -109,13 +129,13 @@ def frozen() -> optax.GradientTransformation:
 
     Source: `requires_grad = False` in torch. `optax.set_to_zero` adds 0.0, which makes 0.0 of -0.0.
     """
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), _stay)
 
-    def update(updates: Any, state: Any, params: Any = None):
-        del params
-        # x + -0.0 is x for every x.
-        return jax.tree.map(lambda u: jnp.full_like(u, -0.0), updates), state
 
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+def _stay(updates: Any, state: Any, params: Any = None) -> Any:
+    del params
+    # x + -0.0 is x for every x.
+    return jax.tree.map(lambda u: jnp.full_like(u, -0.0), updates), state
 
 
 def freeze(
@@ -124,7 +144,7 @@ def freeze(
     """Keep some parameters as they are.
 
     They keep their bits, whatever the optimizer does (weight decay, momentum), and take no memory
-    in its state. XLA leaves out the gradients that nothing else needs.
+    in its state. `make_step` leaves their gradients out, of norms and of what is computed.
 
     Args:
         optimizer: Optimizer of the others. It does not see the frozen ones: a clipping by norm
@@ -147,6 +167,47 @@ def freeze(
         >>> optimizer = freeze(optim.adamw(1e-3), lambda name, p: not name.startswith("head."))
     """
     return groups({several(patterns): frozen()}, default=optimizer)
+
+
+def without_frozen(grads: Any, opt_state: Any) -> Any:
+    """Zeros in place of the gradients of parameters that the optimizer freezes.
+
+    XLA then does not compute them, and no norm counts them. `make_step` calls it.
+
+    Args:
+        grads: Gradients, or any tree of the parameters' structure.
+        opt_state: The optimizer's state. Groups inside of what optax masks are not looked for.
+
+    Example:
+        >>> import fx
+        >>> optimizer = freeze(fx.optim.sgd(0.1), "a")
+        >>> params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+        >>> without_frozen(params, optimizer.init(params))["a"].tolist()
+        [0.0, 0.0]
+
+    Source: `requires_grad = False` in torch, where there are no such gradients.
+    """
+
+    def kept(name: str, grad: Any) -> Any:
+        return jnp.zeros_like(grad) if _is_frozen(name, grad, opt_state) else grad
+
+    return _map_named(kept, grads) if _groups_in(opt_state) else grads
+
+
+def _is_frozen(name: str, array: Any, state: Any) -> bool:
+    for found in _groups_in(state):
+        group = _group_of(found.rule.keys, name, array)
+        inner: Any = found.inner_states[group]
+        if found.rule.stay[group] or _is_frozen(name, array, inner.inner_state):
+            return True
+    return False
+
+
+def _groups_in(state: Any) -> list[GroupsState]:
+    """Those that have all parameters: not within a mask, whose others they know nothing of."""
+    ends = (GroupsState, optax.MaskedState)
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, ends))
+    return [node for node in nodes if isinstance(node, GroupsState)]
 
 
 def check_whole(where: str, params: Any) -> None:

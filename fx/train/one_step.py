@@ -47,7 +47,8 @@ class OneStep:
         targets = targets_of(inputs, targets)
 
         def gradient_at(params: Any, scale: Any = None) -> tuple[Any, Any, Metrics]:
-            return self.gradient(params, ts.state, inputs, targets, model_key, scale)
+            found = self.gradient(params, ts.state, inputs, targets, model_key, scale)
+            return optim.without_frozen(found[0], ts.opt_state), *found[1:]
 
         grads, state, report = gradient_at(ts.params, self._scale(ts))
         clipped, norm = self._clip(grads)

@@ -126,8 +126,8 @@ def make_step(
             results of products and convolutions are kept. Or a policy of
             `jax.checkpoint_policies`.
         clip_norm: Scale gradients down to this norm, over all parameters together; reported as
-            "grad_norm", as it was before. Those of parameters that the optimizer freezes count and
-            are computed; torch leaves them out, as `optim.clip_by_norm` inside of `freeze` does.
+            "grad_norm", as it was before. What the optimizer freezes (`optim.freeze`) has no part
+            in it.
         clip_value: Clip each gradient's entries to within plus and minus this, before the norm.
         ema: Keep an exponential moving average of the parameters, with this decay, in the
             optimizer's state; `optim.averaged_params(ts.opt_state)` reads it.

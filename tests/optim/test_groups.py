@@ -132,6 +132,68 @@ def test_freeze_takes_several_patterns_and_a_predicate():
         assert all(np.all(leaf == -1) for leaf in jax.tree.leaves(updates["head"]))
 
 
+FROZEN = {
+    "freeze": lambda: optim.freeze(optim.sgd(1.0), "body.*"),
+    "a predicate": lambda: optim.freeze(optim.sgd(1.0), lambda name, p: name.startswith("body")),
+    "a group": lambda: optim.groups({"body.*": optim.frozen()}, default=optim.sgd(1.0)),
+    "within a group": lambda: optim.groups(
+        {"head.*": optim.sgd(1.0)}, default=optim.freeze(optim.sgd(1.0), "*")
+    ),
+    "within others": lambda: optim.lookahead(
+        optax.chain(optax.identity(), optim.freeze(optim.sgd(1.0), "body.*")), k=99
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_frozen_has_no_part_in_the_norm(name, accumulate):
+    """As torch's clip_grad_norm_, which passes over parameters that want no gradient."""
+    x, y = np.full((8, 4), 3.0, np.float32), np.full((8, 2), 50.0, np.float32)
+    step = train.make_step(
+        Net(), mse, FROZEN[name](), clip_norm=1.0, donate=False, accumulate=accumulate,
+        check_finite=True, diagnostics=True,
+    )  # fmt: skip
+    ts = train.create(Net(), step.optimizer, jax.random.key(0))
+    new, metrics = step(ts, (x, y))
+
+    params = jax.tree.map(
+        lambda leaf: torch.nn.Parameter(torch.tensor(np.asarray(leaf))), ts.params
+    )
+    for leaf in params["body"].values():
+        leaf.requires_grad_(False)
+    hidden = torch.tanh(torch.tensor(x) @ params["body"]["weight"] + params["body"]["bias"])
+    outputs = hidden @ params["head"]["weight"] + params["head"]["bias"]
+    torch.nn.functional.mse_loss(outputs, torch.tensor(y)).backward()
+    norm = torch.nn.utils.clip_grad_norm_([*params["body"].values(), *params["head"].values()], 1)
+    np.testing.assert_allclose(metrics["grad_norm"], norm.item(), rtol=1e-5)
+    assert metrics["gradient_norm/body"] == 0 and metrics["gradient_norm/head"] > 1
+    for key, leaf in params["head"].items():
+        moved = ts.params["head"][key] - new.params["head"][key]
+        np.testing.assert_allclose(moved, leaf.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_of_what_is_frozen_are_not_computed():
+    model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(6)))
+    x = jnp.ones((32, 64))
+
+    def flops(optimizer, **options):
+        step = train.make_step(model, mse, optimizer, **options)
+        ts = train.create(model, step.optimizer, jax.random.key(0))
+        return step.compiled.lower(ts, (x, x)).compile().cost_analysis()["flops"]
+
+    head = optim.freeze(optim.sgd(0.1), lambda name, p: not name.startswith("5."))
+    assert flops(head, clip_norm=1.0, check_finite=True) < 0.6 * flops(optim.sgd(0.1))
+
+
+def test_in_a_part_that_optax_masks_others_keep_their_gradients():
+    inner = optim.freeze(optim.sgd(1.0), "*.bias")
+    optimizer = optax.partition({"a": inner, "b": optax.sgd(1.0)}, {"body": "a", "head": "b"})
+    grads = jax.tree.map(jnp.ones_like, tree())
+    kept = optim.without_frozen(grads, optimizer.init(tree()))
+    jax.tree.map(np.testing.assert_array_equal, kept, grads)
+
+
 def test_in_training_and_in_a_checkpoint(tmp_path):
     optimizer = optim.groups(
         {"*.bias": optim.frozen(), lambda name, p: name == "head.weight": optax.adam(0.1)},
