@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import re
 import sys
 import sysconfig
 import types
@@ -42,25 +43,45 @@ class Needs:
     definitions: dict[int, tuple[str, Any, str]] = field(default_factory=dict)  # name, value, owner
     imports: dict[str, str] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)  # of all definitions, shared by all needs
+    given: dict[int, str] = field(default_factory=dict)  # what their own files call them, likewise
 
     def define(self, key: int, name: str, value: Any, module: str) -> str:
         """Note that a definition is needed; returns its name, one of its own."""
         if key not in self.names:
             taken = set(self.names.values())
-            place = module.rpartition(".")[2].title().replace("_", "")
-            tries = [name, f"{place}{name}", *(f"{name}{n}" for n in range(2, 100))]
+            tries = [name, _of_file(name, module), *(f"{name}{n}" for n in range(2, 100))]
             self.names[key] = next(each for each in tries if each not in taken)
+            self.given[key] = name
         self.definitions[key] = (self.names[key], value, module)
         return self.names[key]
 
     def trial(self) -> "Needs":
         """Empty needs that give the same names."""
-        return Needs(names=self.names)
+        return Needs(names=self.names, given=self.given)
 
     def add(self, other: "Needs") -> None:
         """Take over what another one has."""
         self.definitions |= other.definitions
         self.imports |= other.imports
+
+
+def _of_file(name: str, module: str) -> str:
+    """A name that another file has too, with its own file's in front."""
+    file, word = module.rpartition(".")[2].strip("_"), name.lstrip("_")
+    if name.isupper():
+        return f"{file.upper()}_{word}"
+    return f"{file.title().replace('_', '')}{name}" if word[:1].isupper() else f"{file}_{word}"
+
+
+def renamed(text: str, given: str, name: str) -> str:
+    """The text of a function or an assignment under another name than its file gives it."""
+    if given == name:
+        return text
+    function = re.compile(rf"^def {re.escape(given)}\b", re.MULTILINE)
+    if function.search(text):
+        return function.sub(f"def {name}", text, 1)
+    targets, equals, value = text.partition("=")
+    return re.sub(rf"\b{re.escape(given)}\b", name, targets) + equals + value
 
 
 def resolve(node: ast.expr, names: dict[str, Any], local: set[str]) -> tuple[bool, Any]:

@@ -100,7 +100,7 @@ def kth(call: Call) -> str:
         return f'jnp.quantile({call.text(call.args[0])}, 0.5, method="lower")'
     x, again = call.twice(call.args[0])
     axis = "-1" if dim is None else call.text(dim)
-    if median:
+    if k is None or median:
         place = f"({again}.shape[{axis}] - 1) // 2"
     else:
         place = str(int(n) - 1) if (n := call.text(k)).isdigit() else f"{wrapped(n)} - 1"

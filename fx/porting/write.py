@@ -13,7 +13,7 @@ from typing import Any
 from fx.porting.held import Held, found
 from fx.porting.layout import Made, lines
 from fx.porting.live import torch_base
-from fx.porting.names import Needs, Obstacle, torch_name, twin
+from fx.porting.names import Needs, Obstacle, renamed, torch_name, twin
 from fx.porting.record import Record
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place, constant, definition, source
@@ -78,7 +78,8 @@ class Writer:
             self.chunks[key] = self._twin(name, word)
             return
         place = definition(value) if isinstance(value, type) or callable(value) else None
-        place = place or constant(module, name)
+        given = self.needs.given[key]
+        place = place or constant(module, given)
         if place is None:
             self.obstacles.append(f"{module}: the source of {name!r} was not found")
             return
@@ -91,7 +92,7 @@ class Writer:
             if isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 text = self._class(rewriter, place, value, self.needs.names[key])
             else:
-                text = rewriter.text(place.node)
+                text = renamed(rewriter.text(place.node), given, name)
         except Obstacle as obstacle:
             if isinstance(place.node, ast.Assign) and isinstance(value, bool | int | float | str):
                 text = f"{name} = {value!r}"  # whatever torch has to do with it

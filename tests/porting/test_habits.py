@@ -3,6 +3,8 @@
 import argparse
 import copy
 import importlib
+import sys
+import textwrap
 import types
 
 import jax
@@ -254,3 +256,43 @@ def test_arguments_of_a_program_and_abstract_classes(live, space):
     assert kept(found, live), str(found)
     again, _ = fx.load_state_dict(found.model, fx.from_torch(make().state_dict()))
     assert hash(found.model) == hash(copy.deepcopy(found.model)) and set(again) == {"fc"}
+
+
+FILES = {
+    "one_part_of_two": """
+        LIMIT, SIZES = 2.0, [3, 4]
+
+        def scale(x):
+            return x * LIMIT + SIZES[0]
+    """,
+    "other_part_of_two": """
+        LIMIT = 5.0
+        SIZES: list = [7, 8]
+
+        def scale(x, depth=1):
+            return scale(x, depth - 1) if depth else x - LIMIT * SIZES[1]
+    """,
+    "net_of_two": """
+        import one_part_of_two
+        from other_part_of_two import scale
+        from torch import nn
+
+        LIMIT = 9.0
+
+        class Net(nn.Module):
+            def forward(self, x):
+                return one_part_of_two.scale(x) * LIMIT, scale(x)
+    """,
+}
+
+
+def test_what_several_files_call_by_one_name(tmp_path, monkeypatch):
+    for name, text in FILES.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = port(importlib.import_module("net_of_two").Net, torch.randn(2, 3))
+    assert found.equal, str(found)
+    for name in FILES:
+        sys.modules.pop(name)
+    for text in ("def scale(x):", "def other_part_of_two_scale(x, depth=1):", "\nLIMIT = 9.0"):
+        assert text in found.source, found.source
