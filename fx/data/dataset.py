@@ -120,12 +120,12 @@ class Dataset:
         """Return the mean and standard deviation of each channel, as `Normalize` takes them.
 
         Returns:
-            `(mean, std)` over all axes of `inputs` but the last, which is the channel. Integers
-            are scaled by the largest value of their type, as `ToTensor` scales them, so that uint8
-            gives numbers in [0, 1]. Computed in float64; the deviation is the population's.
+            `(mean, std)` over all axes of `inputs` but the last, which is the channel. Those of
+            uint8 are divided by 255, as `ToTensor` divides images. Computed in float64; the
+            deviation is the population's.
 
         Raises:
-            TypeError: `inputs` is not one array `[N, ..., C]`.
+            TypeError: `inputs` is not one array `[N, ..., C]` of uint8 or floats.
 
         Example:
             >>> images = np.full((2, 4, 4, 1), 51, np.uint8)
@@ -137,7 +137,13 @@ class Dataset:
                 "Dataset.statistics: expected inputs to be one array [N, ..., C], got "
                 f"{_brief(self.inputs)}; compute the statistics of each array on its own"
             )
-        scale = np.iinfo(self.inputs.dtype).max if self.inputs.dtype.kind in "iu" else 1
+        kind = self.inputs.dtype
+        if kind != np.uint8 and not jax.dtypes.issubdtype(kind, np.floating):
+            raise TypeError(
+                "Dataset.statistics: expected inputs of uint8 or floats, as ToTensor takes them, "
+                f"got {kind}; convert 0 to 255 with astype(np.uint8)"
+            )
+        scale = 255 if kind == np.uint8 else 1
         row_bytes = max(1, self.inputs[0].nbytes)
         chunks = range(0, len(self), max(1, _CHUNK_BYTES // row_bytes))
         count = self.inputs.size // self.inputs.shape[-1]

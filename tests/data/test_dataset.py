@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,6 +17,14 @@ def test_statistics_of_floats_are_not_scaled_and_do_not_cancel():
     mean, std = Dataset(values, np.zeros(50)).statistics()
     np.testing.assert_allclose(mean, values.mean((0, 1)), rtol=1e-12)
     np.testing.assert_allclose(std, values.std((0, 1)), rtol=1e-9)
+
+
+def test_statistics_of_other_integers_are_refused():
+    values = np.full((3, 1), 51)
+    with pytest.raises(TypeError, match="uint8 or floats, as ToTensor takes them, got int64; conv"):
+        Dataset(values, np.zeros(3)).statistics()
+    half = values.astype(jnp.bfloat16)
+    assert Dataset(half, np.zeros(3)).statistics() == ((51.0,), (0.0,))
 
 
 def test_statistics_need_one_array():
