@@ -2,7 +2,7 @@
 
     python -m benchmarks.ports torchvision
     python -m benchmarks.ports timm --every 13
-    python -m benchmarks.ports timm --smallest 400
+    python -m benchmarks.ports timm --smallest 692
 
 Each name is built with random weights (random statistics and scales, too) and run on the smallest
 input of a list that it takes. Those with more than `--parameters` million parameters are passed
