@@ -121,9 +121,8 @@ def load_state_dict(
     known = {entry.name for entry in listed}
     wrong += _advice(known, state_dict)
     if not strict and state_dict and known and known.isdisjoint(state_dict):
-        wrong.append(
-            f"no name is one of the model's: {_few(state_dict)} came, {_few(sorted(known))} are"
-        )
+        own = _few(entry.name for entry in listed)
+        wrong.append(f"no name is one of the model's: {_few(state_dict)} came, {own} are")
     if strict:
         wrong += [f"unexpected: {name}" for name in state_dict if name not in known]
     if wrong:

@@ -187,27 +187,22 @@ def without_frozen(grads: Any, opt_state: Any) -> Any:
 
     Source: `requires_grad = False` in torch, where there are no such gradients.
     """
-
-    def kept(name: str, grad: Any) -> Any:
-        return jnp.zeros_like(grad) if _is_frozen(name, grad, opt_state) else grad
-
-    return _map_named(kept, grads) if _groups_in(opt_state) else grads
+    named = {dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(grads)}
+    frozen = _frozen_in(opt_state, named)
+    return _map_named(lambda name, g: jnp.zeros_like(g) if name in frozen else g, grads)
 
 
-def _is_frozen(name: str, array: Any, state: Any) -> bool:
-    for found in _groups_in(state):
-        group = _group_of(found.rule.keys, name, array)
-        inner: Any = found.inner_states[group]
-        if found.rule.stay[group] or _is_frozen(name, array, inner.inner_state):
-            return True
-    return False
-
-
-def _groups_in(state: Any) -> list[GroupsState]:
-    """Those that have all parameters: not within a mask, whose others they know nothing of."""
+def _frozen_in(state: Any, named: Mapping[str, Any]) -> set[str]:
+    """Which of these parameters, all that an optimizer has, it freezes."""
+    # Groups within a mask of optax's know nothing of what it leaves out.
     ends = (GroupsState, optax.MaskedState)
-    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, ends))
-    return [node for node in nodes if isinstance(node, GroupsState)]
+    found: set[str] = set()
+    for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, ends)):
+        if isinstance(node, GroupsState):
+            for group, inner in enumerate(node.inner_states):
+                own = {n: a for n, a in named.items() if _group_of(node.rule.keys, n, a) == group}
+                found |= {*own} if node.rule.stay[group] else _frozen_in(inner.inner_state, own)
+    return found
 
 
 def check_whole(where: str, params: Any) -> None:

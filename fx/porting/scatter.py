@@ -92,18 +92,15 @@ def topk(call: Call) -> str:
 def kth(call: Call) -> str:
     """`x.median(dim)` and `x.kthvalue(k, dim)`: of sorted values one, and its place."""
     median = call.key.endswith("median")
-    k, dim, keep = (
-        call.argument(place - median, name)
-        for place, name in ((1, "k"), (2, "dim"), (3, "keepdim"))
-    )
+    dim, keep = call.argument(2 - median, "dim"), call.argument(3 - median, "keepdim")
     if median and dim is None:
         return f'jnp.quantile({call.text(call.args[0])}, 0.5, method="lower")'
     x, again = call.twice(call.args[0])
     axis = "-1" if dim is None else call.text(dim)
-    if k is None or median:
-        place = f"({again}.shape[{axis}] - 1) // 2"
-    else:
-        place = str(int(n) - 1) if (n := call.text(k)).isdigit() else f"{wrapped(n)} - 1"
+    place = f"({again}.shape[{axis}] - 1) // 2"
+    if not median:
+        k = call.text(call.args[1] if len(call.args) > 1 else call.kwargs["k"])
+        place = str(int(k) - 1) if k.isdigit() else f"{wrapped(k)} - 1"
     kept = f", keepdims={'False' if keep is None else call.text(keep)}"
     parts = (f"jnp.sort({x}, axis={axis})", f"jnp.argsort({again}, axis={axis})")
     values, places = (f"jax.lax.index_in_dim({part}, {place}, {axis}{kept})" for part in parts)

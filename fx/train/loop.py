@@ -235,7 +235,7 @@ def _until_stopped(
 ) -> tuple[Any, str]:
     """Run epoch after epoch; return the last state and why it is the last."""
     if validate is None:
-        for_plateau(ts, [], run.record.watched, monitor, mode)  # raises where it cannot be told
+        for_plateau(ts, run.record, [], monitor, mode)  # raises where it cannot be told
     while (stopped := _verdict(run.record, epochs, patience)) is None:
         ts = run.train_epoch(ts)
         if run.interrupt.requested:

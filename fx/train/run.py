@@ -124,7 +124,7 @@ class Run:
             validation = {} if validate is None else check_validation(validate(ts))
             names = [f"val_{name}" for name in validation]
             # Raises where a name is missing: better now than when the epoch is closed.
-            told = for_plateau(ts, names, self.record.watched, monitor, mode)
+            told = for_plateau(ts, self.record, names, monitor, mode)
         self.record.seconds += time.perf_counter() - started
         examples, seconds = self.measured
         speed = examples / seconds if examples else None
@@ -335,10 +335,21 @@ class Run:
 
 
 def for_plateau(
-    ts: Any, names: list[str], watched: Callable, monitor: str | None, mode: str | None
+    ts: Any, record: Record, names: list[str], monitor: str | None, mode: str | None
 ) -> str:
-    """The name of what a plateau in the optimizer's state is told; raises where there is none."""
-    name = watched(dict.fromkeys(names, 0), monitor) if names else "train_loss"
+    """The name of what a plateau in the optimizer's state is told at the end of an epoch.
+
+    Args:
+        ts: The training state.
+        record: The run's.
+        names: "val_loss" and others that validation gives; none where there is no validation.
+        monitor: As for `fit`.
+        mode: As for `fit`.
+
+    Raises:
+        ValueError: `monitor` is none of the names; the plateau's mode is not that of the value.
+    """
+    name = record.watched(dict.fromkeys(names), monitor) if names else "train_loss"
     modes = optim.plateau_modes(getattr(ts, "opt_state", None))
     mode = (mode if names else None) or mode_of(name.removeprefix("val_"))
     if modes <= {mode}:
@@ -349,7 +360,7 @@ def for_plateau(
     raise ValueError(
         f"fit: expected the optimizer's reduce_lr_on_plateau to have mode={mode!r}, which is that "
         f"of {name!r}, got {wrong!r}: it would reduce the rate where that improves; pass "
-        f"reduce_lr_on_plateau(..., mode={mode!r}), or to fit the monitor that it is to watch"
+        f"reduce_lr_on_plateau(..., mode={mode!r}), or to fit a monitor (of validate's) of its mode"
     )
 
 
