@@ -1,7 +1,7 @@
 """What a batch is to everything that uses one: a pair of inputs and targets."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -63,3 +63,12 @@ def transformed(transform: Callable[[Any, Any], Any] | None, inputs: Any, key: A
         elif "positional argument" in str(error):
             error.add_note("transform= is called as transform(inputs, key)")
         raise
+
+
+def first_batch(batches: Iterable[Any]) -> Any:
+    """Take the first of an epoch's batches, and close the rest; None where there is none."""
+    iterator = iter(batches)
+    try:
+        return next(iterator, None)
+    finally:
+        getattr(iterator, "close", lambda: None)()

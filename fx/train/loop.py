@@ -108,7 +108,8 @@ def fit(
         ts: The state to start from; with `resume`, the structure to expect. Where the step donates
             its state, `ts` cannot be used afterwards; use the result's.
         loader: Whose `epoch(n)` yields the batches of epoch n, and whose `len` is their number.
-        validate: `ts -> {"loss": ..., ...}`, at the end of each epoch; see `make_eval`.
+        validate: `ts -> {"loss": ..., ...}`, at the end of each epoch; see `make_eval`, whose
+            evaluations are tried on one batch first.
         epochs: How many to train, those before a resume included.
         patience: Stop after so many epochs without a better validation.
         monitor: Which of validate's values is watched, "loss" or "val_loss", say; left out,
@@ -229,13 +230,15 @@ def _until_stopped(
     ts: Any,
     epochs: int,
     patience: int | None,
-    validate: Callable | None,
+    validate: Any,
     monitor: str | None,
     mode: str | None,
 ) -> tuple[Any, str]:
     """Run epoch after epoch; return the last state and why it is the last."""
     if validate is None:
         for_plateau(ts, run.record, [], monitor, mode)  # raises where it cannot be told
+    elif hasattr(validate, "rehearse") and _verdict(run.record, epochs, patience) is None:
+        validate.rehearse(ts)  # what fails is to fail before an epoch of training
     while (stopped := _verdict(run.record, epochs, patience)) is None:
         ts = run.train_epoch(ts)
         if run.interrupt.requested:

@@ -8,15 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.data.batch import as_arguments, explained, split_batch, targets_of, transformed
+from fx.data.batch import (
+    as_arguments,
+    explained,
+    first_batch,
+    split_batch,
+    targets_of,
+    transformed,
+)
 from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
 from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
 from fx.train.state import TrainState
 
-Found = tuple[dict[str, Mean | Sums], dict[str, Any]]
+Found = tuple[dict[str, Mean | Sums], dict[str, Any], dict[str, jax.Array]]
 RUN_AHEAD = 8
 """Calls that may be on their way to the device at once."""
+_TOGETHER, _ROUNDING = 8, 1e-3
+"""Examples of a batch whose loss is also computed at once, and how much it may differ."""
 
 
 class Padded(Protocol):
@@ -32,9 +41,10 @@ class Evaluation:
     """What `make_eval` makes: `validate(ts) -> {"loss": float, ...}`.
 
     Attributes:
-        sums: `(params, state, batch, mask) -> (means, counts)`, compiled: a `Mean` of loss and
-            each metric over a batch's examples; how many examples there are ("all"), have finite
-            outputs ("finite"), have no loss ("empty"), and have no finite value of each metric.
+        sums: `(params, state, batch, mask) -> (means, counts, together)`, compiled: a `Mean` of
+            loss and each metric over a batch's examples; how many examples there are ("all"), have
+            finite outputs ("finite"), have no loss ("empty"), and have no finite value of each
+            metric; and loss and metrics of some examples at once, beside their mean.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
     """
 
@@ -44,6 +54,13 @@ class Evaluation:
     def __call__(self, ts: TrainState) -> dict[str, float]:
         """Evaluate a training state."""
         return self.average(self.collect(self.sums, ts.params, ts.state))
+
+    def rehearse(self, ts: TrainState) -> None:
+        """Evaluate one batch, so that what fails does so before an epoch of training."""
+        if (first := first_batch(self.loader.padded())) is None:
+            return  # which the evaluation itself says
+        *_, together = self.sums(ts.params, ts.state, *first)
+        _check_together(jax.device_get(together))
 
     def collect(self, sums: Callable, params: Any, state: Any) -> list[Found]:
         """Run `sums`, or a transformed one, over all batches; what it gives, on the host."""
@@ -56,12 +73,13 @@ class Evaluation:
 
     def average(self, found: list[Found]) -> dict[str, float]:
         """Turn the sums of all batches into means, in float64."""
-        counts = [counts for _, counts in found]
-        if not counts:
+        if not found:
             raise ValueError("make_eval: the loader yielded no example to evaluate")
-        parts, number = [means for means, _ in found], jax.tree.map(lambda *n: int(sum(n)), *counts)
-        weight: Any = sum(part["loss"].weight for part in parts)  # type: ignore[union-attr]
-        _check_found(number, float(weight))
+        parts, counts, pairs = zip(*found, strict=True)
+        number = jax.tree.map(lambda *n: int(sum(n)), *counts)
+        _check_found(number, float(sum(part["loss"].weight for part in parts)))
+        for together in pairs:
+            _check_together(together)
         return {name: combined([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -84,7 +102,8 @@ def make_eval(
     ignore_index, is to return a `train.Mean`; `nn.CrossEntropyLoss` and `nn.NLLLoss` give what it
     is made of by themselves. Without, an example all of whose targets are ignored has no mean,
     0 / 0; that is an error. A model that has diverged is none: its outputs are not finite, and the
-    loss that comes back is nan.
+    loss that comes back is nan. Of some examples of each batch both are computed, and it is an
+    error where they are not the same.
 
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
@@ -130,11 +149,13 @@ def make_eval(
             outputs = forward(params, state, inputs)
         targets = targets_of(inputs, targets)
 
-        def of_one(output: Any, target: Any) -> dict[str, Mean | Sums]:
-            output, target = jax.tree.map(lambda leaf: leaf[None], (output, target))
-            found = read_metrics(metrics, output, target)
-            found["loss"] = read_loss(loss_fn, output, target, of_part=True)
+        def of_some(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
+            found = read_metrics(metrics, outputs, targets)
+            found["loss"] = read_loss(loss_fn, outputs, targets, of_part=True)
             return {name: _as_sums(value) for name, value in found.items()}
+
+        def of_one(*of: Any) -> dict[str, Mean | Sums]:
+            return of_some(*jax.tree.map(lambda leaf: leaf[None], of))
 
         _check_rows(outputs, mask.shape[0])
         rows = jax.vmap(of_one)(outputs, targets)
@@ -144,7 +165,16 @@ def make_eval(
         broken = {name: mask & ~jnp.isfinite(row.total) for name, row in metric_rows.items()}
         flags = {"all": mask, "finite": _finite_rows(outputs, mask), "metrics": broken}
         flags["empty"] = mask & jnp.isnan(rows["loss"].total)
-        return means, jax.tree.map(jnp.sum, flags)
+        some = _spread(mask)
+        few, each = jax.tree.map(lambda leaf: leaf[some], ((outputs, targets), rows))
+        together = of_some(*few)
+        pairs = {n: _pair(together[n], each[n]) for n in rows if isinstance(each[n], Mean)}
+        enough = jnp.sum(mask) > 1
+        return (
+            means,
+            jax.tree.map(jnp.sum, flags),
+            jax.tree.map(lambda p: jnp.where(enough, p, jnp.nan), pairs),
+        )
 
     return Evaluation(sums, loader)
 
@@ -171,6 +201,21 @@ def _check_found(number: dict[str, Any], weight: float) -> None:
                 "computed from many, as R2 or AUC, has no value there: return train.Sums of what "
                 "it is made of, or compute it from train.predict, in a validate of your own "
                 "(docs/training.md has both)"
+            )
+
+
+def _check_together(pairs: dict[str, Any]) -> None:
+    """Raise where the mean over examples is another thing than what they give at once."""
+    for name, (at_once, mean, size) in pairs.items():
+        if abs(at_once - mean) > _ROUNDING * max(size, abs(at_once)):
+            what = "the loss" if name == "loss" else f"the metric {name!r}"
+            sums = "" if name == "loss" else ", or train.Sums of what it is made of"
+            raise ValueError(
+                f"make_eval: {what} of several examples at once is {at_once:.6g}, but the mean of "
+                f"each by itself {mean:.6g}, and that is what is reported of a data set; where "
+                "examples or targets weigh differently (class weights, ignore_index), return "
+                f"train.Mean(sum, weight) in place of the mean{sums}; what compares "
+                "examples of a batch belongs in a validate of your own (docs/training.md has all)"
             )
 
 
@@ -237,6 +282,22 @@ def predict(
 def _as_sums(value: Any) -> Mean | Sums:
     found = value if isinstance(value, Sums) else Mean(*sum_and_weight(value))
     return jax.tree.map(jnp.asarray, found)
+
+
+def _spread(mask: jax.Array) -> jax.Array:
+    """The places [K] of some examples, from all over a batch; of a few, some more than once."""
+    count = min(_TOGETHER, mask.shape[0])
+    places = jnp.arange(count, dtype=jnp.int32) * jnp.sum(mask, dtype=jnp.int32) // count
+    return jnp.argsort(~mask, stable=True)[places]
+
+
+def _pair(at_once: Any, each: Mean) -> jax.Array:
+    """What examples give at once, the mean of what each gives, and the size of that, [3]."""
+    total, weight = jnp.sum(_float(each.total)), jnp.sum(_float(each.weight))
+    size = jnp.sum(jnp.abs(_float(each.total)))
+    return jnp.stack(
+        [_float(at_once.total) / _float(at_once.weight), total / weight, size / weight]
+    )
 
 
 def _sum_where(mask: jax.Array, rows: jax.Array) -> jax.Array:

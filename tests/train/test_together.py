@@ -1,0 +1,99 @@
+"""An evaluation's mean over examples is what they give at once, or an error says that it is not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fx
+from fx import data, nn, train
+from fx.functional import cross_entropy, normalize
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((23, 4)).astype(np.float32)
+LABELS = RNG.integers(0, 3, 23).astype(np.int32)
+MODEL = nn.Linear(4, 3)
+WEIGHT = jnp.array([1.0, 2.0, 9.0])
+ADAM = fx.optim.adam(1e-2)
+
+
+def loader(batch_size=8):
+    return data.Loader(data.Dataset(X, LABELS), batch_size)
+
+
+def fresh():
+    return train.create(MODEL, ADAM, jax.random.key(0))
+
+
+def contrastive(outputs, targets):
+    one = normalize(outputs)
+    return cross_entropy(10 * one @ one.T, jnp.arange(len(one)))
+
+
+def of_classes(outputs, targets):
+    return cross_entropy(outputs, targets, weight=WEIGHT)
+
+
+def weighed(outputs, targets):
+    total = cross_entropy(outputs, targets, weight=WEIGHT, reduction="sum")
+    return train.Mean(total, WEIGHT[targets].sum())
+
+
+def rmse(outputs, targets):
+    return {"rmse": jnp.sqrt(jnp.mean((outputs[:, 0] - targets.astype(jnp.float32)) ** 2))}
+
+
+@pytest.mark.parametrize("batch_size", [2, 8, 23, 32])  # the last with 9 rows of padding
+@pytest.mark.parametrize(
+    ("loss", "metrics", "text"),
+    [
+        (contrastive, None, "the loss of several examples at once is .* train.Mean.* validate of"),
+        (of_classes, None, "the loss of several examples at once is"),
+        (cross_entropy, rmse, "the metric 'rmse' of several .* or train.Sums of what"),
+    ],
+)
+def test_what_is_no_mean_over_examples_is_refused(loss, metrics, text, batch_size):
+    validate = train.make_eval(MODEL, loss, loader(batch_size), metrics=metrics)
+    with pytest.raises(ValueError, match=f"make_eval: {text}"):
+        validate(fresh())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8, 23, 32])
+@pytest.mark.parametrize("loss", [weighed, nn.CrossEntropyLoss(WEIGHT), cross_entropy])
+def test_what_is_one_is_not(loss, batch_size):
+    ts = fresh()
+    outputs, _ = MODEL.apply(ts.params, ts.state, X)
+    expected = loss(outputs, LABELS)
+    expected = expected.total / expected.weight if isinstance(expected, train.Mean) else expected
+    found = train.make_eval(MODEL, loss, loader(batch_size))(ts)["loss"]
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_mean_near_zero_of_large_numbers_is_one():
+    """Rounding is measured by the numbers that are added up."""
+    x = np.stack([1e3 + X[:, 0], -1e3 - X[:, 0]]).reshape(-1, 1)
+    each = data.Loader(data.Dataset(x, x), 16)
+    validate = train.make_eval(nn.Identity(), lambda y, t: jnp.mean(y), each)
+    assert abs(validate(train.create(nn.Identity(), ADAM, jax.random.key(0)))["loss"]) < 1e-3
+
+
+def test_fit_finds_it_before_it_trains():
+    trained = []
+
+    def step(ts, batch):
+        trained.append(1)
+        return ts.replace(step=ts.step + 1), {"loss": jnp.float32(0)}
+
+    validate = train.make_eval(MODEL, contrastive, loader())
+    with pytest.raises(ValueError, match="the loss of several examples at once"):
+        fx.fit(step, fresh(), loader(), validate=validate, epochs=1, progress=False)
+    assert not trained
+
+
+@pytest.mark.parametrize("how", ["loop", "vmap"])
+def test_several_runs_find_it(how):
+    step = train.make_step(MODEL, contrastive, ADAM)
+    states = [train.create(MODEL, ADAM, jax.random.key(seed)) for seed in (0, 1)]
+    validate = train.make_eval(MODEL, contrastive, loader())
+    with pytest.raises(ValueError, match="the loss of several examples at once"):
+        train.fit_many(step, states, loader(), validate=validate, epochs=1, how=how, progress=False)
