@@ -56,8 +56,13 @@ def make_gradient(
         objective = jax.checkpoint(objective, policy=policy)
 
     def part(params: Any, state: Any, inputs: Any, targets: Any, key: Any, scale: Any = None):
-        gradient = jax.value_and_grad(objective, has_aux=True)
-        (_, aux), grads = gradient(params, state, inputs, targets, key, scale)
+        reached: list[bool] = []
+
+        def watched(params: Any) -> Any:
+            return objective(_noting(reached)(params), state, inputs, targets, key, scale)
+
+        (_, aux), grads = jax.value_and_grad(watched, has_aux=True)(params)
+        _check_reached(reached, params)
         grads = as_weights_lie(grads)
         (loss, weight, outputs, new_state), finite = aux if flags else (aux, {})
         check_same("the model's state", state, new_state)
@@ -73,6 +78,31 @@ def make_gradient(
     if accumulate > 1:
         return _in_parts(part, accumulate, sharding)
     return lambda *arguments: part(*arguments)[:3]
+
+
+def _noting(reached: list[bool]) -> Callable[[Any], Any]:
+    """The identity; what it is given grows while it is traced and a gradient goes back through."""
+
+    @jax.custom_vjp
+    def identity(params: Any) -> Any:
+        return params
+
+    def backward(_: None, grads: Any) -> tuple[Any]:
+        reached.append(True)
+        return (grads,)
+
+    identity.defvjp(lambda params: (params, None), backward)
+    return identity
+
+
+def _check_reached(reached: list[bool], params: Any) -> None:
+    if jax.tree.leaves(params) and not reached:
+        raise ValueError(
+            "train step: expected a loss with a gradient to the parameters, but it has none; "
+            "argmax, round, comparisons, integers and stop_gradient let none through, nor does a "
+            "loss that is not computed from the model's outputs: take one that can be "
+            "differentiated, cross_entropy in place of an accuracy say, which is for metrics="
+        )
 
 
 def _in_parts(

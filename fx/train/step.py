@@ -158,8 +158,9 @@ def make_step(
     Raises:
         ValueError: An unknown precision, a number out of its range; at the first call, a batch
             that is not a pair or that accumulate does not divide, a loss or metric that is not a
-            scalar, a model whose state changes structure, shape or dtype, an optimizer state of
-            another optimizer; at any call, a state that was donated.
+            scalar, a loss without a gradient to any parameter, a model whose state changes
+            structure, shape or dtype, an optimizer state of another optimizer; at any call, a state
+            that was donated.
         TypeError: A model, a loss or an optimizer that is none; a steps_per_call or accumulate that
             is not an integer; at the first call, a loss or metrics that ask for values (NumPy's
             functions do), metrics that are not a dictionary.

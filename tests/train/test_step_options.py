@@ -15,7 +15,7 @@ import fx
 from fx.train.fetch import as_arrays
 from fx.train.guard import GROWTH_INTERVAL, INIT_SCALE, guarded
 from fx.train.record import Record
-from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, jitter, loss_fn
+from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, data, jitter, loss_fn
 
 OPTIMIZER = fx.optim.sgd(0.1, momentum=0.9)
 
@@ -516,3 +516,32 @@ def test_weakly_typed_leaves_do_not_compile_twice():
     step, ts = make(Weak(), max_compiles=1)
     for each in Batches().epoch(0):
         ts, _ = step(ts, each)
+
+
+def take(model=None, loss=loss_fn, **options):
+    step, ts = make(model, loss, **options)
+    return step(ts, data(8))[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"remat": True}, {"precision": "fp16"}])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y, t: jnp.mean((jnp.argmax(y, 1) != t).astype(jnp.float32)),
+        lambda y, t: jnp.mean(jnp.round(y) ** 2),
+        lambda y, t: jnp.mean(jax.lax.stop_gradient(y)),
+        lambda y, t: jnp.float32(1.0),
+    ],
+)
+def test_a_loss_without_a_gradient_is_refused(loss, options):
+    with pytest.raises(ValueError, match="train step: expected a loss with a gradient to the para"):
+        take(None, loss, **options)
+
+
+def test_a_gradient_to_one_parameter_will_do():
+    class OnlyBias(Net):
+        def apply(self, params, state, x, *, train=False, key=None):
+            params = jax.lax.stop_gradient(params) | {"second": params["second"]}
+            return super().apply(params, state, x, train=train, key=key)
+
+    assert int(take(OnlyBias()).step) == 1
