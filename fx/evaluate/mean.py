@@ -15,8 +15,10 @@ class Mean(NamedTuple):
 
     A mean over the targets that count, as that of `cross_entropy` with ignore_index or class
     weights, is not the mean of the means of a batch's parts. From the two, `make_step` with
-    accumulate divides the sum over all parts by the weight of all, and `make_eval` does so over all
-    examples. A metric is one likewise: the share of the targets that count, say.
+    accumulate divides the sum over all parts by the weight of all, `make_eval` does so over all
+    examples, and `fx.fit` over an epoch, from the "weight/loss" that a step then reports. A metric
+    is one likewise: the share of the targets that count, say. A batch of weight 0 gives the loss 0
+    and no gradient.
 
     Attributes:
         total: The sum, a scalar.
@@ -96,6 +98,19 @@ def divided(value: Any) -> Any:
         return value
     kind = _kind(value.total)
     return jnp.asarray(value.total, kind) / jnp.asarray(value.weight, kind)
+
+
+def quotient(total: Any, weight: Any) -> jax.Array:
+    """A loss from its sum and weight; where nothing counts, 0, with a gradient of 0."""
+    kind = _kind(total)
+    weight = jnp.asarray(weight, kind)
+    return jnp.asarray(total, kind) / jnp.where(weight == 0, 1, weight)
+
+
+def reported(name: str, value: Any) -> dict[str, Any]:
+    """What a step reports of a metric: one number, and of a `Mean` what divided it."""
+    weight = {f"weight/{name}": value.weight} if isinstance(value, Mean) else {}
+    return {name: divided(value), **weight}
 
 
 def sum_and_weight(value: Any) -> tuple[jax.Array, jax.Array]:

@@ -18,7 +18,7 @@ RESERVED = (
     "loss", "learning_rate", "grad_norm", "loss_scale", "skipped", "finite", "epoch", "step",
     "kind",
 )  # fmt: skip
-REPORTED_BY_PART = ("finite", "gradient_norm", "learning_rate", "update_ratio")
+REPORTED_BY_PART = ("finite", "gradient_norm", "learning_rate", "update_ratio", "weight")
 
 SHOWN = 6
 """Faults that an error lists."""
@@ -64,6 +64,13 @@ def read_loss(
         )
     check_scalars("loss_fn", _parts("loss", loss))
     return loss
+
+
+def weight_of(loss_fn: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
+    """What a loss that is a mean divides by, where it is a module that tells; else None."""
+    split = getattr(loss_fn, "sum_and_weight", None)
+    both = None if split is None else split(outputs, targets)
+    return None if both is None else both[1]
 
 
 @contextlib.contextmanager

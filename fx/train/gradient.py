@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from fx.data.batch import as_arguments, explained
 from fx.debug.finite import layer_flags
-from fx.evaluate.mean import Mean, Sums, divided, sum_and_weight
+from fx.evaluate.mean import Mean, Sums, quotient, reported
 from fx.functional.layout import as_weights_lie
-from fx.train.checks import Metrics, check_same, read_loss, read_metrics
+from fx.train.checks import Metrics, check_same, read_loss, read_metrics, weight_of
 from fx.train.precision import to_compute, to_output
 from fx.train.sharding import Sharding
 
@@ -44,7 +44,10 @@ def make_gradient(
             outputs, new_state = model.apply(compute, state, *arguments, train=True, key=key)
         outputs = to_output(outputs, precision)
         found = read_loss(loss_fn, outputs, targets, of_part=accumulate > 1)
-        loss, weight = (divided(found), None) if accumulate == 1 else sum_and_weight(found)
+        if isinstance(found, Mean):
+            loss, weight = found if accumulate > 1 else (quotient(*found), found.weight)
+        else:
+            loss, weight = found, weight_of(loss_fn, outputs, targets)
         scaled = loss if scale is None else loss * scale.astype(loss.dtype)
         return scaled, (loss, weight, outputs, new_state)
 
@@ -69,9 +72,11 @@ def make_gradient(
         if scale is not None:
             grads = jax.tree.map(lambda g: g * (1 / scale).astype(g.dtype), grads)
         named = read_metrics(metrics, outputs, targets)
-        if accumulate == 1:
-            named = {name: divided(value) for name, value in named.items()}
         report = {"loss": loss, **named}
+        if accumulate == 1:
+            report = {} if weight is None else {"weight/loss": weight}
+            for name, value in {"loss": loss, **named}.items():
+                report |= reported(name, value)
         report |= {f"finite/{name}": flag for name, flag in finite.items()}
         return grads, new_state, report, weight
 
@@ -131,11 +136,13 @@ def _in_parts(
         indices = jnp.arange(parts, dtype=jnp.int32)
         xs = (indices, inputs, targets)
         (state, total), (report, weights) = jax.lax.scan(one, (state, zeros), xs, unroll=unroll)
-        weight = jnp.sum(weights)
-        grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), total)
-        loss = jnp.sum(report.pop("loss")) / weight
-        means = {name: _over_parts(name, each) for name, each in report.items()}
-        return grads, state, {"loss": loss, **means}
+        weight = jnp.float32(parts) if weights is None else jnp.sum(weights)
+        grads = jax.tree.map(lambda g: quotient(g, weight), total)
+        found = {"loss": quotient(jnp.sum(report.pop("loss")), weight)}
+        found |= {} if weights is None else {"weight/loss": weight}
+        for name, each in report.items():
+            found |= reported(name, _over_parts(name, each))
+        return grads, state, found
 
     return accumulated
 
@@ -155,9 +162,9 @@ def _split(tree: Any, parts: int) -> Any:
     return jax.tree.map(split, tree)
 
 
-def _over_parts(name: str, values: Any) -> jax.Array:
+def _over_parts(name: str, values: Any) -> Any:
     if isinstance(values, Mean | Sums):
-        return divided(jax.tree.map(lambda part: jnp.sum(part, 0), values))
+        return jax.tree.map(lambda part: jnp.sum(part, 0), values)
     if name.startswith("finite/"):
         return jnp.all(values, 0)
     if not jnp.issubdtype(values.dtype, jnp.inexact):

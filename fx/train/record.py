@@ -19,8 +19,10 @@ class Record:
         epoch: Epochs finished.
         steps: Steps taken in the epoch that is under way.
         examples: Examples seen in it.
-        sums: Metrics times examples, summed over its steps in float64; of "skipped", the steps.
-        left_out: For each metric the examples of skipped steps, which its sum leaves out.
+        sums: Metrics times their weights, summed over its steps in float64; of "skipped", the
+            steps.
+        weights: For each metric the sum of its weights: "weight/<metric>" where a step reports it,
+            else its examples; those of steps that fp16 skipped are left out.
         learning_rate: That of the step taken last.
         group_rates: Those of its parameter groups, by the names of their metrics.
         best: Epoch, step, name and value of the best validation so far.
@@ -36,7 +38,7 @@ class Record:
     steps: int = 0
     examples: int = 0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     group_rates: dict[str, float] = dataclasses.field(default_factory=dict)
     best: dict[str, Any] | None = None
@@ -73,6 +75,8 @@ class Record:
             examples: Examples of each step, [steps].
         """
         for name, values in _loss_first(metrics):
+            if is_weight(name):
+                continue
             if name == "learning_rate":
                 self.learning_rate = float(values[-1])
                 continue
@@ -80,10 +84,10 @@ class Record:
                 self.group_rates[name] = float(values[-1])
                 continue
             if _stem(name) != "skipped":
-                skipped, values = _skipped(name, metrics), values * examples
-                if skipped is not None and skipped.any():
-                    left_out = self.left_out.get(name, 0) + int(examples[skipped].sum())
-                    self.left_out[name], values = left_out, values[~skipped]
+                weights = metrics.get(f"weight/{name}", examples)
+                taken = (weights != 0) & ~_skipped(name, metrics)
+                values, weights = (values * weights)[taken], weights[taken]
+                self.weights[name] = _added(self.weights.get(name, 0.0), weights)
             self.sums[name] = _added(self.sums.get(name, 0.0), values)
         self.steps += len(examples)
         self.examples += int(examples.sum())
@@ -94,14 +98,14 @@ class Record:
         return first | self.group_rates
 
     def means(self) -> dict[str, float]:
-        """Means over the examples of the epoch so far; of "skipped", the number of steps."""
+        """Means over the epoch so far, by weight; of "skipped", the number of steps."""
         found: dict[str, float] = {}
         for name, total in self.sums.items():
             if _stem(name) == "skipped":
                 found[name] = int(total) if total == int(total) else total
                 continue
-            count = self.examples - self.left_out.get(name, 0)
-            found[name] = total / count if count else math.nan
+            weight = self.weights[name]
+            found[name] = total / weight if weight else math.nan
         return found
 
     def close_epoch(self, step: int, validation: dict[str, float], images_per_s: float | None):
@@ -118,7 +122,7 @@ class Record:
         self.history.append(row)
         self.timing.append(timing)
         self.epoch += 1
-        self.steps, self.examples, self.sums, self.left_out, self.seconds = 0, 0, {}, {}, 0.0
+        self.steps, self.examples, self.sums, self.weights, self.seconds = 0, 0, {}, {}, 0.0
         return row, timing
 
     def watched(self, row: dict[str, Any], monitor: str | None) -> str:
@@ -171,12 +175,17 @@ def _stem(name: str) -> str:
     return name.partition("[")[0]
 
 
-def _skipped(name: str, metrics: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Which steps have no part in the mean of a metric; None where there is no telling."""
+def is_weight(name: str) -> bool:
+    """Whether a metric is what weighs another one: "weight/<metric>"."""
+    return name.startswith("weight/")
+
+
+def _skipped(name: str, metrics: dict[str, np.ndarray]) -> np.ndarray | np.bool:
+    """Which steps have no part in the mean of a metric; False is none of them."""
     stem = _stem(name)
     flags = metrics.get("skipped" + name[len(stem) :])
     if flags is None or stem == "loss_scale" or stem.partition("/")[0] == "finite":
-        return None
+        return np.False_
     return flags >= 1  # of several runs together it is the share that skipped
 
 

@@ -151,7 +151,8 @@ def make_step(
     Returns:
         A `Step`. Metrics hold "loss", what `metrics` returns, "learning_rate" where `lr` or the
         optimizer's state has it (see `fx.optim.current_lr`), "learning_rate/<group>" of each
-        parameter group where it has several, and what the options report. Where an option keeps
+        parameter group where it has several, "weight/<name>" of a loss or metric that is a
+        `train.Mean`, and what the options report. Where an option keeps
         something in the optimizer's state (ema, check_finite, fp16), make the state with
         `train.create(model, step.optimizer, key)`; it is right for every step.
 

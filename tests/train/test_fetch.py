@@ -48,4 +48,4 @@ def test_totals_have_the_same_bits_however_steps_are_grouped(cut):
     total = 0.0
     for value, size, flag in zip(loss, sizes, skipped):
         total += 0.0 if flag else value * int(size)
-    assert whole.sums["loss"] == total and whole.left_out["loss"] == sizes[skipped > 0].sum()
+    assert whole.sums["loss"] == total and whole.weights["loss"] == sizes[skipped == 0].sum()

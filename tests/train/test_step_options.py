@@ -78,6 +78,7 @@ def test_parts_of_unequal_weight_are_the_large_batch(options, parts):
     split, _ = make(loss=both, accumulate=parts)
     (one, report), (many, reports) = (step(ts, (inputs, targets)) for step in (whole, split))
     chex.assert_trees_all_close(one.params, many.params, rtol=1e-5, atol=1e-7)
+    assert reports.pop("weight/loss") == pytest.approx(float(jnp.sum(weights(targets))))
     chex.assert_trees_all_close(report, reports, rtol=1e-5)
     if parts > 1:
         equal = make(loss=lambda y, t: jnp.nan_to_num(mean(y, t)), accumulate=parts)[0]
