@@ -24,7 +24,7 @@ def namespace(tmp_path_factory):
 def test_the_snippets_run_in_order(namespace):
     assert sorted(namespace["metrics"]) == [
         "accuracy", "finite", "grad_norm", "learning_rate", "learning_rate/*.bias, <lambda>",
-        "learning_rate/default", "loss",
+        "learning_rate/default", "loss", "weight/accuracy",
     ]  # fmt: skip
     assert float(namespace["rate"]) == pytest.approx(0.01)
     assert namespace["result"].stopped == "finished"
