@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from fx.data.mixing import applied
+
 
 def split_batch(batch: Any) -> tuple[Any, Any]:
     """Return inputs and targets, or say what came instead."""
@@ -46,12 +48,14 @@ def explained(inputs: Any) -> Iterator[None]:
         raise
 
 
-def transformed(transform: Callable[[Any, Any], Any] | None, inputs: Any, key: Any) -> Any:
-    """Inputs after the step's transform; of one that fails, say what it was given."""
+def transformed(
+    transform: Callable[[Any, Any], Any] | None, inputs: Any, targets: Any, key: Any
+) -> tuple[Any, Any]:
+    """Inputs and targets after the step's transform; of one that fails, say what it was given."""
     if transform is None:
-        return inputs
+        return inputs, targets
     try:
-        return transform(inputs, key)
+        return applied(transform, inputs, targets, key)
     except Exception as error:
         if isinstance(inputs, dict | tuple):
             names = f" with {', '.join(map(repr, inputs))}" * isinstance(inputs, dict)

@@ -33,6 +33,16 @@ def check_images(where: str, images: jax.Array) -> None:
         )
 
 
+def need_key(key: jax.Array | None, transform: object) -> jax.Array:
+    """Return the key, or raise where a random transform has none."""
+    if key is None:
+        raise ValueError(
+            f"{type(transform).__name__}: expected a PRNG key, got key=None; pass "
+            "key=jax.random.key(seed), or for evaluation use a Compose without random transforms"
+        )
+    return key
+
+
 def normalize(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
     """Return `(images - mean) / std`, channel by channel.
 

@@ -1,7 +1,8 @@
 """torchvision's transforms on whole batches: pure, compiled, with a key.
 
 A transform is a hashable description, called `transform(images, key=None)` inside of a compiled
-step; a random one draws anew for each image. `functional` has the pure functions underneath.
+step; a random one draws anew for each image. `MixUp`, `CutMix` and `WithTargets` change the targets
+too. `functional` has the pure functions underneath.
 """
 
 from __future__ import annotations
@@ -9,20 +10,26 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fx.data import images as functional
+from fx.data.images import need_key
+from fx.data.mixing import CutMix, MixUp, WithTargets, applied, takes_targets
 
 __all__ = [
     "ColorJitter",
     "Compose",
+    "CutMix",
+    "MixUp",
     "Normalize",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomRotation",
     "ToTensor",
+    "WithTargets",
     "functional",
 ]
 
@@ -36,7 +43,8 @@ class Compose:
     Each gets a key of its own, folded from the key and its position.
 
     Args:
-        transforms: callables `(images, key=None) -> images`.
+        transforms: callables `(images, key=None) -> images`; for `pair`, also what changes targets
+            with them, `MixUp` for one.
 
     Example:
         >>> transform = Compose((ToTensor(), Normalize(0.5, 0.5)))
@@ -56,8 +64,19 @@ class Compose:
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Apply the transforms to a batch."""
         for i, transform in enumerate(self.transforms):
-            images = transform(images, None if key is None else jax.random.fold_in(key, i))
+            images = transform(images, _folded(key, i))
         return images
+
+    @property
+    def takes_targets(self) -> bool:
+        """Whether one of them does."""
+        return any(map(takes_targets, self.transforms))
+
+    def pair(self, images: Any, targets: Any, key: jax.Array | None = None) -> tuple[Any, Any]:
+        """Apply the transforms to a batch and its targets."""
+        for i, transform in enumerate(self.transforms):
+            images, targets = applied(transform, images, targets, _folded(key, i))
+        return images, targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +169,7 @@ class RandomHorizontalFlip:
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Flip a batch at random."""
         functional.check_images("RandomHorizontalFlip", images)
-        flip = jax.random.bernoulli(_need(key, self), self.p, images.shape[:1])
+        flip = jax.random.bernoulli(need_key(key, self), self.p, images.shape[:1])
         return functional.hflip(images, flip)
 
 
@@ -195,7 +214,7 @@ class RandomRotation:
         """Rotate a batch at random."""
         functional.check_images("RandomRotation", images)
         low, high = self.degrees  # type: ignore[misc]
-        angle = jax.random.uniform(_need(key, self), images.shape[:1], jnp.float32, low, high)
+        angle = jax.random.uniform(need_key(key, self), images.shape[:1], jnp.float32, low, high)
         return functional.rotate(images, angle, self.interpolation, self.center, self.fill)
 
 
@@ -255,7 +274,7 @@ class RandomCrop:
                 f"{rows}x{columns}; give padding=, or pad_if_needed=True"
             )
         spare = jnp.array([[rows - height + 1], [columns - width + 1]], jnp.int32)
-        top_left = jax.random.randint(_need(key, self), (2, n), 0, spare, jnp.int32)
+        top_left = jax.random.randint(need_key(key, self), (2, n), 0, spare, jnp.int32)
         return functional.crop(images, top_left[0], top_left[1], (height, width))
 
     def _pad(self, images, rows, columns):
@@ -307,7 +326,7 @@ class ColorJitter:
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Jitter a batch at random."""
         functional.check_images("ColorJitter", images)
-        for_factors, for_order = jax.random.split(_need(key, self))
+        for_factors, for_order = jax.random.split(need_key(key, self))
         ranges = jnp.array([self.brightness, self.contrast, self.saturation, self.hue], jnp.float32)
         shape = (len(images), 4)
         factors = jax.random.uniform(
@@ -318,10 +337,5 @@ class ColorJitter:
         return functional.jitter_color(images, factors, orders[drawn])
 
 
-def _need(key: jax.Array | None, transform: object) -> jax.Array:
-    if key is None:
-        raise ValueError(
-            f"{type(transform).__name__}: expected a PRNG key, got key=None; pass "
-            "key=jax.random.key(seed), or for evaluation use a Compose without random transforms"
-        )
-    return key
+def _folded(key: jax.Array | None, position: int) -> jax.Array | None:
+    return None if key is None else jax.random.fold_in(key, position)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.data.batch import as_arguments, split_batch, targets_of
+from fx.data.batch import as_arguments, split_batch, targets_of, transformed
 from fx.debug.diagnostics import gradient_norms
 from fx.debug.report import floats
 from fx.evaluate.mean import Mean, divided
@@ -143,7 +143,7 @@ def inspect_step(
 
     with jax.disable_jit():
         inputs = jax.tree.map(jnp.asarray, inputs)
-        inputs = inputs if transform is None else transform(inputs, augment_key)
+        inputs, targets = transformed(transform, inputs, targets, augment_key)
         arguments, targets = as_arguments(inputs), targets_of(inputs, targets)
         call = Call(True, key, (), describe.match(model, ts.params, ts.state), note)
         loss = divided(loss_fn(bind(model, call, ())(*arguments), targets))

@@ -43,7 +43,7 @@ class OneStep:
         """Take the step."""
         inputs, targets = split_batch(batch)
         augment_key, model_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
-        inputs = transformed(self.transform, inputs, augment_key)
+        inputs, targets = transformed(self.transform, inputs, targets, augment_key)
         targets = targets_of(inputs, targets)
 
         def gradient_at(params: Any, scale: Any = None) -> tuple[Any, Any, Metrics]:

@@ -16,6 +16,7 @@ from fx.data.batch import (
     targets_of,
     transformed,
 )
+from fx.data.mixing import takes_targets
 from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
 from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
@@ -112,7 +113,8 @@ def make_eval(
             the inputs, as in `make_step`.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
         metrics: `(outputs, targets) -> {name: scalar, Mean or Sums}`.
-        transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random.
+        transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random; or a
+            `transforms.WithTargets`.
         precision: As for `make_step`.
 
     Returns:
@@ -139,13 +141,13 @@ def make_eval(
     """
     _check_loader("make_eval", loader)
     check_precision(precision)
-    prepare, forward = _prepare(transform), _forward(model, precision)
+    forward = _forward(model, precision)
 
     @jax.jit
     def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> Found:
         inputs, targets = split_batch(batch)
         with matmul_precision(precision):
-            inputs = prepare(inputs)
+            inputs, targets = transformed(transform, inputs, targets, None)
             outputs = forward(params, state, inputs)
         targets = targets_of(inputs, targets)
 
@@ -235,7 +237,7 @@ def predict(
         params: Parameters.
         state: State.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
-        transform: `(inputs, None) -> inputs`, compiled in.
+        transform: As for `make_eval`.
         precision: As for `make_step`; outputs are float32.
 
     Returns:
@@ -260,17 +262,21 @@ def predict(
     """
     _check_loader("predict", loader)
     check_precision(precision)
-    prepare, forward = _prepare(transform), _forward(model, precision)
+    forward = _forward(model, precision)
+
+    changes = takes_targets(transform)  # else they need not pass through it
 
     @jax.jit
-    def run(params: Any, state: Any, inputs: Any) -> Any:
+    def run(params: Any, state: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
         with matmul_precision(precision):
-            return forward(params, state, prepare(inputs))
+            inputs, targets = transformed(transform, inputs, targets, None)
+            return forward(params, state, inputs), targets
 
     parts = []
     for batch, mask in loader.padded():
         inputs, targets = split_batch(batch)
-        outputs = run(params, state, inputs)
+        outputs, changed = run(params, state, inputs, targets if changes else None)
+        targets = changed if changes else targets
         _check_rows(outputs, np.shape(mask)[0])
         found, rows = _to_host(((outputs, targets), mask))
         parts.append(jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found))
@@ -332,10 +338,6 @@ def _to_host(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return multihost_utils.process_allgather(tree, tiled=True)
-
-
-def _prepare(transform: Callable[[Any, Any], Any] | None) -> Callable[[Any], Any]:
-    return lambda inputs: transformed(transform, inputs, None)
 
 
 def _forward(model: Any, precision: str) -> Callable[[Any, Any, Any], Any]:

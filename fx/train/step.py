@@ -110,6 +110,7 @@ def make_step(
         metrics: `(outputs, targets) -> {name: scalar, train.Mean or train.Sums}`, to report beside
             the loss.
         transform: `(inputs, key) -> inputs`, compiled into the step: augmentation, normalisation.
+            `transforms.WithTargets` makes one of inputs and targets; `transforms.MixUp` is one.
         precision: "float32": real float32, on GPUs and TPUs too. "tf32": products as TF32 on
             GPUs. "bf16": parameters and inputs are cast to bfloat16 for the forward pass and its
             gradient; weights, the model's state, the optimizer, outputs, loss and metrics stay
