@@ -151,6 +151,12 @@ class Loader:
         full, rest = divmod(self._count, self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
+    @property
+    def last_size(self) -> int:
+        """Examples of an epoch's last batch."""
+        rest = 0 if self.drop_last else self._count % self.batch_size
+        return rest or self.batch_size
+
     __iter__ = refuse_iteration
 
     def epoch(self, epoch: int, start: int = 0, steps_per_call: int = 1) -> Iterator[Batch]:

@@ -17,6 +17,7 @@ from jax import export as jax_export
 
 from fx.deploy import golden, manifest, stablehlo
 from fx.deploy.signature import parse
+from fx.donated import check_present
 from fx.interop.naming import naming
 from fx.interop.weights import write_weights
 
@@ -91,6 +92,7 @@ def export(
     """
     path = Path(path)
     _check_target(path, overwrite)
+    check_present("export", params, state)
     inputs = parse(spec, lambda: _names(model, preprocess), limits)
     names, extra = _check_classes(classes), _check_metadata(metadata)
     arrays = golden.make_inputs(inputs, example)

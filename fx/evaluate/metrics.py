@@ -288,9 +288,12 @@ def _checked(
         )
     targets = _integers(where, "targets", targets)
     if targets.shape != shape:
+        second = targets.shape == (*outputs.shape[:1], *outputs.shape[2:])
         raise ValueError(
             f"{where}: expected targets {list(shape)} for outputs {list(outputs.shape)}, "
             f"got {list(targets.shape)}"
+            + "; the classes are the last axis here: jnp.moveaxis(outputs, 1, -1)"
+            * second
         )
     return outputs, targets, None if mask is None else _bools(where, mask, shape)
 

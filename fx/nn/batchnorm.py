@@ -40,6 +40,13 @@ def _declare(
     module.num_batches_tracked = Buffer((), init.zeros, jnp.int32) if tracked else None
 
 
+def channels_mend(module: Any, input: jax.Array, axis: int) -> str:
+    """What to do where the channels' axis has another size."""
+    if input.shape[-1] == module.num_features:
+        return f"the channels are axis {axis}: jnp.moveaxis(x, -1, {axis})"
+    return f"set num_features={input.shape[axis]}"
+
+
 def _share(module: Any, counted: jax.Array) -> float | jax.Array:
     """The share of this batch in the running statistics: momentum, or a plain average of all."""
     return 1 / counted.astype(jnp.float32) if module.momentum is None else module.momentum
@@ -106,7 +113,7 @@ class _BatchNorm(Module):
             mend = "add the batch's axis, x[None]" if input.ndim == self._dims + 1 else mend
             raise shape_error(self, expected, input, mend)
         if input.shape[1] != self.num_features:
-            raise shape_error(self, expected, input, f"set num_features={input.shape[1]}")
+            raise shape_error(self, expected, input, channels_mend(self, input, 1))
 
     def extra_repr(self) -> str:
         return _shown(self)
@@ -217,7 +224,7 @@ class _InstanceNorm(Module):
         if axis not in (0, 1):
             raise shape_error(self, expected, input, f"give it {self._dims + 2} axes")
         if input.shape[axis] != self.num_features:
-            raise shape_error(self, expected, input, f"set num_features={input.shape[axis]}")
+            raise shape_error(self, expected, input, channels_mend(self, input, axis))
 
     def extra_repr(self) -> str:
         return _shown(self)

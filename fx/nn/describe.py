@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from fx.donated import check_present, is_donated
 from fx.nn.keys import Path
 from fx.nn.parameter import Buffer, Parameter, several
 
@@ -322,7 +323,8 @@ def match(module: Any, params: Any, state: Any) -> dict[Path, Any]:
 
     Raises:
         TypeError: params or state is not a dict.
-        ValueError: listing every missing and unexpected name and every wrong shape.
+        ValueError: listing every missing and unexpected name and every wrong shape; an array whose
+            memory went into a training step.
     """
     given: dict[bool, dict[Path, Any]] = {}
     for is_buffer, (word, tree) in enumerate((("params", params), ("state", state))):
@@ -341,6 +343,8 @@ def match(module: Any, params: Any, state: Any) -> dict[Path, Any]:
             wrong.append(f"missing in {word}: {leaf.name}")
             continue
         value = given[is_buffer][leaf.source]
+        if is_donated(value):
+            check_present(type(module).__name__, params, state)
         if jnp.shape(value) != leaf.declaration.shape:
             expected, got = leaf.declaration.shape, jnp.shape(value)
             wrong.append(f"{leaf.name}: expected the shape {expected}, got {got}")

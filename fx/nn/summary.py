@@ -106,7 +106,16 @@ def summary(model: Module, *inputs: Any, train: bool = False, **kwargs: Any) -> 
         call = Call(train, key, (), describe.match(model, params, state), note)
         return bind(model, call, ())(*inputs, **kwargs)
 
-    flops = _flops(jax.make_jaxpr(run)(params, state, given).jaxpr, ())
+    try:
+        jaxpr = jax.make_jaxpr(run)(params, state, given).jaxpr
+    except TypeError as error:
+        if "positional argument" in str(error):
+            error.add_note(
+                f"summary got {len(inputs)} for the model's inputs; write one after the other, "
+                "summary(model, a, b), and those with a name as name=..."
+            )
+        raise
+    flops = _flops(jaxpr, ())
     counts = {
         path: (
             sum(_parameters(model, path).values()),

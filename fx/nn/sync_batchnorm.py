@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate
 from fx.functional.layout import to_first, to_last
-from fx.nn.batchnorm import _BatchNorm, _share
+from fx.nn.batchnorm import _BatchNorm, _share, channels_mend
 from fx.nn.checks import shape_error
 from fx.nn.module import Module, where
 from fx.nn.rewrite import transform
@@ -101,7 +101,7 @@ class SyncBatchNorm(_BatchNorm):
         if input.ndim < 2:
             raise shape_error(self, expected, input, "add the batch's axis, x[None]")
         if input.shape[1] != self.num_features:
-            raise shape_error(self, expected, input, f"set num_features={input.shape[1]}")
+            raise shape_error(self, expected, input, channels_mend(self, input, 1))
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,12 @@ import jax
 import numpy as np
 
 from fx.train.checks import named_leaves
+
+_FROZEN = (
+    "train step: np.random or random was drawn from while the step was traced. If that was in the "
+    "model, the loss or transform=, the number is a constant of the compiled program, the same at "
+    "every step: use jax.random with the key that transform gets, or self.next_key() in a model"
+)
 
 
 @dataclasses.dataclass
@@ -34,12 +42,16 @@ class Compilations:
         return len(self._seen)
 
     def watch(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Count how often a function is traced."""
+        """Count how often a function is traced, and warn where it draws random numbers then."""
 
         @functools.wraps(function)
         def watched(*args: Any) -> Any:
             self.traces += 1
-            return function(*args)
+            before = _host_randomness()
+            result = function(*args)
+            if _host_randomness() != before:
+                warnings.warn(_FROZEN, RuntimeWarning, stacklevel=2)
+            return result
 
         return watched
 
@@ -74,6 +86,12 @@ class Compilations:
                 f"{'s' * (self.limit != 1)}, this call was number {self.count}: {why}; give every "
                 "call arrays of the same shape and dtype, or raise max_compiles"
             )
+
+
+def _host_randomness() -> tuple[Any, ...]:
+    """Where the generators of NumPy and Python that all share stand."""
+    _, words, place, *_ = np.random.get_state()
+    return bytes(words), place, random.getstate()  # type: ignore[arg-type]
 
 
 def _kinds(arguments: tuple[Any, Any]) -> dict[str, str]:

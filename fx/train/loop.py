@@ -12,11 +12,12 @@ import jax
 from fx import checkpoint
 from fx.checkpoint.processes import together
 from fx.data.loader import as_integer
+from fx.donated import is_donated
 from fx.train.failure import Diverged, explain_failure
 from fx.train.interrupt import catch_signals
 from fx.train.record import Record, describe_data, mode_of, name_changes
 from fx.train.run import Run, for_plateau
-from fx.train.state import TrainState, is_donated
+from fx.train.state import TrainState
 from fx.train.watch.callbacks import JsonLog, TensorBoard
 from fx.train.watch.event import Event
 from fx.train.watch.progress import make_progress
@@ -151,10 +152,10 @@ def fit(
             checkpoints that are there stay. See `fx.checkpoint.save`.
         FloatingPointError: A step made with check_finite was not finite; the text is that of
             `fx.debug.xray`, and `out/crash` has state and batch.
-        TypeError: Several states; a loader without `epoch` or length; a validate that cannot be
-            called or returns no dictionary of numbers; a number that is not an integer; a callback
-            that is no function or returns a state; a step that returns something else than a state
-            and a dictionary.
+        TypeError: Several states, or none; a loader without `epoch` or length; a validate that
+            cannot be called or returns no dictionary of numbers; a number that is not an integer; a
+            callback that is no function or returns a state; a step that returns something else than
+            a state and a dictionary.
         ValueError: An argument out of range; patience or monitor without validate; a monitor that
             validate does not give (no "accuracy" or "loss", where none is named), or one without
             mode whose name does not tell it; a ts that was donated to an earlier step; a checkpoint
@@ -278,6 +279,12 @@ def _check_kinds(step: Any, ts: Any, loader: Any, validate: Any) -> None:
         raise TypeError(
             f"fit: expected one state, got {len(ts)}; fx.train.fit_many(step, states, ...) trains "
             "several seeds, learning rates or folds"
+        )
+    if not hasattr(ts, "step"):
+        kept = isinstance(ts, Result)
+        raise TypeError(
+            f"fit: expected a training state with a step, got {type(ts).__name__}; "
+            + ("go on with result.ts" if kept else "make one with fx.train.create")
         )
     if not callable(getattr(loader, "epoch", None)) or not hasattr(loader, "__len__"):
         raise TypeError(

@@ -17,6 +17,7 @@ from fx.data.batch import (
     transformed,
 )
 from fx.data.mixing import takes_targets
+from fx.donated import check_present
 from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
 from fx.train.checks import Metrics, read_loss, read_metrics
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
@@ -54,6 +55,7 @@ class Evaluation:
 
     def __call__(self, ts: TrainState) -> dict[str, float]:
         """Evaluate a training state."""
+        check_present("make_eval", ts.params, ts.state)
         return self.average(self.collect(self.sums, ts.params, ts.state))
 
     def rehearse(self, ts: TrainState) -> None:
@@ -262,6 +264,7 @@ def predict(
     """
     _check_loader("predict", loader)
     check_precision(precision)
+    check_present("predict", params, state)
     forward = _forward(model, precision)
 
     changes = takes_targets(transform)  # else they need not pass through it

@@ -204,6 +204,8 @@ class Run:
                 lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), batch
             )
         steps, examples = self.kinds[kind]
+        if len(self.kinds) == 1 and new and isinstance(self.step, Step):
+            self.step.try_size(ts, self.example, examples, getattr(self.loader, "last_size", None))
         found = self.step(ts, batch)
         if new and not isinstance(self.step, Step):
             check_returned(self.number, found)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.core import Tracer
 
 from fx.nn.keys import check_key
 from fx.train.sharding import Sharding
@@ -106,13 +105,6 @@ def _check_one_tree(opt_state: Any) -> None:
             "train.create: optax.lookahead expected a pair of parameter trees, got the model's "
             "one; use fx.optim.lookahead, which keeps the slow one in its own state"
         )
-
-
-def is_donated(leaf: Any) -> bool:
-    """Whether an array's memory went into a later step."""
-    if not isinstance(leaf, jax.Array) or isinstance(leaf, Tracer):
-        return False
-    return leaf.is_deleted()
 
 
 def _unshared(tree: Any) -> Any:

@@ -10,6 +10,7 @@ import optax
 from fx import optim
 from fx.data.loader import as_integer
 from fx.debug.memory import is_out_of_memory, out_of_memory
+from fx.donated import is_donated
 from fx.evaluate.mean import Mean
 from fx.train.checks import Metrics, check_arrays, check_optimizer, check_stacked, named_leaves
 from fx.train.compiles import Compilations
@@ -18,7 +19,7 @@ from fx.train.guard import guarded
 from fx.train.one_step import OneStep
 from fx.train.precision import check_precision, matmul_precision
 from fx.train.sharding import Sharding
-from fx.train.state import TrainState, check_model, is_donated
+from fx.train.state import TrainState, check_model
 
 _DONATED = (
     "train step: expected a state whose arrays are there, but {} went into an earlier call, which "
@@ -50,10 +51,16 @@ class Step:
 
         Raises:
             ValueError: `ts` went into an earlier call, which reused its memory.
-            TypeError: A batch that holds something else than arrays, torch tensors for example.
+            TypeError: What is no state; a batch that holds something else than arrays, torch
+                tensors for example.
             RuntimeError: The call compiled the step more often than `max_compiles` allows.
             MemoryError: The device's memory does not suffice; it says for what, and what to try.
         """
+        if not hasattr(ts, "step"):
+            came = "go on with result.ts" if hasattr(ts, "ts") else "make one with train.create"
+            raise TypeError(
+                f"train step: expected a training state, got {type(ts).__name__}; {came}"
+            )
         if is_donated(ts.step):
             raise ValueError(_DONATED.format("this one"))
         try:
@@ -72,6 +79,31 @@ class Step:
             raise
         self.compilations.look(self.compiled._cache_size(), (ts, batch))
         return result
+
+    def try_size(self, ts: TrainState, batch: Any, size: int, other: int | None) -> None:
+        """Trace it for a batch of another size, so that what fails does so before an epoch.
+
+        Args:
+            ts: The state, or shapes of it.
+            batch: A batch, or shapes of it.
+            size: Its examples.
+            other: Those that an epoch's last batch will have; None where nobody knows.
+        """
+        if other in (None, size) or self.steps_per_call > 1:
+            return
+
+        def resized(leaf: Any) -> jax.ShapeDtypeStruct:
+            rows = (other,) if leaf.shape[:1] == (size,) else leaf.shape[:1]
+            return jax.ShapeDtypeStruct((*rows, *leaf.shape[1:]), leaf.dtype)
+
+        try:
+            self.compiled.eval_shape(ts, jax.tree.map(resized, batch))
+        except Exception as error:
+            error.add_note(
+                f"fit tried the epoch's last batch, which has {other} examples where others have "
+                f"{size}; Loader(..., drop_last=True) leaves it out"
+            )
+            raise
 
 
 def make_step(

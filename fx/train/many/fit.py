@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from fx.data.batch import first_batch
 from fx.data.loader import as_integer
+from fx.donated import is_donated
 from fx.optim import has_plateau
 from fx.train.many.measure import measure
 from fx.train.many.runs import Runs
@@ -17,7 +18,7 @@ from fx.train.many.together import ManyStep
 from fx.train.many.tunable import fixed_rates
 from fx.train.many.ways import Plan, begun_as, one_by_one, one_program, step_of_all
 from fx.train.record import mode_of
-from fx.train.state import TrainState, is_donated
+from fx.train.state import TrainState
 from fx.train.step import Step
 
 
