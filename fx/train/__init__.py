@@ -2,6 +2,8 @@
 
 from fx.evaluate.mean import Mean as Mean
 from fx.evaluate.mean import Sums as Sums
+from fx.train.evaluation import Evaluation as Evaluation
+from fx.train.evaluation import make_eval as make_eval
 from fx.train.loop import Result as Result
 from fx.train.loop import fit as fit
 from fx.train.lr_finder import LRRange as LRRange
@@ -10,8 +12,6 @@ from fx.train.many import ManyState as ManyState
 from fx.train.many import Runs as Runs
 from fx.train.many import fit_many as fit_many
 from fx.train.many import tunable as tunable
-from fx.train.predict import Evaluation as Evaluation
-from fx.train.predict import make_eval as make_eval
 from fx.train.predict import predict as predict
 from fx.train.processes import distributed as distributed
 from fx.train.sharding import Sharding as Sharding

@@ -1,6 +1,5 @@
-"""Compiled evaluation and prediction, over batches that are padded to one size."""
+"""Compiled prediction, over batches that are padded to one size."""
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -8,26 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.data.batch import (
-    as_arguments,
-    explained,
-    first_batch,
-    split_batch,
-    targets_of,
-    transformed,
-)
+from fx.data.batch import as_arguments, explained, split_batch, transformed
 from fx.data.mixing import takes_targets
 from fx.donated import check_present
-from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
-from fx.train.checks import Metrics, read_loss, read_metrics
+from fx.nn.keys import check_key
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output
-from fx.train.state import TrainState
 
-Found = tuple[dict[str, Mean | Sums], dict[str, Any], dict[str, jax.Array]]
 RUN_AHEAD = 8
 """Calls that may be on their way to the device at once."""
-_TOGETHER, _ROUNDING = 8, 1e-3
-"""Examples of a batch whose loss is also computed at once, and how much it may differ."""
 
 
 class Padded(Protocol):
@@ -38,191 +25,6 @@ class Padded(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What `make_eval` makes: `validate(ts) -> {"loss": float, ...}`.
-
-    Attributes:
-        sums: `(params, state, batch, mask) -> (means, counts, together)`, compiled: a `Mean` of
-            loss and each metric over a batch's examples; how many examples there are ("all"), have
-            finite outputs ("finite"), have no loss ("empty"), and have no finite value of each
-            metric; and loss and metrics of some examples at once, beside their mean.
-        loader: Whose `padded()` yields `((inputs, targets), mask)`.
-    """
-
-    sums: Callable[[Any, Any, Any, jax.Array], Found] = dataclasses.field(repr=False)
-    loader: Padded
-
-    def __call__(self, ts: TrainState) -> dict[str, float]:
-        """Evaluate a training state."""
-        check_present("make_eval", ts.params, ts.state)
-        return self.average(self.collect(self.sums, ts.params, ts.state))
-
-    def rehearse(self, ts: TrainState) -> None:
-        """Evaluate one batch, so that what fails does so before an epoch of training."""
-        if (first := first_batch(self.loader.padded())) is None:
-            return  # which the evaluation itself says
-        *_, together = self.sums(ts.params, ts.state, *first)
-        _check_together(jax.device_get(together))
-
-    def collect(self, sums: Callable, params: Any, state: Any) -> list[Found]:
-        """Run `sums`, or a transformed one, over all batches; what it gives, on the host."""
-        found = []
-        for batch, mask in self.loader.padded():
-            found.append(sums(params, state, batch, mask))
-            if len(found) > RUN_AHEAD:  # batches that wait for their turn take memory
-                jax.block_until_ready(found[-RUN_AHEAD])
-        return jax.device_get(found)
-
-    def average(self, found: list[Found]) -> dict[str, float]:
-        """Turn the sums of all batches into means, in float64."""
-        if not found:
-            raise ValueError("make_eval: the loader yielded no example to evaluate")
-        parts, counts, pairs = zip(*found, strict=True)
-        number = jax.tree.map(lambda *n: int(sum(n)), *counts)
-        _check_found(number, float(sum(part["loss"].weight for part in parts)))
-        for together in pairs:
-            _check_together(together)
-        return {name: combined([part[name] for part in parts]) for name in parts[0]}
-
-
-def make_eval(
-    model: Any,
-    loss_fn: Callable[[Any, Any], jax.Array | Mean],
-    loader: Padded,
-    *,
-    metrics: Callable[[Any, Any], Metrics] | None = None,
-    transform: Callable[[Any, Any], Any] | None = None,
-    precision: str = "float32",
-) -> Evaluation:
-    """Make a function that evaluates a training state on a data set.
-
-    Loss and metrics are computed for each example by itself, `loss_fn(outputs[i:i+1],
-    targets[i:i+1])`, and averaged over examples, in float64. So what is computed from a batch as a
-    whole is not the batch's: a metric that is made of sums, an F1 or an R², is to return
-    `train.Sums`, one that needs all outputs at once, such as ROC-AUC, belongs in `fx.evaluate`, and
-    a loss or metric whose examples weigh differently, a cross entropy with class weights or
-    ignore_index, is to return a `train.Mean`; `nn.CrossEntropyLoss` and `nn.NLLLoss` give what it
-    is made of by themselves. Without, an example all of whose targets are ignored has no mean,
-    0 / 0; that is an error. A model that has diverged is none: its outputs are not finite, and the
-    loss that comes back is nan. Of some examples of each batch both are computed, and it is an
-    error where they are not the same.
-
-    Args:
-        model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
-            outputs have the batch as their first axis.
-        loss_fn: `(outputs, targets) -> loss`, a scalar or a `Mean`. Where targets are None it gets
-            the inputs, as in `make_step`.
-        loader: Whose `padded()` yields `((inputs, targets), mask)`.
-        metrics: `(outputs, targets) -> {name: scalar, Mean or Sums}`.
-        transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random; or a
-            `transforms.WithTargets`.
-        precision: As for `make_step`.
-
-    Returns:
-        `validate(ts) -> {"loss": float, ...}`, which reads `ts.params` and `ts.state`.
-
-    Raises:
-        ValueError: An unknown precision; at the first call, outputs without the batch's axis, a
-            loss that is not a scalar; at each call, a loader that yields nothing, examples whose
-            loss is nan, or a metric that is finite for none, while the outputs of all are finite.
-        TypeError: A loader without `padded`.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import fx
-        >>> class Double:
-        ...     def apply(self, params, state, x, *, train=False, key=None):
-        ...         return 2 * x, state
-        >>> class Three:
-        ...     def padded(self):
-        ...         yield (jnp.arange(4.0), jnp.zeros(4)), jnp.array([True, True, True, False])
-        >>> validate = make_eval(Double(), lambda y, target: jnp.mean(y - target), Three())
-        >>> validate(fx.train.TrainState(0, {}, {}, (), None))
-        {'loss': 2.0}
-    """
-    _check_loader("make_eval", loader)
-    check_precision(precision)
-    forward = _forward(model, precision)
-
-    @jax.jit
-    def sums(params: Any, state: Any, batch: Any, mask: jax.Array) -> Found:
-        inputs, targets = split_batch(batch)
-        with matmul_precision(precision):
-            inputs, targets = transformed(transform, inputs, targets, None)
-            outputs = forward(params, state, inputs)
-        targets = targets_of(inputs, targets)
-
-        def of_some(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
-            found = read_metrics(metrics, outputs, targets)
-            found["loss"] = read_loss(loss_fn, outputs, targets, of_part=True)
-            return {name: _as_sums(value) for name, value in found.items()}
-
-        def of_one(*of: Any) -> dict[str, Mean | Sums]:
-            return of_some(*jax.tree.map(lambda leaf: leaf[None], of))
-
-        _check_rows(outputs, mask.shape[0])
-        rows = jax.vmap(of_one)(outputs, targets)
-        # where, not a product: padding may give nan.
-        means = jax.tree.map(lambda row: _sum_where(mask, _float(row)), rows)
-        metric_rows = {n: row for n, row in rows.items() if n != "loss" and isinstance(row, Mean)}
-        broken = {name: mask & ~jnp.isfinite(row.total) for name, row in metric_rows.items()}
-        flags = {"all": mask, "finite": _finite_rows(outputs, mask), "metrics": broken}
-        flags["empty"] = mask & jnp.isnan(rows["loss"].total)
-        some = _spread(mask)
-        few, each = jax.tree.map(lambda leaf: leaf[some], ((outputs, targets), rows))
-        together = of_some(*few)
-        pairs = {n: _pair(together[n], each[n]) for n in rows if isinstance(each[n], Mean)}
-        enough = jnp.sum(mask) > 1
-        return (
-            means,
-            jax.tree.map(jnp.sum, flags),
-            jax.tree.map(lambda p: jnp.where(enough, p, jnp.nan), pairs),
-        )
-
-    return Evaluation(sums, loader)
-
-
-def _check_found(number: dict[str, Any], weight: float) -> None:
-    """Raise where there was nothing to evaluate, or no value of loss or metrics of good outputs."""
-    count = number["all"]
-    if not count:
-        raise ValueError("make_eval: the loader yielded no example to evaluate")
-    if number["finite"] < count:  # the model has diverged: nan is what there is to say
-        return
-    if number["empty"] or weight == 0:
-        raise ValueError(
-            f"make_eval: the loss of {number['empty'] or count} of {count} examples is nan, "
-            "although all outputs are finite; either targets are out of range (classes are 0 to "
-            "K - 1): mend them; or loss_fn, which gets one example at a time, takes the mean over "
-            "targets that are all ignored, 0 / 0: return train.Mean(sum, number of targets) instead"
-        )
-    for name, broken in number["metrics"].items():
-        if broken == count:
-            raise ValueError(
-                f"make_eval: the metric {name!r} of each of {count} examples is not finite, "
-                "although all outputs are; metrics gets one example at a time, and what is "
-                "computed from many, as R2 or AUC, has no value there: return train.Sums of what "
-                "it is made of, or compute it from train.predict, in a validate of your own "
-                "(docs/training.md has both)"
-            )
-
-
-def _check_together(pairs: dict[str, Any]) -> None:
-    """Raise where the mean over examples is another thing than what they give at once."""
-    for name, (at_once, mean, size) in pairs.items():
-        if abs(at_once - mean) > _ROUNDING * max(size, abs(at_once)):
-            what = "the loss" if name == "loss" else f"the metric {name!r}"
-            sums = "" if name == "loss" else ", or train.Sums of what it is made of"
-            raise ValueError(
-                f"make_eval: {what} of several examples at once is {at_once:.6g}, but the mean of "
-                f"each by itself {mean:.6g}, and that is what is reported of a data set; where "
-                "examples or targets weigh differently (class weights, ignore_index), return "
-                f"train.Mean(sum, weight) in place of the mean{sums}; what compares "
-                "examples of a batch belongs in a validate of your own (docs/training.md has all)"
-            )
-
-
 def predict(
     model: Any,
     params: Any,
@@ -231,6 +33,7 @@ def predict(
     *,
     transform: Callable[[Any, Any], Any] | None = None,
     precision: str = "float32",
+    key: jax.Array | None = None,
 ) -> tuple[Any, Any]:
     """Run a model over a data set, and return what came out beside the targets.
 
@@ -241,6 +44,7 @@ def predict(
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
         transform: As for `make_eval`.
         precision: As for `make_step`; outputs are float32.
+        key: As for `make_eval`.
 
     Returns:
         Outputs and targets as NumPy arrays (or trees of these), `[N, ...]`, without padding, in
@@ -249,7 +53,7 @@ def predict(
     Raises:
         ValueError: Outputs whose first axis is not the batch's, batches of sequences that were
             padded to different lengths, or a loader that yields nothing.
-        TypeError: A loader without `padded`.
+        TypeError: A loader without `padded`; a key that is none.
 
     Example:
         >>> import jax.numpy as jnp
@@ -262,25 +66,28 @@ def predict(
         >>> predict(Double(), {}, {}, Three())
         (array([0., 2., 4.], dtype=float32), array([0, 1, 2], dtype=int32))
     """
-    _check_loader("predict", loader)
+    check_loader("predict", loader)
+    if key is not None:
+        check_key("predict", key)
     check_precision(precision)
     check_present("predict", params, state)
-    forward = _forward(model, precision)
+    forward = forward_of(model, precision, key)
 
     changes = takes_targets(transform)  # else they need not pass through it
 
     @jax.jit
-    def run(params: Any, state: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
+    def run(params: Any, state: Any, number: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
         with matmul_precision(precision):
             inputs, targets = transformed(transform, inputs, targets, None)
-            return forward(params, state, inputs), targets
+            return forward(params, state, inputs, number), targets
 
     parts = []
-    for batch, mask in loader.padded():
+    for number, (batch, mask) in enumerate(loader.padded()):
         inputs, targets = split_batch(batch)
-        outputs, changed = run(params, state, inputs, targets if changes else None)
+        given = targets if changes else None
+        outputs, changed = run(params, state, np.int32(number), inputs, given)
         targets = changed if changes else targets
-        _check_rows(outputs, np.shape(mask)[0])
+        check_rows(outputs, np.shape(mask)[0])
         found, rows = _to_host(((outputs, targets), mask))
         parts.append(jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found))
     if not parts:
@@ -288,31 +95,41 @@ def predict(
     return jax.tree.map(_joined, *parts)
 
 
-def _as_sums(value: Any) -> Mean | Sums:
-    found = value if isinstance(value, Sums) else Mean(*sum_and_weight(value))
-    return jax.tree.map(jnp.asarray, found)
+def check_loader(where: str, loader: Any) -> None:
+    """Raise unless a loader has `padded()`."""
+    if not callable(getattr(loader, "padded", None)):
+        raise TypeError(
+            f"{where}: expected a loader with padded(), got {type(loader).__name__}; wrap a data "
+            "set in fx.data.Loader(dataset, batch_size)"
+        )
 
 
-def _spread(mask: jax.Array) -> jax.Array:
-    """The places [K] of some examples, from all over a batch; of a few, some more than once."""
-    count = min(_TOGETHER, mask.shape[0])
-    places = jnp.arange(count, dtype=jnp.int32) * jnp.sum(mask, dtype=jnp.int32) // count
-    return jnp.argsort(~mask, stable=True)[places]
+def forward_of(
+    model: Any, precision: str, key: jax.Array | None
+) -> Callable[[Any, Any, Any, Any], Any]:
+    """Make `(params, state, inputs, number of the batch) -> outputs`, float32."""
+
+    def forward(params: Any, state: Any, inputs: Any, number: Any) -> Any:
+        arguments = as_arguments(to_compute(inputs, precision))
+        drawn = {} if key is None else {"key": jax.random.fold_in(key, number)}
+        with explained(inputs):
+            outputs, _ = model.apply(
+                to_compute(params, precision), state, *arguments, train=False, **drawn
+            )
+        return to_output(outputs, precision)
+
+    return forward
 
 
-def _pair(at_once: Any, each: Mean) -> jax.Array:
-    """What examples give at once, the mean of what each gives, and the size of that, [3]."""
-    total, weight = jnp.sum(_float(each.total)), jnp.sum(_float(each.weight))
-    size = jnp.sum(jnp.abs(_float(each.total)))
-    return jnp.stack(
-        [_float(at_once.total) / _float(at_once.weight), total / weight, size / weight]
-    )
-
-
-def _sum_where(mask: jax.Array, rows: jax.Array) -> jax.Array:
-    """The sum over a batch's examples, [B, ...], without its padding."""
-    kept = mask.reshape(-1, *(1,) * (rows.ndim - 1))
-    return jnp.sum(jnp.where(kept, rows, 0), 0)
+def check_rows(outputs: Any, rows: int) -> None:
+    """Raise unless every output has the batch as its first axis."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
+        if jnp.shape(leaf)[:1] != (rows,):
+            raise ValueError(
+                f"evaluation: expected the model's output{jax.tree_util.keystr(path)} to have the "
+                f"batch of {rows} as its first axis, got shape {list(jnp.shape(leaf))}; return the "
+                "rest from another method, or wrap the model"
+            )
 
 
 def _joined(*batches: np.ndarray) -> np.ndarray:
@@ -326,14 +143,6 @@ def _joined(*batches: np.ndarray) -> np.ndarray:
     return np.concatenate(batches)
 
 
-def _check_loader(where: str, loader: Any) -> None:
-    if not callable(getattr(loader, "padded", None)):
-        raise TypeError(
-            f"{where}: expected a loader with padded(), got {type(loader).__name__}; wrap a data "
-            "set in fx.data.Loader(dataset, batch_size)"
-        )
-
-
 def _to_host(tree: Any) -> Any:
     """NumPy arrays; of several processes each gets all rows."""
     if jax.process_count() == 1:
@@ -341,33 +150,3 @@ def _to_host(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return multihost_utils.process_allgather(tree, tiled=True)
-
-
-def _forward(model: Any, precision: str) -> Callable[[Any, Any, Any], Any]:
-    def forward(params: Any, state: Any, inputs: Any) -> Any:
-        arguments = as_arguments(to_compute(inputs, precision))
-        with explained(inputs):
-            outputs, _ = model.apply(to_compute(params, precision), state, *arguments, train=False)
-        return to_output(outputs, precision)
-
-    return forward
-
-
-def _float(value: Any) -> jax.Array:
-    return jnp.asarray(value, jnp.result_type(float))
-
-
-def _finite_rows(outputs: Any, mask: jax.Array) -> jax.Array:
-    for leaf in jax.tree.leaves(outputs):
-        mask = mask & jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, jnp.ndim(leaf))))
-    return mask  # [B]
-
-
-def _check_rows(outputs: Any, rows: int) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
-        if jnp.shape(leaf)[:1] != (rows,):
-            raise ValueError(
-                f"evaluation: expected the model's output{jax.tree_util.keystr(path)} to have the "
-                f"batch of {rows} as its first axis, got shape {list(jnp.shape(leaf))}; return the "
-                "rest from another method, or wrap the model"
-            )

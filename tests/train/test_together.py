@@ -1,5 +1,7 @@
 """An evaluation's mean over examples is what they give at once, or an error says that it is not."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +10,14 @@ import pytest
 import fx
 from fx import data, nn, train
 from fx.functional import cross_entropy, normalize
+from fx.train.many.together import _evaluate_together
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 4)).astype(np.float32)
 LABELS = RNG.integers(0, 3, 23).astype(np.int32)
 MODEL = nn.Linear(4, 3)
 WEIGHT = jnp.array([1.0, 2.0, 9.0])
-ADAM = fx.optim.adam(1e-2)
+ADAM, KEY = fx.optim.adam(1e-2), jax.random.key(0)
 
 
 def loader(batch_size=8):
@@ -97,3 +100,44 @@ def test_several_runs_find_it(how):
     validate = train.make_eval(MODEL, contrastive, loader())
     with pytest.raises(ValueError, match="the loss of several examples at once"):
         train.fit_many(step, states, loader(), validate=validate, epochs=1, how=how, progress=False)
+
+
+class Noisy(nn.Module):
+    """Draws when it is evaluated, as a diffusion model does."""
+
+    def __init__(self):
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.linear(x)
+        return x + jax.random.normal(self.next_key(), x.shape)
+
+
+def test_a_model_that_draws_has_a_key_for_each_batch():
+    model, key = Noisy(), jax.random.key(3)
+    each, ts = loader(), train.create(model, ADAM, jax.random.key(0))
+    outputs, _ = train.predict(model, ts.params, {}, each, key=key)
+    again, _ = train.predict(model, ts.params, {}, each, key=key)
+    np.testing.assert_array_equal(outputs, again)
+    noise = outputs - model.linear.apply(ts.params["linear"], {}, X)[0]
+    assert len(np.unique(noise)) == noise.size and np.std(noise) == pytest.approx(1, abs=0.2)
+    expected, _ = model.apply(ts.params, {}, X[8:16], key=jax.random.fold_in(key, 1))
+    np.testing.assert_allclose(outputs[8:16], expected, rtol=1e-5, atol=1e-6)
+
+    validate = train.make_eval(model, cross_entropy, each, key=key)
+    found = validate(ts)["loss"]
+    assert found == pytest.approx(float(cross_entropy(outputs, jnp.asarray(LABELS))), rel=1e-5)
+    runs = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), ts)
+    together: Any = _evaluate_together(validate)
+    assert together(runs)[1]["loss"] == pytest.approx(found, rel=1e-5)
+    other = train.make_eval(model, cross_entropy, each, key=jax.random.key(4))
+    assert other(ts)["loss"] != found
+
+
+def test_a_key_that_is_missing_or_none():
+    with pytest.raises(ValueError, match="key"):
+        train.make_eval(Noisy(), cross_entropy, loader())(train.create(Noisy(), ADAM, KEY))
+    with pytest.raises(TypeError, match="make_eval: .*key"):
+        train.make_eval(Noisy(), cross_entropy, loader(), key=cast(Any, 0))
+    with pytest.raises(TypeError, match="predict: .*key"):
+        train.predict(Noisy(), {}, {}, loader(), key=cast(Any, 0))

@@ -274,4 +274,4 @@ def _evaluate_together(validate: Any) -> Callable[[TrainState], list[dict[str, f
 
 @functools.lru_cache(maxsize=8)  # or each call of fit_many would compile its validation anew
 def _over_runs(sums: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(sums, (0, 0, None, None)))
+    return jax.jit(jax.vmap(sums, (0, 0, None, None, None)))
