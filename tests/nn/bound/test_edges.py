@@ -50,6 +50,12 @@ EDGES = [
     Draw("normalize", (), {}, (ONES[0, 0, None].reshape(()), 2.0, 0)),
     Draw("CircularPad2d", (0,), {}, (empty(1, 2, 0, 0),)),
     Draw("pad", (), {}, (ONES, [-1, -2], "circular")),
+    Draw("pad", (), {}, (PLANE, [1, 0, -2, -3], "reflect")),
+    Draw("pad", (), {}, (PLANE, [-5, 0, 0, 1], "replicate")),
+    Draw("pad", (), {}, (PLANE, [-6, 3, 0, 0], "reflect")),
+    Draw("pad", (), {}, (PLANE, [-7, 4, 1, 1], "replicate")),
+    Draw("pad", (), {}, (PLANE, [-5, 0, -2, -3], "replicate")),  # refused
+    Draw("pad", (), {}, (PLANE, [-6, 3, 0, 0])),  # refused
     Draw("scaled_dot_product_attention", (), {}, (ONES, ONES, ONES, ONES[0, :2]), still=(3,)),
     Draw("PReLU", (2,), {}, (FAR.reshape(2, 2),)),
     Draw("LPPool1d", (float("inf"), 2), {}, (ZEROS[None],)),
