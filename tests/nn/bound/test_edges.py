@@ -57,6 +57,9 @@ EDGES = [
     Draw("pad", (), {}, (PLANE, [-5, 0, -2, -3], "replicate")),  # refused
     Draw("pad", (), {}, (PLANE, [-6, 3, 0, 0])),  # refused
     Draw("scaled_dot_product_attention", (), {}, (ONES, ONES, ONES, ONES[0, :2]), still=(3,)),
+    Draw("ConvTranspose1d", (2, 3, 3), {"output_padding": 2}, (empty(0, 2, 4),)),
+    Draw("ConvTranspose2d", (2, 4, 3, 2), {"groups": 2}, (empty(0, 2, 0, 3),)),
+    Draw("ConvTranspose2d", (2, 3, 3, 2, 5), {}, (empty(0, 2, 3, 3),)),  # refused
     Draw("PReLU", (2,), {}, (FAR.reshape(2, 2),)),
     Draw("LPPool1d", (float("inf"), 2), {}, (ZEROS[None],)),
     Draw("Unflatten", (1, (2, -1)), {}, (empty(0, 4),)),
