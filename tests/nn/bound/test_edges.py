@@ -8,6 +8,7 @@ from tests.nn.bound.draw import ROUNDING, Draw, departures, rounded
 
 ONES = np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(2, 3)
 FAR = np.array([0.5, np.inf, -np.inf, -2.0], np.float32)
+NAN = np.array([0.5, np.nan, -np.inf, np.nan], np.float32)
 ZEROS = np.zeros(4, np.float32)
 PLANE = np.linspace(-1, 1, 25, dtype=np.float32).reshape(1, 1, 5, 5)
 SAMPLES = np.full((3, 1, 2), 0.3, np.float32)  # for more examples than there are
@@ -41,6 +42,12 @@ EDGES = [
     Draw("HuberLoss", (), {}, (FAR, ZEROS)),
     Draw("SmoothL1Loss", (), {"reduction": "none"}, (FAR, ZEROS)),
     Draw("L1Loss", (), {}, (FAR, ZEROS)),
+    Draw("L1Loss", (), {"reduction": "none"}, (FAR, FAR)),
+    Draw("L1Loss", (), {"reduction": "none"}, (NAN, ZEROS)),
+    Draw("SmoothL1Loss", (), {"reduction": "none"}, (NAN, FAR)),
+    Draw("HuberLoss", (), {"reduction": "none"}, (NAN, ZEROS)),
+    Draw("embedding", (), {}, (rows(2), FAR[:, None]), {"scale_grad_by_freq": True}),
+    Draw("embedding", (), {}, (rows(2) + 1, FAR[:, None]), {"scale_grad_by_freq": True}),
     Draw("CrossEntropyLoss", (), {}, (empty(0, 3), rows(0))),
     Draw("CrossEntropyLoss", (), {"label_smoothing": 0.1}, (empty(0, 3), empty(0, 3))),
     Draw("BCEWithLogitsLoss", (ONES[0],), {}, (empty(0, 3), empty(0, 3))),
