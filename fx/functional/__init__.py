@@ -5,7 +5,6 @@ from fx.functional.activation import (
     elu,
     gelu,
     glu,
-    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -22,10 +21,8 @@ from fx.functional.activation import (
     softmax,
     softmin,
     softplus,
-    softshrink,
     softsign,
     tanh,
-    tanhshrink,
     threshold,
 )
 from fx.functional.adaptive_pool import (
@@ -171,6 +168,11 @@ from fx.functional.resize import (
 )
 from fx.functional.response_norm import (
     local_response_norm,
+)
+from fx.functional.shrink import (
+    hardshrink,
+    softshrink,
+    tanhshrink,
 )
 from fx.functional.shuffle import (
     channel_shuffle,

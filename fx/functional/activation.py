@@ -6,56 +6,20 @@ and compare as part of a module. At kinks the gradient is torch's (0 for relu at
 What torch has for floating inputs alone raises TypeError for integers, relu and the like for bool.
 """
 
-import functools
 import math
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fx.functional.dtypes import accumulate, check_same_dtype
+from fx.functional.elementwise import floating, of_floats, of_numbers
 from fx.functional.layout import pointwise
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
-Others = ParamSpec("Others")
-Function = Callable[Concatenate[jax.Array, Others], jax.Array]
 
-
-def _of_floats(function: Function[Others]) -> Function[Others]:
-    """An elementwise function that refuses integers, for which torch has none."""
-    placed = pointwise(function)
-
-    @functools.wraps(function)
-    def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
-        accumulate(input, function.__name__)
-        args, kwargs = jax.tree.map(_plain, (args, kwargs))
-        return placed(input, *args, **kwargs)
-
-    return wrapped
-
-
-def _of_numbers(function: Function[Others]) -> Function[Others]:
-    """An elementwise function that refuses what is true or false, as torch does."""
-    placed = pointwise(function)
-
-    @functools.wraps(function)
-    def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
-        if jnp.asarray(input).dtype == jnp.bool_:
-            raise TypeError(
-                f"{function.__name__}: expected numbers, got bool; convert them with "
-                ".astype(jnp.float32)"
-            )
-        args, kwargs = jax.tree.map(_plain, (args, kwargs))
-        return placed(input, *args, **kwargs)
-
-    return wrapped
-
-
-@_of_numbers
+@of_numbers
 def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Rectified linear unit: max(x, 0).
 
@@ -74,7 +38,7 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jax.nn.relu(input)
 
 
-@_of_numbers
+@of_numbers
 def hardtanh(
     input: jax.Array, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> jax.Array:
@@ -96,7 +60,7 @@ def relu6(input: jax.Array, inplace: bool = False) -> jax.Array:
     return hardtanh(input, 0, 6)
 
 
-@_of_floats
+@of_floats
 def leaky_relu(input: jax.Array, negative_slope: float = 0.01, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, negative_slope * x elsewhere; at 0 the derivative is the slope."""
     input = jnp.asarray(input)
@@ -134,7 +98,7 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.where(wide > 0, wide, below).astype(input.dtype)
 
 
-@_of_floats
+@of_floats
 def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x) - 1) elsewhere."""
     input = jnp.asarray(input)
@@ -143,7 +107,7 @@ def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arra
     return jnp.where(input > 0, input, alpha * below)
 
 
-@_of_floats
+@of_floats
 def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere.
 
@@ -157,13 +121,13 @@ def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arr
     return jnp.where(input < 0, alpha * jnp.expm1(below / alpha), input)
 
 
-@_of_floats
+@of_floats
 def selu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Scaled ELU with the constants that keep mean 0 and variance 1."""
     return SELU_SCALE * elu(input, SELU_ALPHA)
 
 
-@_of_floats
+@of_floats
 def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution function.
 
@@ -217,13 +181,13 @@ def _gelu_terms(x):
     return wide, jax.nn.sigmoid(2 * inner), inner
 
 
-@_of_floats
+@of_floats
 def silu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Sigmoid linear unit: x * sigmoid(x)."""
     return jax.nn.silu(input)
 
 
-@_of_floats
+@of_floats
 def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * tanh(softplus(x)), the hyperbolic tangent as a quotient of powers of exp(-|x|).
 
@@ -238,7 +202,7 @@ def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
 @pointwise
 def sigmoid(input: jax.Array) -> jax.Array:
     """Logistic function: 1 / (1 + exp(-x)); of integers in float32."""
-    return jax.nn.sigmoid(_floating(input))
+    return jax.nn.sigmoid(floating(input))
 
 
 @pointwise
@@ -247,7 +211,7 @@ def tanh(input: jax.Array) -> jax.Array:
     return jnp.tanh(input)
 
 
-@_of_floats
+@of_floats
 def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x / 6 + 1 / 2, clipped to [0, 1]; the gradient is 0 at both ends, and of NaN."""
     input = jnp.asarray(input)
@@ -255,7 +219,7 @@ def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(jnp.abs(input) < 3, line, jax.lax.stop_gradient(jnp.clip(line, 0, 1)))
 
 
-@_of_floats
+@of_floats
 def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * hardsigmoid(x), with torch's gradient at -3 (0) and 3 (1)."""
     input = jnp.asarray(input)
@@ -264,7 +228,7 @@ def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(input <= -3, zero, jnp.where(input >= 3, input, middle * (middle + 3) / 6))
 
 
-@_of_floats
+@of_floats
 def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> jax.Array:
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold."""
     input = jnp.asarray(input)
@@ -272,48 +236,20 @@ def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> ja
     return jnp.where(scaled > threshold, input, jax.nn.softplus(scaled) / beta)
 
 
-@_of_floats
+@of_floats
 def logsigmoid(input: jax.Array) -> jax.Array:
     """log(sigmoid(x)), without overflow."""
     return jax.nn.log_sigmoid(input)
 
 
-@_of_numbers
+@of_numbers
 def softsign(input: jax.Array) -> jax.Array:
     """Returns x / (1 + |x|); of integers in float32."""
-    x = _floating(input)
+    x = floating(input)
     return x / (1 + jnp.abs(jnp.where(x == 0, 0, x)))  # |x| has the derivative 0 at 0, as in torch
 
 
-@_of_numbers
-def tanhshrink(input: jax.Array) -> jax.Array:
-    """Returns x - tanh(x); of integers in float32."""
-    x = _floating(input)
-    return x - jnp.tanh(x)
-
-
-@_of_floats
-def hardshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
-    """Returns 0 where |x| <= lambd, x elsewhere."""
-    input = jnp.asarray(input)
-    return jnp.where(jnp.abs(input) <= lambd, jnp.zeros((), input.dtype), input)
-
-
-@_of_floats
-def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
-    """Moves x towards 0 by lambd, and to 0 where |x| <= lambd.
-
-    Raises:
-        ValueError: lambd is negative.
-    """
-    if lambd < 0:
-        raise ValueError(f"softshrink: expected lambd >= 0, got {lambd}; use its absolute value")
-    input = jnp.asarray(input)
-    moved = jnp.where(input < 0, input + lambd, input - lambd)
-    return jnp.where(jnp.abs(input) <= lambd, jnp.zeros((), input.dtype), moved)
-
-
-@_of_numbers
+@of_numbers
 def threshold(input: jax.Array, threshold: float, value: float, inplace: bool = False) -> jax.Array:
     """Returns x where x > threshold, value elsewhere; NaN stays."""
     input = jnp.asarray(input)
@@ -371,16 +307,6 @@ def log_softmax(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.
 def softmin(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Array:
     """Softmax of -x; arguments and errors as `softmax`."""
     return _over_axis(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, dtype, "softmin")
-
-
-def _plain(value):
-    """A NumPy scalar would widen float16 and bfloat16, which a Python number does not."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _floating(input):
-    input = jnp.asarray(input)
-    return input if jnp.issubdtype(input.dtype, jnp.inexact) else input.astype(jnp.float32)
 
 
 def _over_axis(function, input, dim, dtype, where):

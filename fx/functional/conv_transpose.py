@@ -64,7 +64,8 @@ def conv_transpose2d(
     Raises:
         TypeError: weight or bias is not of the input's dtype; a size is not an integer.
         ValueError: shapes do not fit each other or groups; an argument is out of range; less than
-            nothing is left of the output.
+            nothing is left of the output. A batch of none is not asked for its output_padding, nor
+            for pixels, as in torch.
 
     Example:
         >>> import jax.numpy as jnp
@@ -97,11 +98,6 @@ def _transpose(input, weight, bias, stride, padding, output_padding, groups, dil
     padding = at_least(0, per_axis(padding, dims, where, "padding"), where, "padding")
     more = per_axis(output_padding, dims, where, "output_padding")
     at_least(0, more, where, "output_padding")
-    if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation)):
-        raise ValueError(
-            f"{where}: expected output_padding less than stride or dilation, got {more} with "
-            f"stride {stride} and dilation {dilation}"
-        )
 
     def transpose(x):  # [N, *spatial, in]
         _check_input(jnp.shape(input), x, weight, bias, where)
@@ -111,6 +107,9 @@ def _transpose(input, weight, bias, stride, padding, output_padding, groups, dil
                 x.shape[1:-1], stride, padding, dilation, weight.shape[2:], more
             )
         ]
+        if isinstance(x.shape[0], int) and x.shape[0] == 0 and min(sizes) >= 0:
+            return jnp.zeros((0, *sizes, weight.shape[1] * groups), x.dtype)
+        _check_output_padding(more, stride, dilation, where)
         _check_sizes(sizes, x.shape[1:-1], where)
         axes = tuple(zip(stride, padding, dilation, sizes))
         if max(stride) == 1:
@@ -238,6 +237,14 @@ def _check_input(shape, x, weight, bias, where):
             f"got {list(shape)}; weight {list(weight.shape)} takes {channels} channels"
         )
     check_same_dtype(where, input=x, weight=weight, bias=bias)
+
+
+def _check_output_padding(more, stride, dilation, where):
+    if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation)):
+        raise ValueError(
+            f"{where}: expected output_padding less than stride or dilation, got {more} with "
+            f"stride {stride} and dilation {dilation}"
+        )
 
 
 def _check_sizes(sizes, spatial, where):

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from fx.functional.dtypes import as_index, check_same_dtype
 from fx.functional.rows import add_bias
@@ -157,16 +159,23 @@ def embedding(
     return jnp.where(padding, jax.lax.stop_gradient(rows), rows)
 
 
+@jax.custom_jvp
 def _with_gradient_of(value, other):
     """The value, to the bit, with another's derivatives."""
-    return jax.lax.stop_gradient(value) + (other - jax.lax.stop_gradient(other))
+    return value
+
+
+@_with_gradient_of.defjvp
+def _with_gradient_of_jvp(primals, tangents):
+    return _with_gradient_of(*primals), tangents[1]
 
 
 def one_hot(tensor: jax.Array, num_classes: int = -1) -> jax.Array:
     """Rows of the identity matrix.
 
     Args:
-        tensor: [...], integers in [0, num_classes). One outside gives a row of zeros.
+        tensor: [...], integers in [0, num_classes). One outside gives a row of zeros under a
+            transformation (jit, say), where no value is known that could be refused.
         num_classes: the number of classes; -1 takes the largest value plus one, which needs the
             values and so does not work under jit.
 
@@ -175,24 +184,31 @@ def one_hot(tensor: jax.Array, num_classes: int = -1) -> jax.Array:
 
     Raises:
         TypeError: the input is not of an integer dtype.
-        ValueError: num_classes is -1 under jit, or neither -1 nor positive.
+        ValueError: num_classes is -1 under jit, or neither -1 nor positive; a value is known and
+            outside of [0, num_classes).
 
     Example:
         >>> import jax.numpy as jnp
         >>> one_hot(jnp.array([1, 0]), 3).tolist()
         [[0, 1, 0], [1, 0, 0]]
     """
+    traced = isinstance(tensor, Tracer)
+    known = np.zeros(0, int) if traced else np.asarray(tensor)
     tensor = jnp.asarray(tensor)
     if not jnp.issubdtype(tensor.dtype, jnp.integer):
         raise TypeError(f"one_hot: expected integer input, got {tensor.dtype}")
-    if num_classes == -1:
-        try:
-            num_classes = int(tensor.max()) + 1 if tensor.size else 0
-        except jax.errors.ConcretizationTypeError:
-            raise ValueError(
-                "one_hot: expected num_classes, got -1 under a transformation, where the largest "
-                "value is not known; say how many classes there are"
-            ) from None
+    if num_classes == -1 and traced:
+        raise ValueError(
+            "one_hot: expected num_classes, got -1 under a transformation, where the largest value "
+            "is not known; say how many classes there are"
+        )
+    least, most = (int(known.min()), int(known.max())) if known.size else (0, -1)
+    num_classes = most + 1 if num_classes == -1 else num_classes
     if num_classes < 1:
         raise ValueError(f"one_hot: expected num_classes of 1 or more, got {num_classes}")
+    if least < 0 or most >= num_classes:
+        raise ValueError(
+            f"one_hot: expected values in [0, {num_classes}), got {least} to {most}; give a larger "
+            "num_classes, or leave out what is no class"
+        )
     return jax.nn.one_hot(as_index(tensor), num_classes, dtype=jax.dtypes.canonicalize_dtype(int))

@@ -86,7 +86,7 @@ def smooth_l1_loss(
         return l1_loss(input, target, reduction=reduction)
     x, t, dtype = _promoted(input, target, "smooth_l1_loss")
     distance = _distance(x, t)
-    near = distance < beta
+    near = ~(distance >= beta)  # with what is no number, whose gradient is none either
     loss = jnp.where(near, 0.5 * _square(x - t, near) / beta, distance - 0.5 * beta)
     return reduced(loss, reduction, "smooth_l1_loss").astype(dtype)
 
@@ -110,7 +110,7 @@ def huber_loss(
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
     x, t = _pair(input, target, "huber_loss")
     distance = _distance(x, t)
-    near = distance < delta  # at delta itself the second derivative is 0, as in torch
+    near = ~(distance >= delta)  # at delta itself the second derivative is 0, as in torch
     loss = jnp.where(near, 0.5 * _square(x - t, near), delta * (distance - 0.5 * delta))
     if weight is not None:
         loss = loss * _like(weight, loss, "huber_loss", "weight")
@@ -322,8 +322,9 @@ def _square(d, near):
 
 
 def _distance(x, t):
-    """|x - t| with torch's derivative at 0, which is 0; that of jnp.abs is 1."""
-    return jnp.abs(jnp.where(x == t, 0, x - t))
+    """|x - t| with torch's derivative at 0 and of NaN, which is 0; that of jnp.abs is 1 and -1."""
+    d = x - t
+    return jnp.abs(jnp.where(jnp.abs(d) > 0, d, jax.lax.stop_gradient(d)))
 
 
 def _like(value, x, where, name):

@@ -69,10 +69,15 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def moments_about(pivot: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance of [..., C] from distances to a pivot [C]."""
+    """Mean and biased variance of [..., C] from distances to a pivot [C].
+
+    An infinite element gives an infinite mean and the variance NaN, squares that overflow give an
+    infinite variance, as in torch.
+    """
+    pivot = jnp.where(jnp.isfinite(pivot), pivot, 0)
     distance = x - pivot
-    shift = _mean(distance)
-    var = _mean(jnp.square(distance)) - jnp.square(shift)
+    shift, square = _mean(distance), _mean(jnp.square(distance))
+    var = square - jnp.where(square < jnp.inf, jnp.square(shift), 0 * shift)
     return pivot + shift, jnp.maximum(var, 0)
 
 

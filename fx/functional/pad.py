@@ -30,9 +30,9 @@ def pad(
     Raises:
         ValueError: the mode is unknown; the input's dtype does not hold the value;
             pad has an odd length or is longer than the axes allow;
-            a reflection is as long as its axis, a circular one longer; a negative number makes an
-            axis negative; nothing is there to reflect or to replicate; a value is given to
-            another mode.
+            a reflection is as long as its axis, a circular one longer; negative numbers crop more
+            than there is, or all of every axis in the modes "reflect" and "replicate"; nothing is
+            there to reflect or to replicate; a value is given to another mode.
 
     Example:
         >>> import jax.numpy as jnp
@@ -40,6 +40,9 @@ def pad(
         [9, 0, 1, 2, 9, 9]
         >>> pad(jnp.arange(3)[None], (1, 2), mode="reflect").tolist()
         [[1, 0, 1, 2, 1, 0]]
+
+    Source: torch.nn.functional.pad, which in mode "circular" repeats memory that nobody wrote where
+    more is asked for than cropping left; here it is an error.
     """
     input = jnp.asarray(input)
     widths = _widths(input.shape, pad, mode)
@@ -120,17 +123,23 @@ def _widths(shape, pad, mode):
             f"[N, C, L], 4 for [N, C, H, W], 6 for [N, C, D, H, W] (N may be absent), got "
             f"{len(pad)} for {list(shape)}"
         )
-    if mode in ("reflect", "replicate") and 0 in shape[len(shape) - axes - 1 :]:
+    repeats = mode in ("reflect", "replicate")
+    if repeats and 0 in shape[len(shape) - axes - 1 :]:
         raise ValueError(
             f"pad: expected channels and elements to repeat with mode {mode!r}, got {list(shape)}"
         )
     pairs = [(pad[2 * i], pad[2 * i + 1]) for i in range(axes)][::-1]
-    for size, (low, high) in zip(shape[len(shape) - axes :], pairs):
+    spatial = list(shape[len(shape) - axes :])
+    for size, (low, high) in zip(spatial, pairs):
         left = size + min(low, 0) + min(high, 0)
         longest = {"reflect": size - 1, "circular": left}.get(mode, max(low, high))
         if max(low, high) > longest:
             raise ValueError(f"pad: expected at most {longest} for mode {mode!r}, got {tuple(pad)}")
-        least = 1 if mode in ("reflect", "replicate") else 0
-        if left < 0 or size + low + high < least:
+        if size + low + high < 0 or (left < 0 and not repeats):  # who repeats crops what is grown
             raise ValueError(f"pad: expected to crop at most {size} elements, got {tuple(pad)}")
+    sizes = [size + low + high for size, (low, high) in zip(spatial, pairs)]
+    if repeats and all(isinstance(size, int) and size == 0 for size in sizes):
+        raise ValueError(
+            f"pad: expected to leave something with mode {mode!r}, got {tuple(pad)} for {spatial}"
+        )
     return [(0, 0)] * (len(shape) - axes) + pairs

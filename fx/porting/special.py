@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from fx.porting import pieces, scatter
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
-from fx.porting.names import DTYPES
+from fx.porting.named import named
+from fx.porting.names import DTYPES, Obstacle
 from fx.porting.record import Shape
 
 
@@ -109,7 +110,22 @@ def to(call: Call) -> str:
 
 def spread(call: Call) -> str:
     """`x.var()` and `x.std()`, which divide by n - 1 unless told."""
-    word = call.key.rpartition(".")[2]
+    text = f"{call.receiver()}.var({_over(call)})"
+    return _root(call, text) if call.key.endswith("std") else text
+
+
+def both(call: Call) -> str:
+    """`torch.var_mean(x, dim)`: a pair."""
+    x, again = call.twice(call.args[0])
+    given = _over(call)
+    var = f"{wrapped(x)}.var({given})"
+    var = _root(call, var) if call.key.endswith("std_mean") else var
+    mean = re.sub(r"(, )?ddof=[^,)]*", "", given)
+    return f"({var}, {again}.mean({mean}))"
+
+
+def _over(call: Call) -> str:
+    """The axes of a variance, and what its sum is divided by."""
     args, kwargs = list(call.args[1:]), dict(call.kwargs)
     if args and isinstance(args[0], ast.Constant) and isinstance(args[0].value, bool):
         kwargs["unbiased"] = args.pop(0)
@@ -121,17 +137,16 @@ def spread(call: Call) -> str:
     given = [f"axis={tupled(call.text(kwargs['dim']))}"] if "dim" in kwargs else []
     given += [f"keepdims={call.text(kwargs['keepdim'])}"] if "keepdim" in kwargs else []
     given += [f"ddof={ddof}"] if ddof != "0" else []
-    return f"{call.receiver()}.{word}({', '.join(given)})"
+    return ", ".join(given)
 
 
-def both(call: Call) -> str:
-    """`torch.var_mean(x, dim)`: a pair."""
-    word = call.key.rpartition(".")[2]
-    x, again = call.twice(call.args[0])
-    call.key = f"torch.{word.removesuffix('_mean')}"
-    rest = spread(call).removeprefix(f"{call.receiver()}.{word[:3]}(")
-    mean = re.sub(r"(, )?ddof=[^,)]*", "", rest)
-    return f"({wrapped(x)}.{word[:3]}({rest}, {again}.mean({mean})"
+def _root(call: Call, var: str) -> str:
+    """The root of a variance: of 0 torch's gradient is 0, that of jax.numpy's is not a number."""
+    try:
+        var, again = named(call, var, "var")
+    except Obstacle:  # where no name can stand
+        return f"jnp.sqrt({var})"
+    return f"jnp.where({var} == 0, 0, jnp.sqrt(jnp.where({again} == 0, 1, {again})))"
 
 
 def made(call: Call) -> str:

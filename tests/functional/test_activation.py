@@ -92,6 +92,22 @@ def test_what_is_no_number_stays(name):
     assert jnp.isnan(getattr(F, name)(jnp.nan, *arguments))
 
 
+@pytest.mark.parametrize("scale", [0.1, 1e-2, 1e-3])
+def test_tanhshrink_of_small_numbers_keeps_its_digits(scale):
+    x = normal(300, scale=scale)
+    exact = torch.tensor(x, dtype=torch.float64)
+    slopes = jax.vmap(jax.grad(F.tanhshrink))
+    _, bends = jax.jvp(slopes, (x,), (jnp.ones_like(x),))
+    assert_relative(F.tanhshrink(x), TF.tanhshrink(exact))
+    assert_relative(slopes(x), exact.tanh() ** 2)
+    assert_relative(bends, 2 * exact.tanh() / exact.cosh() ** 2)
+
+
+def assert_relative(ours, exact):
+    error = np.abs(np.asarray(ours, np.float64) - exact.numpy())
+    assert error.max() < 1e-6 * exact.abs().max()
+
+
 def test_hardswish_of_infinities_has_torchs_gradient():
     far = jnp.array([-jnp.inf, jnp.inf])
     assert jax.grad(lambda x: F.hardswish(x)[1])(far).tolist() == [0, 1]

@@ -51,7 +51,9 @@ def test_one_hot():
     assert_close(jax.jit(lambda t: F.one_hot(t, 7))(INDICES), F.one_hot(INDICES, 7))
     assert ours.dtype == jnp.int32
     assert F.one_hot(np.array([255], np.uint8), 300).argmax() == 255
-    assert not F.one_hot(jnp.array([-1, 3]), 3).any()
+    assert not jax.jit(lambda t: F.one_hot(t, 3))(jnp.array([-1, 3])).any()
+    assert jax.jit(lambda: F.one_hot(INDICES))().shape == F.one_hot(INDICES).shape
+    assert F.one_hot(jnp.zeros((0, 2), int), 3).shape == (0, 2, 3)
 
 
 def test_low_precision_is_kept():
@@ -77,3 +79,7 @@ def test_errors():
         F.one_hot(w)
     with pytest.raises(ValueError, match=r"one_hot: expected num_classes of 1 or more, got 0"):
         F.one_hot(INDICES, 0)
+    with pytest.raises(ValueError, match=r"one_hot: expected values in \[0, 3\), got 0 to 3; give"):
+        F.one_hot(jnp.array([0, 3]), 3)
+    with pytest.raises(ValueError, match=r"one_hot: expected values in \[0, 2\), got -1 to 1"):
+        F.one_hot(np.array([-1, 1]))

@@ -97,6 +97,28 @@ def test_the_median_is_of_the_ends_and_the_middle(shape):
     np.testing.assert_array_equal(median_of_three(jnp.asarray(x)), expected)
 
 
+@pytest.mark.parametrize("at", [0, 5, 11])
+@pytest.mark.parametrize("scale, one", [
+    (1, np.inf), (1, -np.inf), (1, np.nan), (1e19, 0), (1e30, 0), (1, 3e38),
+])  # fmt: skip
+def test_infinite_elements_and_overflows_are_torchs(scale, one, at):
+    x = normal(12, 2, scale=scale)
+    x[at, 0] = one
+    mean, var = torch.zeros(2), torch.ones(2)
+    y = torch.nn.functional.batch_norm(torch.tensor(x), mean, var, training=True)
+    zeros, ones = jnp.zeros(2), jnp.ones(2)
+    ours, statistics = F.batch_norm(jnp.asarray(x), zeros, ones, training=True)
+    for given, expected in zip((ours, *statistics), (y, mean, var)):
+        np.testing.assert_allclose(given, expected.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("pivot", [mean_of_rows, median_of_three], ids=["CPU", "elsewhere"])
+def test_an_infinite_pivot_is_none(pivot):
+    last = jnp.full((9, 1), jnp.inf)
+    mean, var = moments_about(pivot(last), last)
+    assert mean.item() == np.inf and np.isnan(var.item())
+
+
 def test_an_empty_batch_has_no_moments():
     assert median_of_three(jnp.zeros((0, 3))).tolist() == [0, 0, 0]
     mean, var = moments(jnp.zeros((0, 3)))

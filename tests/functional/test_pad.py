@@ -84,5 +84,7 @@ def test_errors():
         F.pad(x, (1,) * 6, "replicate")
     with pytest.raises(ValueError, match=r"expected to crop at most 5 elements, got \(-3, -3\)"):
         F.pad(x, (-3, -3))
+    with pytest.raises(ValueError, match=r"to leave something with mode 'reflect', got \(-2"):
+        F.pad(x, (-2, -3), "reflect")
     with pytest.raises(ValueError, match=r"expected value only with mode \"constant\""):
         F.pad(x, (1, 1), "reflect", 1.0)

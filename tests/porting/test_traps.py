@@ -61,6 +61,12 @@ def test_the_gradient_of_a_norm_that_is_0():
     assert "optax.safe_norm(rel, 0.0, axis=-1, keepdims=True)" in found.source
 
 
+def test_the_gradient_of_a_deviation_that_is_0():
+    found = port(traps.Deviations, torch.eye(4, 3).mul(2))
+    assert found.equal and found.gradients == "equal", str(found)
+    assert "jnp.where((var := y.var(axis=-1, keepdims=True, ddof=1)) == 0, 0, " in found.source
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_what_is_made_without_gradients(live):
     found = port(traps.Teacher() if live else traps.Teacher, torch.randn(2, 3), training=True)

@@ -90,6 +90,20 @@ class Distances(nn.Module):
         return (rel / (1 + d)).sum(1), whole
 
 
+class Deviations(nn.Module):
+    """Standard deviations that are 0 in places: torch's gradient is 0 there."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        y = self.fc(x) * x.detach()
+        z = (y - y.mean(-1, keepdim=True)) / (y.std(-1, keepdim=True) + 1e-6)
+        std, mean = torch.std_mean(y * 2, dim=(0, 1), correction=0)
+        return z + y.std() * torch.std(y, 0, unbiased=False), std + mean, [s.std() for s in y]
+
+
 class Teacher(nn.Module):
     """Targets that are not trained, in the three ways that torch has."""
 

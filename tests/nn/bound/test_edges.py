@@ -8,6 +8,7 @@ from tests.nn.bound.draw import ROUNDING, Draw, departures, rounded
 
 ONES = np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(2, 3)
 FAR = np.array([0.5, np.inf, -np.inf, -2.0], np.float32)
+NAN = np.array([0.5, np.nan, -np.inf, np.nan], np.float32)
 ZEROS = np.zeros(4, np.float32)
 PLANE = np.linspace(-1, 1, 25, dtype=np.float32).reshape(1, 1, 5, 5)
 SAMPLES = np.full((3, 1, 2), 0.3, np.float32)  # for more examples than there are
@@ -28,6 +29,8 @@ EDGES = [
     Draw("BatchNorm1d", (0,), {"affine": False, "track_running_stats": False}, (empty(2, 0, 3),)),
     Draw("BatchNorm1d", (0,), {}, (empty(2, 0, 3),)),  # refused
     Draw("InstanceNorm1d", (0,), {}, (empty(2, 0, 3),)),
+    Draw("InstanceNorm1d", (3,), {"affine": True}, (empty(0, 3, 4),), train=True),
+    Draw("InstanceNorm1d", (3, 1e-5, 0.1, False, True), {}, (empty(0, 3, 4),), train=True),
     Draw("InstanceNorm1d", (2, 0.0), {}, (np.full((1, 2, 4), 2, np.float32),)),
     Draw("GroupNorm", (3, 0), {}, (empty(2, 0),)),
     Draw("LayerNorm", ((3, 0),), {}, (empty(2, 3, 0),)),
@@ -39,6 +42,17 @@ EDGES = [
     Draw("HuberLoss", (), {}, (FAR, ZEROS)),
     Draw("SmoothL1Loss", (), {"reduction": "none"}, (FAR, ZEROS)),
     Draw("L1Loss", (), {}, (FAR, ZEROS)),
+    Draw("L1Loss", (), {"reduction": "none"}, (FAR, FAR)),
+    Draw("L1Loss", (), {"reduction": "none"}, (NAN, ZEROS)),
+    Draw("SmoothL1Loss", (), {"reduction": "none"}, (NAN, FAR)),
+    Draw("HuberLoss", (), {"reduction": "none"}, (NAN, ZEROS)),
+    Draw("embedding", (), {}, (rows(2), FAR[:, None]), {"scale_grad_by_freq": True}),
+    Draw("embedding", (), {}, (rows(2) + 1, FAR[:, None]), {"scale_grad_by_freq": True}),
+    Draw("CrossEntropyLoss", (), {}, (empty(0, 3), rows(0))),
+    Draw("CrossEntropyLoss", (), {"label_smoothing": 0.1}, (empty(0, 3), empty(0, 3))),
+    Draw("BCEWithLogitsLoss", (ONES[0],), {}, (empty(0, 3), empty(0, 3))),
+    Draw("CTCLoss", (), {"reduction": "sum"}, (empty(5, 0, 3), rows(0, 2), rows(0), rows(0))),
+    Draw("TripletMarginLoss", (), {"swap": True}, (empty(0, 3), empty(0, 3), empty(0, 3))),
     Draw("KLDivLoss", (), {"reduction": "none"}, (ONES, -ONES)),
     Draw("Dropout", (1.0,), {}, (FAR,), train=True),
     Draw("AlphaDropout", (1.0,), {}, (FAR,), train=True),
@@ -50,7 +64,16 @@ EDGES = [
     Draw("normalize", (), {}, (ONES[0, 0, None].reshape(()), 2.0, 0)),
     Draw("CircularPad2d", (0,), {}, (empty(1, 2, 0, 0),)),
     Draw("pad", (), {}, (ONES, [-1, -2], "circular")),
+    Draw("pad", (), {}, (PLANE, [1, 0, -2, -3], "reflect")),
+    Draw("pad", (), {}, (PLANE, [-5, 0, 0, 1], "replicate")),
+    Draw("pad", (), {}, (PLANE, [-6, 3, 0, 0], "reflect")),
+    Draw("pad", (), {}, (PLANE, [-7, 4, 1, 1], "replicate")),
+    Draw("pad", (), {}, (PLANE, [-5, 0, -2, -3], "replicate")),  # refused
+    Draw("pad", (), {}, (PLANE, [-6, 3, 0, 0])),  # refused
     Draw("scaled_dot_product_attention", (), {}, (ONES, ONES, ONES, ONES[0, :2]), still=(3,)),
+    Draw("ConvTranspose1d", (2, 3, 3), {"output_padding": 2}, (empty(0, 2, 4),)),
+    Draw("ConvTranspose2d", (2, 4, 3, 2), {"groups": 2}, (empty(0, 2, 0, 3),)),
+    Draw("ConvTranspose2d", (2, 3, 3, 2, 5), {}, (empty(0, 2, 3, 3),)),  # refused
     Draw("PReLU", (2,), {}, (FAR.reshape(2, 2),)),
     Draw("LPPool1d", (float("inf"), 2), {}, (ZEROS[None],)),
     Draw("Unflatten", (1, (2, -1)), {}, (empty(0, 4),)),
