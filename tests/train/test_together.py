@@ -120,7 +120,7 @@ def test_a_model_that_draws_has_a_key_for_each_batch():
     again, _ = train.predict(model, ts.params, {}, each, key=key)
     np.testing.assert_array_equal(outputs, again)
     noise = outputs - model.linear.apply(ts.params["linear"], {}, X)[0]
-    assert len(np.unique(noise)) == noise.size and np.std(noise) == pytest.approx(1, abs=0.2)
+    assert len(np.unique(noise)) == noise.size and np.std(noise) == pytest.approx(1, abs=0.3)
     expected, _ = model.apply(ts.params, {}, X[8:16], key=jax.random.fold_in(key, 1))
     np.testing.assert_allclose(outputs[8:16], expected, rtol=1e-5, atol=1e-6)
 
