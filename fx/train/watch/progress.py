@@ -181,7 +181,7 @@ def _parts(event: Event, epochs: int, clock: Clock) -> list[str]:
         elif name not in ("epoch", "step", "finite") and not _is_detail(name):
             parts.append(f"{name.removeprefix('train_')} {value:.4f}")
     if event.images_per_s is not None:
-        parts.append(f"{event.images_per_s:,.0f} images/s")
+        parts.append(f"{event.images_per_s:,.0f} examples/s")
     if event.kind == "epoch":
         parts.append(f"{event.seconds:.1f} s")
     return [*parts, left] if (left := clock.left()) else parts

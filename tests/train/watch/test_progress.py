@@ -38,7 +38,7 @@ def test_plain_lines(capsys):
     fx.fit(step, ts, Batches(), validate=validate, epochs=2)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("epoch   1/2  loss ")
-    for word in ("accuracy", "val_loss", "val_accuracy", "lr ", "images/s", " s  0:00:", "left"):
+    for word in ("accuracy", "val_loss", "val_accuracy", "lr ", "examples/s", " s  0:00:", "left"):
         assert word in first
     assert second.startswith("epoch   2/2") and "left" not in second
 
@@ -50,12 +50,12 @@ def test_long_epochs_get_lines_in_between(capsys, monkeypatch):
     later = time.monotonic() + 31
     monkeypatch.setattr(time, "monotonic", lambda: later)
     lines(event())
-    assert capsys.readouterr().out == "epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 images/s\n"
+    assert capsys.readouterr().out == "epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 examples/s\n"
 
 
 def test_distributions_are_not_for_the_terminal(capsys):
     Lines(3, 10, Clock(30))(event("epoch", loss=0.5, weights=np.ones(3)))
-    assert capsys.readouterr().out == "epoch   2/3  loss 0.5000  1,234 images/s  2.0 s\n"
+    assert capsys.readouterr().out == "epoch   2/3  loss 0.5000  1,234 examples/s  2.0 s\n"
 
 
 def test_the_bar_shows_what_the_lines_do():
@@ -68,7 +68,7 @@ def test_the_bar_shows_what_the_lines_do():
     bar.live.refresh()
     bar.close()
     shown = out.getvalue()
-    assert "epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 images/s" in shown
+    assert "epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 examples/s" in shown
     assert "val_loss 0.2500" in shown and "2.0 s" in shown
     assert "[notice]" in shown
     assert "5/10" in shown
@@ -90,7 +90,7 @@ def test_the_bar_tears_nothing_apart_in_a_narrow_terminal(width, count):
     lines = drawn(bar, width)
     assert lines[0].endswith("0/312 epoch   2/100")
     assert all(len(line) <= width for line in lines)
-    words = ["loss 0.5000", "lr 1.00e-03", "1,234 images/s"]
+    words = ["loss 0.5000", "lr 1.00e-03", "1,234 examples/s"]
     for word in [*words, *(f"accuracy_of_{i} 0.7500" for i in range(count))]:
         assert sum(word in line for line in lines) == 1
 
@@ -100,7 +100,7 @@ def test_the_bar_has_one_line_where_there_is_room():
     bar(event())
     bar.close()
     (line,) = drawn(bar, 120)
-    assert line.endswith("0/10 epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 images/s")
+    assert line.endswith("0/10 epoch   2/3  loss 0.5000  lr 1.00e-03  1,234 examples/s")
 
 
 def test_the_bar_shows_how_far_it_is_without_colours():
