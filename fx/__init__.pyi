@@ -28,5 +28,6 @@ from .nn.summary import summary as summary
 from .porting import port as port
 from .runtime import configure as configure
 from .train import fit as fit
+from .train import fit_many as fit_many
 
 __version__: str
