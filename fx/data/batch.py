@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from fx.data.mixing import applied
+from fx.data.mixing import applied, takes_targets
 
 
 def split_batch(batch: Any) -> tuple[Any, Any]:
@@ -65,7 +65,13 @@ def transformed(
                 "returns all of them, that one transformed"
             )
         elif "positional argument" in str(error):
-            error.add_note("transform= is called as transform(inputs, key)")
+            pair = "(inputs, targets, key)"
+            error.add_note(
+                f"the function of transforms.WithTargets is called as function{pair}"
+                if takes_targets(transform)
+                else "transform= is called as transform(inputs, key); a function of targets too, "
+                f"function{pair}, goes in as transforms.WithTargets(function)"
+            )
         raise
 
 

@@ -92,7 +92,7 @@ def export(
     """
     path = Path(path)
     _check_target(path, overwrite)
-    check_present("export", params, state)
+    check_present("export", params=params, state=state)
     inputs = parse(spec, lambda: _names(model, preprocess), limits)
     names, extra = _check_classes(classes), _check_metadata(metadata)
     arrays = golden.make_inputs(inputs, example)

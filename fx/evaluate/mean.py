@@ -17,7 +17,7 @@ class Mean(NamedTuple):
     weights, is not the mean of the means of a batch's parts. From the two, `make_step` with
     accumulate divides the sum over all parts by the weight of all, `make_eval` does so over all
     examples, and `fx.fit` over an epoch, from the "weight/loss" that a step then reports. A metric
-    is one likewise: the share of the targets that count, say. A batch of weight 0 gives the loss 0
+    is one likewise: the share of the targets that count, say. A batch of weight 0 has the loss 0,
     and no gradient.
 
     Attributes:

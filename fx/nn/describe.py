@@ -344,7 +344,7 @@ def match(module: Any, params: Any, state: Any) -> dict[Path, Any]:
             continue
         value = given[is_buffer][leaf.source]
         if is_donated(value):
-            check_present(type(module).__name__, params, state)
+            check_present(type(module).__name__, params=params, state=state)
         if jnp.shape(value) != leaf.declaration.shape:
             expected, got = leaf.declaration.shape, jnp.shape(value)
             wrong.append(f"{leaf.name}: expected the shape {expected}, got {got}")

@@ -66,13 +66,6 @@ def read_loss(
     return loss
 
 
-def weight_of(loss_fn: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
-    """What a loss that is a mean divides by, where it is a module that tells; else None."""
-    split = getattr(loss_fn, "sum_and_weight", None)
-    both = None if split is None else split(outputs, targets)
-    return None if both is None else both[1]
-
-
 @contextlib.contextmanager
 def _explained(where: str, outputs: Any) -> Iterator[None]:
     """Say of a loss or metrics that fail what they may compute with, and what they were given."""

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fx.train.checks import named_leaves
 
 _FROZEN = (
-    "train step: np.random or random was drawn from while the step was traced. If that was in the "
-    "model, the loss or transform=, the number is a constant of the compiled program, the same at "
-    "every step: use jax.random with the key that transform gets, or self.next_key() in a model"
+    "train step: the model, the loss or transform= draws from np.random or random, which gives a "
+    "constant of the compiled program, the same number at every step; use jax.random with the key "
+    "that transform gets, or self.next_key() in a model"
 )
 
 
@@ -49,7 +50,8 @@ class Compilations:
             self.traces += 1
             before = _host_randomness()
             result = function(*args)
-            if _host_randomness() != before:
+            # Threads of a loader draw, too, and that is in no program.
+            if _host_randomness() != before and _varies(function, args):
                 warnings.warn(_FROZEN, RuntimeWarning, stacklevel=2)
             return result
 
@@ -92,6 +94,17 @@ def _host_randomness() -> tuple[Any, ...]:
     """Where the generators of NumPy and Python that all share stand."""
     _, words, place, *_ = np.random.get_state()
     return bytes(words), place, random.getstate()  # type: ignore[arg-type]
+
+
+def _varies(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether a function becomes another program when it is traced again; looked at three times."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype), args)
+
+    def program() -> str:
+        return jax.jit(lambda *args: function(*args)).lower(*shapes).as_text()
+
+    first = program()
+    return any(program() != first for _ in range(3))
 
 
 def _kinds(arguments: tuple[Any, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Compiled evaluation: loss and metrics over a data set, one example at a time."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,8 @@ from fx.train.predict import RUN_AHEAD, Padded, check_loader, check_rows, forwar
 from fx.train.state import TrainState
 
 Found = tuple[dict[str, Mean | Sums], dict[str, Any], dict[str, jax.Array]]
-_TOGETHER, _ROUNDING = 8, 1e-3
-"""Examples of a batch whose loss is also computed at once, and how much it may differ."""
+_EXAMPLES, _NUMBERS, _ROUNDING = 8, 2**22, 1e-3
+"""Examples whose loss is also computed at once, numbers in their outputs, what it may differ by."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,25 +31,30 @@ class Evaluation:
         sums: `(params, state, batch, mask, number) -> (means, counts, together)`, compiled, of
             batch `number`: a `Mean` of loss and each metric over its examples; how many examples
             there are ("all"), have finite outputs ("finite"), have no loss ("empty"), and have no
-            finite value of each metric; and loss and metrics of some at once, beside their mean.
+            finite value of each metric; of the first batch also loss and metrics of some at once,
+            beside their mean.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
+        checked: Has an entry once loss and metrics were found to be means over examples.
     """
 
     sums: Callable[[Any, Any, Any, jax.Array, Any], Found] = dataclasses.field(repr=False)
     loader: Padded
+    checked: list[bool] = dataclasses.field(default_factory=list, repr=False, compare=False)
 
     def __call__(self, ts: TrainState) -> dict[str, float]:
         """Evaluate a training state."""
-        check_present("make_eval", ts.params, ts.state)
+        check_present("make_eval", params=ts.params, state=ts.state)
         return self.average(self.collect(self.sums, ts.params, ts.state))
 
-    def rehearse(self, ts: TrainState) -> None:
+    def rehearse(self, ts: TrainState, sums: Callable | None = None) -> None:
         """Evaluate one batch, so that what fails does so before an epoch of training."""
         if (first := first_batch(self.loader.padded())) is None:
             return  # which the evaluation itself says
         batch, mask = first
-        *_, together = self.sums(ts.params, ts.state, batch, mask, np.int32(0))
-        _check_together(jax.device_get(together))
+        found = (sums or self.sums)(ts.params, ts.state, batch, mask, np.int32(0))
+        _, number, together = jax.device_get(found)
+        _check_loss(jax.tree.map(np.sum, number))
+        self._check_together(together)
 
     def collect(self, sums: Callable, params: Any, state: Any) -> list[Found]:
         """Run `sums`, or a transformed one, over all batches; what it gives, on the host."""
@@ -66,9 +72,13 @@ class Evaluation:
         parts, counts, pairs = zip(*found, strict=True)
         number = jax.tree.map(lambda *n: int(sum(n)), *counts)
         _check_found(number, float(sum(part["loss"].weight for part in parts)))
-        for together in pairs:
-            _check_together(together)
+        self._check_together(pairs[0])
         return {name: combined([part[name] for part in parts]) for name in parts[0]}
+
+    def _check_together(self, together: dict[str, Any]) -> None:
+        if not self.checked:
+            _check_together(together)
+            self.checked.append(True)
 
 
 def make_eval(
@@ -91,8 +101,8 @@ def make_eval(
     ignore_index, is to return a `train.Mean`; `nn.CrossEntropyLoss` and `nn.NLLLoss` give what it
     is made of by themselves. Without, an example all of whose targets are ignored has no mean,
     0 / 0; that is an error. A model that has diverged is none: its outputs are not finite, and the
-    loss that comes back is nan. Of some examples of each batch both are computed, and it is an
-    error where they are not the same.
+    loss that comes back is nan. The first time, loss and metrics of some examples are computed at
+    once as well, of outputs with some noise, and it is an error where that is not their mean.
 
     Args:
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`, whose
@@ -135,40 +145,46 @@ def make_eval(
     check_precision(precision)
     forward = forward_of(model, precision, key)
 
+    def of_some(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
+        found = read_metrics(metrics, outputs, targets)
+        found["loss"] = read_loss(loss_fn, outputs, targets, of_part=True)
+        return {name: _as_sums(value) for name, value in found.items()}
+
+    def of_each(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
+        def of_one(*of: Any) -> dict[str, Mean | Sums]:
+            return of_some(*jax.tree.map(lambda leaf: leaf[None], of))
+
+        return jax.vmap(of_one)(outputs, targets)
+
+    def together(outputs: Any, targets: Any, mask: jax.Array) -> dict[str, jax.Array]:
+        some = _some(mask, jax.tree.leaves(outputs))
+        outputs, targets = jax.tree.map(lambda leaf: leaf[some], (outputs, targets))
+        outputs = _noisy(outputs)
+        at_once, each = of_some(outputs, targets), of_each(outputs, targets)
+        return {n: _pair(at_once[n], mean) for n, mean in each.items() if isinstance(mean, Mean)}
+
     @jax.jit
     def sums(params: Any, state: Any, batch: Any, mask: jax.Array, number: jax.Array) -> Found:
         inputs, targets = split_batch(batch)
         with matmul_precision(precision):
             inputs, targets = transformed(transform, inputs, targets, None)
             outputs = forward(params, state, inputs, number)
-        targets = targets_of(inputs, targets)
-
-        def of_some(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
-            found = read_metrics(metrics, outputs, targets)
-            found["loss"] = read_loss(loss_fn, outputs, targets, of_part=True)
-            return {name: _as_sums(value) for name, value in found.items()}
-
-        def of_one(*of: Any) -> dict[str, Mean | Sums]:
-            return of_some(*jax.tree.map(lambda leaf: leaf[None], of))
-
-        check_rows(outputs, mask.shape[0])
-        rows = jax.vmap(of_one)(outputs, targets)
+            targets = targets_of(inputs, targets)
+            check_rows(outputs, mask.shape[0])
+            rows = of_each(outputs, targets)
+            pairs = jax.eval_shape(together, outputs, targets, mask)
+            pairs = jax.lax.cond(
+                (number == 0) & (jnp.sum(mask) > 1),
+                lambda: together(outputs, targets, mask),
+                lambda: jax.tree.map(lambda pair: jnp.full(pair.shape, jnp.nan, pair.dtype), pairs),
+            )
         # where, not a product: padding may give nan.
         means = jax.tree.map(lambda row: _sum_where(mask, _float(row)), rows)
         metric_rows = {n: row for n, row in rows.items() if n != "loss" and isinstance(row, Mean)}
         broken = {name: mask & ~jnp.isfinite(row.total) for name, row in metric_rows.items()}
         flags = {"all": mask, "finite": _finite_rows(outputs, mask), "metrics": broken}
         flags["empty"] = mask & jnp.isnan(rows["loss"].total)
-        some = _spread(mask)
-        few, each = jax.tree.map(lambda leaf: leaf[some], ((outputs, targets), rows))
-        together = of_some(*few)
-        pairs = {n: _pair(together[n], each[n]) for n in rows if isinstance(each[n], Mean)}
-        enough = jnp.sum(mask) > 1
-        return (
-            means,
-            jax.tree.map(jnp.sum, flags),
-            jax.tree.map(lambda p: jnp.where(enough, p, jnp.nan), pairs),
-        )
+        return means, jax.tree.map(jnp.sum, flags), pairs
 
     return Evaluation(sums, loader)
 
@@ -180,13 +196,7 @@ def _check_found(number: dict[str, Any], weight: float) -> None:
         raise ValueError("make_eval: the loader yielded no example to evaluate")
     if number["finite"] < count:  # the model has diverged: nan is what there is to say
         return
-    if number["empty"] or weight == 0:
-        raise ValueError(
-            f"make_eval: the loss of {number['empty'] or count} of {count} examples is nan, "
-            "although all outputs are finite; either targets are out of range (classes are 0 to "
-            "K - 1): mend them; or loss_fn, which gets one example at a time, takes the mean over "
-            "targets that are all ignored, 0 / 0: return train.Mean(sum, number of targets) instead"
-        )
+    _check_loss(number | ({} if weight else {"empty": count}))
     for name, broken in number["metrics"].items():
         if broken == count:
             raise ValueError(
@@ -198,19 +208,37 @@ def _check_found(number: dict[str, Any], weight: float) -> None:
             )
 
 
+def _check_loss(number: dict[str, Any]) -> None:
+    """Raise where examples have no loss, though all outputs are finite."""
+    if number["empty"] and number["finite"] == number["all"]:
+        raise ValueError(
+            f"make_eval: the loss of {number['empty']} of {number['all']} examples is nan, "
+            "although all outputs are finite; either targets are out of range (classes are 0 to "
+            "K - 1): mend them; or loss_fn, which gets one example at a time, takes the mean over "
+            "targets that are all ignored, 0 / 0: return train.Mean(sum, number of targets) instead"
+        )
+
+
 def _check_together(pairs: dict[str, Any]) -> None:
     """Raise where the mean over examples is another thing than what they give at once."""
     for name, pair in pairs.items():
-        at_once, mean, size = map(float, pair)
-        if abs(at_once - mean) > _ROUNDING * max(size, abs(at_once)):
+        for at_once, mean, allowed in np.reshape(pair, (-1, 3)).tolist():
+            lost = math.isnan(mean) and math.isfinite(at_once)
+            if not lost and not abs(at_once - mean) > allowed:
+                continue
             what = "the loss" if name == "loss" else f"the metric {name!r}"
             sums = "" if name == "loss" else ", or train.Sums of what it is made of"
+            times = at_once / mean if mean else 0.0
+            mend = (
+                "where examples or targets weigh differently (class weights, ignore_index), return "
+                f"train.Mean(sum, weight) in place of the mean{sums}; what compares examples of a "
+                "batch belongs in a validate of your own (docs/training.md has all)"
+            )
+            if times > 1.5 and abs(times - round(times)) < _ROUNDING * times:
+                mend = "a sum over the batch is to be divided by its examples, len(outputs)"
             raise ValueError(
                 f"make_eval: {what} of several examples at once is {at_once:.6g}, but the mean of "
-                f"each by itself {mean:.6g}, and that is what is reported of a data set; where "
-                "examples or targets weigh differently (class weights, ignore_index), return "
-                f"train.Mean(sum, weight) in place of the mean{sums}; what compares "
-                "examples of a batch belongs in a validate of your own (docs/training.md has all)"
+                f"each by itself {mean:.6g}, and that is what is reported of a data set; {mend}"
             )
 
 
@@ -219,20 +247,37 @@ def _as_sums(value: Any) -> Mean | Sums:
     return jax.tree.map(jnp.asarray, found)
 
 
-def _spread(mask: jax.Array) -> jax.Array:
+def _some(mask: jax.Array, outputs: list[Any]) -> jax.Array:
     """The places [K] of some examples, from all over a batch; of a few, some more than once."""
-    count = min(_TOGETHER, mask.shape[0])
-    places = jnp.arange(count, dtype=jnp.int32) * jnp.sum(mask, dtype=jnp.int32) // count
-    return jnp.argsort(~mask, stable=True)[places]
+    size = sum(leaf.size // mask.shape[0] for leaf in outputs)  # numbers of an example
+    count = min(max(2, min(_EXAMPLES, _NUMBERS // max(size, 1))), mask.shape[0])
+    among = jax.random.uniform(jax.random.key(0), (count,), jnp.float32)
+    spread = (jnp.arange(count, dtype=jnp.float32) + among) / count  # [0, 1)
+    there = jnp.sum(mask, dtype=jnp.int32)
+    places = (spread * there.astype(jnp.float32)).astype(jnp.int32)
+    return jnp.argsort(~mask, stable=True)[jnp.minimum(places, there - 1)]
+
+
+def _noisy(outputs: Any) -> Any:
+    """Outputs that are nowhere alike, as those of a last layer of zeros; within 0 and 1 as they."""
+
+    def blend(leaf: jax.Array) -> jax.Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        noise = jax.random.uniform(jax.random.key(1), leaf.shape, jnp.float32)
+        return (0.9 * leaf + 0.1 * noise.astype(leaf.dtype)).astype(leaf.dtype)
+
+    return jax.tree.map(blend, outputs)
 
 
 def _pair(at_once: Any, each: Mean) -> jax.Array:
-    """What examples give at once, the mean of what each gives, and the size of that, [3]."""
+    """What examples give at once, the mean of what each gives, and how far apart they may be."""
+    kind = jnp.result_type(at_once.total)
+    digits = float(jnp.finfo(kind).eps) if jnp.issubdtype(kind, jnp.floating) else 0.0
     total, weight = jnp.sum(_float(each.total)), jnp.sum(_float(each.weight))
-    size = jnp.sum(jnp.abs(_float(each.total)))
-    return jnp.stack(
-        [_float(at_once.total) / _float(at_once.weight), total / weight, size / weight]
-    )
+    value, size = _float(at_once.total) / _float(at_once.weight), jnp.sum(jnp.abs(each.total))
+    allowed = max(_ROUNDING, 4 * digits) * jnp.maximum(_float(size) / weight, jnp.abs(value))
+    return jnp.stack([value, total / weight, allowed])  # [3]
 
 
 def _sum_where(mask: jax.Array, rows: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ from fx.data.batch import as_arguments, explained
 from fx.debug.finite import layer_flags
 from fx.evaluate.mean import Mean, Sums, quotient, reported
 from fx.functional.layout import as_weights_lie
-from fx.train.checks import Metrics, check_same, read_loss, read_metrics, weight_of
+from fx.train.checks import Metrics, check_same, read_loss, read_metrics
 from fx.train.precision import to_compute, to_output
 from fx.train.sharding import Sharding
 
@@ -43,11 +43,11 @@ def make_gradient(
         with explained(inputs):
             outputs, new_state = model.apply(compute, state, *arguments, train=True, key=key)
         outputs = to_output(outputs, precision)
-        found = read_loss(loss_fn, outputs, targets, of_part=accumulate > 1)
+        found = read_loss(loss_fn, outputs, targets, of_part=True)
         if isinstance(found, Mean):
             loss, weight = found if accumulate > 1 else (quotient(*found), found.weight)
         else:
-            loss, weight = found, weight_of(loss_fn, outputs, targets)
+            loss, weight = found, None
         scaled = loss if scale is None else loss * scale.astype(loss.dtype)
         return scaled, (loss, weight, outputs, new_state)
 

@@ -21,7 +21,10 @@ class Padded(Protocol):
     """What evaluation needs of a loader."""
 
     def padded(self) -> Iterable[tuple[Any, Any]]:
-        """Yield `((inputs, targets), mask)`, batches of one size with mask False on padding."""
+        """Yield `((inputs, targets), mask)`, batches of one size with mask False on padding.
+
+        Each call begins anew.
+        """
         ...
 
 
@@ -70,7 +73,7 @@ def predict(
     if key is not None:
         check_key("predict", key)
     check_precision(precision)
-    check_present("predict", params, state)
+    check_present("predict", params=params, state=state)
     forward = forward_of(model, precision, key)
 
     changes = takes_targets(transform)  # else they need not pass through it

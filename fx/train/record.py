@@ -75,7 +75,7 @@ class Record:
             examples: Examples of each step, [steps].
         """
         for name, values in _loss_first(metrics):
-            if is_weight(name):
+            if name.startswith("weight/") and name.removeprefix("weight/") in metrics:
                 continue
             if name == "learning_rate":
                 self.learning_rate = float(values[-1])
@@ -173,11 +173,6 @@ def is_rate(name: str) -> bool:
 def _stem(name: str) -> str:
     """The name of a metric without the run that it is of: "loss" of "loss[3]"."""
     return name.partition("[")[0]
-
-
-def is_weight(name: str) -> bool:
-    """Whether a metric is what weighs another one: "weight/<metric>"."""
-    return name.startswith("weight/")
 
 
 def _skipped(name: str, metrics: dict[str, np.ndarray]) -> np.ndarray | np.bool:

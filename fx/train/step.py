@@ -96,6 +96,7 @@ class Step:
             rows = (other,) if leaf.shape[:1] == (size,) else leaf.shape[:1]
             return jax.ShapeDtypeStruct((*rows, *leaf.shape[1:]), leaf.dtype)
 
+        self.compiled.eval_shape(ts, batch)  # what is wrong with all is not the last one's
         try:
             self.compiled.eval_shape(ts, jax.tree.map(resized, batch))
         except Exception as error:

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score, r2_score
 import fx
 from fx import data, evaluate, train
 from fx.functional import cross_entropy, mse_loss
-from fx.train.many.together import _evaluate_together
+from fx.train.many.together import evaluate_together
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 4)).astype(np.float32)
@@ -83,7 +83,7 @@ def test_it_is_watched_and_computed_for_several_runs():
     assert result.best["name"] == "val_f1" and result.best["value"] > 0
 
     runs = [train.create(model, step.optimizer, jax.random.key(seed)) for seed in (0, 1)]
-    found = _evaluate_together(validate)(jax.tree.map(lambda *x: jnp.stack(x), *runs))
+    found = evaluate_together(validate, jax.tree.map(lambda *x: jnp.stack(x), *runs))
     assert found[1]["f1"] == pytest.approx(validate(runs[1])["f1"], abs=1e-6)
 
 

@@ -10,7 +10,7 @@ import pytest
 import fx
 from fx import data, nn, train
 from fx.functional import cross_entropy, normalize
-from fx.train.many.together import _evaluate_together
+from fx.train.many.together import evaluate_together
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 4)).astype(np.float32)
@@ -128,8 +128,7 @@ def test_a_model_that_draws_has_a_key_for_each_batch():
     found = validate(ts)["loss"]
     assert found == pytest.approx(float(cross_entropy(outputs, jnp.asarray(LABELS))), rel=1e-5)
     runs = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), ts)
-    together: Any = _evaluate_together(validate)
-    assert together(runs)[1]["loss"] == pytest.approx(found, rel=1e-5)
+    assert evaluate_together(validate, runs)[1]["loss"] == pytest.approx(found, rel=1e-5)
     other = train.make_eval(model, cross_entropy, each, key=jax.random.key(4))
     assert other(ts)["loss"] != found
 

@@ -45,13 +45,15 @@ def loader():
     return data.Loader(data.Dataset(X, LABELS), 8, shuffle=False)
 
 
+@pytest.mark.parametrize("loss", [loss_fn, nn.CrossEntropyLoss()], ids=["own", "torch's"])
 @pytest.mark.parametrize(
     "options", [{}, {"accumulate": 2}, {"steps_per_call": 2}, {"check_finite": True}]
 )
-def test_an_epochs_means_are_those_of_all_that_counts(options):
-    step = train.make_step(MODEL, loss_fn, STILL, metrics=accuracy, **options)
+def test_an_epochs_means_are_those_of_all_that_counts(options, loss, capsys):
+    step = train.make_step(MODEL, loss, STILL, metrics=accuracy, **options)
     ts = train.create(MODEL, step.optimizer, jax.random.key(0))
     result = fx.fit(step, ts, loader(), epochs=1, log_every=1, progress=False)
+    assert "nan" not in capsys.readouterr().out
     for name, value in expected(result.ts.params).items():
         assert result.history[0][name] == pytest.approx(float(value), rel=1e-6), name
     assert not any("weight" in name for name in result.history[0])
@@ -64,6 +66,22 @@ def test_several_runs_have_theirs():
     for ts, result in zip(states, runs.results):
         for name, value in expected(ts.params).items():
             assert result.history[0][name] == pytest.approx(float(value), rel=1e-6), name
+
+
+def test_it_is_no_overflow_of_fp16():
+    step = train.make_step(MODEL, nn.CrossEntropyLoss(), STILL, precision="fp16")
+    ts = train.create(MODEL, step.optimizer, jax.random.key(0))
+    _, metrics = step(ts, (X[:8], LABELS[:8]))
+    assert not metrics["skipped"] and metrics["loss"] == 0
+
+
+def test_a_weight_of_nothing_is_a_metric_as_others():
+    def step(ts, batch):
+        return ts.replace(step=ts.step + 1), {"loss": jnp.float32(2), "weight/norm": jnp.float32(3)}
+
+    ts = train.create(MODEL, STILL, jax.random.key(0))
+    (row,) = fx.fit(step, ts, loader(), epochs=1, progress=False).history
+    assert row["train_loss"] == 2 and row["train_weight/norm"] == 3
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

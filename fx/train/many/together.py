@@ -1,5 +1,6 @@
 """Several runs as one: stacked states, one step over all, one validation over all."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -221,22 +222,29 @@ def _means(metrics: dict[str, jax.Array], active: jax.Array) -> dict[str, jax.Ar
     return means
 
 
-def make_validate(
-    validate: Sequence[Callable[[Any], dict[str, float]]], watch: Watch
-) -> Callable[[ManyState], dict[str, float]]:
-    """Make what the loop calls at the end of an epoch: validation of all runs.
+@dataclasses.dataclass(frozen=True)
+class Validate:
+    """What the loop calls at the end of an epoch: validation of all runs.
 
     It also tells the watch, and gives the loop a number, "epochs_running", that no longer grows
     once all runs have stopped.
-    """
-    together = _evaluate_together(validate[0]) if len(validate) == 1 else None
 
-    def run(ts: ManyState) -> dict[str, float]:
+    Attributes:
+        checks: One validation for all runs, or one for each.
+        watch: Early stopping and best epochs of each run.
+    """
+
+    checks: Sequence[Callable[[Any], dict[str, float]]]
+    watch: Watch
+
+    def __call__(self, ts: ManyState) -> dict[str, float]:
+        """Evaluate all runs."""
+        watch = self.watch
         count, active = len(watch.records), watch.active
-        if together is not None:
-            found = together(ts.runs)
+        if (together := self._together()) is not None:
+            found = evaluate_together(together, ts.runs)
         else:
-            each = list(validate) * (count if len(validate) == 1 else 1)
+            each = list(self.checks) * (count if len(self.checks) == 1 else 1)
             found = [check(take_run(ts.runs, run)) for run, check in enumerate(each)]
         report = {run_name(n, run): v for run, row in enumerate(found) for n, v in row.items()}
         failed = failed_runs(ts)
@@ -252,24 +260,28 @@ def make_validate(
         watch.see({**row, **{f"val_{name}": value for name, value in report.items()}})
         return {**report, "epochs_running": float(epoch if watch.active.any() else 0)}
 
-    return run
+    def rehearse(self, ts: ManyState) -> None:
+        """Evaluate one batch, where the validations can."""
+        if (together := self._together()) is not None:
+            together.rehearse(ts.runs, _over_runs(together.sums))
+            return
+        for run, check in enumerate(self.checks):
+            if hasattr(check, "rehearse"):
+                check.rehearse(take_run(ts.runs, run))  # type: ignore[attr-defined]
+
+    def _together(self) -> Any:
+        """The validation that runs as one program, where it shows its compiled part."""
+        one = len(self.checks) == 1 and hasattr(self.checks[0], "sums")
+        return self.checks[0] if one else None
 
 
-def _evaluate_together(validate: Any) -> Callable[[TrainState], list[dict[str, float]]] | None:
-    """Evaluate all runs in one program, where `validate` shows its compiled part."""
-    if not hasattr(validate, "sums"):
-        return None
-    many = _over_runs(validate.sums)
-
-    def run(runs: TrainState) -> list[dict[str, float]]:
-        found = validate.collect(many, runs.params, runs.state)
-        count = runs.step.shape[0]
-        return [
-            validate.average(jax.tree.map(lambda leaf, run=run: leaf[run], found))
-            for run in range(count)
-        ]
-
-    return run
+def evaluate_together(validate: Any, runs: TrainState) -> list[dict[str, float]]:
+    """Evaluate all runs in one program."""
+    found = validate.collect(_over_runs(validate.sums), runs.params, runs.state)
+    return [
+        validate.average(jax.tree.map(lambda leaf, run=run: leaf[run], found))
+        for run in range(runs.step.shape[0])
+    ]
 
 
 @functools.lru_cache(maxsize=8)  # or each call of fit_many would compile its validation anew
