@@ -78,7 +78,8 @@ class Evaluation:
     def _check_together(self, together: dict[str, Any]) -> None:
         if not self.checked:
             _check_together(together)
-            self.checked.append(True)
+            if any(np.all(np.isfinite(pair)) for pair in together.values()):
+                self.checked.append(True)  # nan is of a batch of one, or of a diverged model
 
 
 def make_eval(

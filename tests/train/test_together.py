@@ -98,8 +98,101 @@ def test_several_runs_find_it(how):
     step = train.make_step(MODEL, contrastive, ADAM)
     states = [train.create(MODEL, ADAM, jax.random.key(seed)) for seed in (0, 1)]
     validate = train.make_eval(MODEL, contrastive, loader())
+    calls = []
     with pytest.raises(ValueError, match="the loss of several examples at once"):
-        train.fit_many(step, states, loader(), validate=validate, epochs=1, how=how, progress=False)
+        train.fit_many(
+            step, states, loader(), validate=validate, epochs=1, how=how, progress=False,
+            log_every=1, callbacks=[calls.append],
+        )  # fmt: skip
+    assert not calls
+
+
+def outputs_of(values, dtype=None):
+    """A model of these outputs, a loader of them with targets, and what to evaluate."""
+    values = np.asarray(values, np.float32)
+
+    class Given:
+        def apply(self, params, state, x, *, train=False, key=None):
+            return x.astype(dtype or x.dtype), state
+
+    def check(loss, targets, metrics=None):
+        each = data.Loader(data.Dataset(values, targets), 8)
+        return train.make_eval(Given(), loss, each, metrics=metrics)(fresh())
+
+    return check
+
+
+def test_a_loss_near_its_end_is_none_the_less_a_mean():
+    """Of outputs so near the targets rounding is all that there is."""
+    target = RNG.standard_normal((64, 512)).astype(np.float32)
+    check = outputs_of(target + 3e-3 * RNG.standard_normal((64, 512)))
+    found = check(lambda y, t: 1 - jnp.mean(fx.functional.cosine_similarity(y, t)), target)
+    assert 0 < found["loss"] < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_a_narrow_loss_has_its_rounding(dtype):
+    check = outputs_of(RNG.standard_normal((32, 3)), dtype)
+    labels = RNG.integers(0, 3, 32).astype(np.int32)
+    assert check(cross_entropy, labels)["loss"] > 0
+    with pytest.raises(ValueError, match="several examples at once"):
+        check(contrastive, labels)
+
+
+def test_a_last_layer_of_zeros_hides_nothing():
+    """All examples have the loss log K, whatever they weigh."""
+    check = outputs_of(np.zeros((16, 3)))
+    with pytest.raises(ValueError, match="several examples at once"):
+        check(of_classes, np.arange(16, dtype=np.int32) % 3)
+
+
+def test_probabilities_stay_probabilities():
+    p = np.concatenate([np.zeros(8), np.ones(8)])[:, None]
+    found = outputs_of(p)(lambda y, t: fx.functional.binary_cross_entropy(y, t), p.astype("f4"))
+    assert found["loss"] == 0
+    with pytest.raises(ValueError, match="several examples at once"):
+        outputs_of(p)(
+            lambda y, t: jnp.sqrt(fx.functional.binary_cross_entropy(y, t)), (1 - p).astype("f4")
+        )
+
+
+def test_a_sum_is_told_to_be_divided():
+    check = outputs_of(RNG.standard_normal((16, 3)))
+    with pytest.raises(ValueError, match=r"a sum over the batch is to be divided .*len\(outputs\)"):
+        check(nn.MSELoss(reduction="sum"), np.zeros((16, 3), np.float32))
+
+
+def test_a_metric_that_some_examples_have_not():
+    def recall(outputs, targets):
+        return {"recall": jnp.sum(jnp.where(outputs > 0, targets, 0)) / jnp.sum(targets)}
+
+    targets = np.eye(4, 3, dtype=np.float32)[np.arange(16) % 4]  # every fourth has none
+    with pytest.raises(ValueError, match="the metric 'recall' of several .* by itself nan"):
+        outputs_of(np.ones((16, 3)))(lambda y, t: jnp.mean(y), targets, recall)
+
+
+def test_targets_out_of_range_are_found_before_training():
+    trained = []
+    step = train.make_step(MODEL, cross_entropy, ADAM)
+    each = data.Loader(data.Dataset(X, LABELS + 1), 8)
+    validate = train.make_eval(MODEL, cross_entropy, each)
+    with pytest.raises(ValueError, match="of 8 examples is nan, .* targets are out of range"):
+        fx.fit(
+            step, fresh(), each, validate=validate, epochs=1, log_every=1,
+            callbacks=[trained.append],
+        )  # fmt: skip
+    assert not trained
+
+
+def test_it_is_looked_at_once():
+    validate = train.make_eval(MODEL, cross_entropy, loader())
+    first = validate(fresh())
+    assert validate.checked == [True] and validate(fresh()) == first
+    diverged = train.make_eval(MODEL, contrastive, loader())
+    broken = fresh().replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, fresh().params))
+    assert np.isnan(diverged(broken)["loss"]) and not diverged.checked
+    with pytest.raises(ValueError, match="several examples at once"):
+        diverged(fresh())
 
 
 class Noisy(nn.Module):
