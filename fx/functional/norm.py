@@ -135,9 +135,15 @@ def instance_norm(
     Raises:
         TypeError: the input is not floating.
         ValueError: there is one spatial element and use_input_stats; there are no running
-            statistics and not use_input_stats, or one of the two; they would be updated with an
-            empty batch; an argument is not [C].
+            statistics and not use_input_stats, or one of the two; there are a weight or bias and
+            no example, as in torch; an argument is not [C].
     """
+    none = [size == 0 for size in jnp.shape(input)[:1] if isinstance(size, int)]
+    if any(none) and not (weight is None and bias is None):
+        raise ValueError(
+            f"instance_norm: expected an example, got input {list(jnp.shape(input))}, to which "
+            "torch applies no weight or bias; leave empty batches out"
+        )
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     x = _features_last(input, "instance_norm")  # [N, ..., C]
@@ -153,11 +159,6 @@ def instance_norm(
     if (running_mean is None) != (running_var is None):
         raise ValueError(
             "instance_norm: expected running_mean and running_var or neither, got one of them"
-        )
-    if running_mean is not None and isinstance(x.shape[0], int) and x.shape[0] == 0:
-        raise ValueError(
-            "instance_norm: expected an example to update the running statistics with, got input "
-            f"{list(jnp.shape(input))}; leave empty batches out"
         )
     groups = max(channels, 1)
     pivot, distance, var = _moments(x, 1, groups)

@@ -29,7 +29,8 @@ EDGES = [
     Draw("BatchNorm1d", (0,), {"affine": False, "track_running_stats": False}, (empty(2, 0, 3),)),
     Draw("BatchNorm1d", (0,), {}, (empty(2, 0, 3),)),  # refused
     Draw("InstanceNorm1d", (0,), {}, (empty(2, 0, 3),)),
-    Draw("InstanceNorm1d", (3,), {"affine": True}, (empty(0, 3, 4),), train=True),
+    Draw("InstanceNorm1d", (3,), {"affine": True}, (empty(0, 3, 4),), train=True),  # refused
+    Draw("InstanceNorm1d", (3, 1e-5, 0.1, True, True), {}, (empty(0, 3, 4),)),  # refused
     Draw("InstanceNorm1d", (3, 1e-5, 0.1, False, True), {}, (empty(0, 3, 4),), train=True),
     Draw("InstanceNorm1d", (2, 0.0), {}, (np.full((1, 2, 4), 2, np.float32),)),
     Draw("GroupNorm", (3, 0), {}, (empty(2, 0),)),
