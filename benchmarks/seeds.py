@@ -26,7 +26,8 @@ import numpy as np
 
 from fx import nn
 from fx.data import transforms
-from fx.train.many.measure import first_batch, needed_bytes
+from fx.data.batch import first_batch
+from fx.train.many.measure import needed_bytes
 from fx.train.many.stacked import ManyBatches
 from fx.train.many.together import Watch, many_steps, stack_states, take_run
 
