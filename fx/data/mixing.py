@@ -6,6 +6,7 @@ In place of being called they have `pair(inputs, targets, key) -> (inputs, targe
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -82,7 +83,7 @@ class WithTargets(_Pair):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Mixing(_Pair):
+class _Mixing(_Pair, abc.ABC):
     """What mixes each example with the one before it in the batch.
 
     Args:
@@ -124,11 +125,11 @@ class _Mixing(_Pair):
         images, share = self._mix(images, share, place_key)
         return images, _blend(targets, share)
 
+    @abc.abstractmethod
     def _mix(
         self, images: jax.Array, share: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """The images, and the share of each in what is made of it."""
-        raise NotImplementedError
 
     def _probabilities(self, targets: jax.Array, count: int) -> jax.Array:
         name, targets = type(self).__name__, jnp.asarray(targets)

@@ -26,7 +26,7 @@ SHOWN = 6
 _ARRAYS = jax.Array, np.ndarray, np.generic, int, float, complex
 
 
-def read_metrics(metrics: Callable[[Any, Any], Metrics] | None, outputs: Any, targets: Any):
+def read_metrics(metrics: Callable[[Any, Any], dict[str, Any]] | None, outputs: Any, targets: Any):
     """Compute the user's metrics: a dictionary of scalars, `Mean`s and `Sums`, checked."""
     if metrics is None:
         return {}

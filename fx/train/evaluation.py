@@ -12,9 +12,8 @@ import numpy as np
 from fx.data.batch import first_batch, split_batch, targets_of, transformed
 from fx.donated import check_present
 from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
-from fx.nn.keys import check_key
-from fx.train.checks import Metrics, read_loss, read_metrics
-from fx.train.precision import check_precision, matmul_precision
+from fx.train.checks import read_loss, read_metrics
+from fx.train.precision import matmul_precision
 from fx.train.predict import RUN_AHEAD, Padded, check_loader, check_rows, forward_of
 from fx.train.state import TrainState
 
@@ -87,7 +86,7 @@ def make_eval(
     loss_fn: Callable[[Any, Any], jax.Array | Mean],
     loader: Padded,
     *,
-    metrics: Callable[[Any, Any], Metrics] | None = None,
+    metrics: Callable[[Any, Any], dict[str, Any]] | None = None,
     transform: Callable[[Any, Any], Any] | None = None,
     precision: str = "float32",
     key: jax.Array | None = None,
@@ -141,10 +140,7 @@ def make_eval(
         {'loss': 2.0}
     """
     check_loader("make_eval", loader)
-    if key is not None:
-        check_key("make_eval", key)
-    check_precision(precision)
-    forward = forward_of(model, precision, key)
+    forward = forward_of("make_eval", model, precision, key)
 
     def of_some(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
         found = read_metrics(metrics, outputs, targets)
@@ -173,16 +169,16 @@ def make_eval(
             targets = targets_of(inputs, targets)
             check_rows(outputs, mask.shape[0])
             rows = of_each(outputs, targets)
-            pairs = jax.eval_shape(together, outputs, targets, mask)
+            mean_rows = {name: row for name, row in rows.items() if isinstance(row, Mean)}
             pairs = jax.lax.cond(
                 (number == 0) & (jnp.sum(mask) > 1),
                 lambda: together(outputs, targets, mask),
-                lambda: jax.tree.map(lambda pair: jnp.full(pair.shape, jnp.nan, pair.dtype), pairs),
+                lambda: {name: _float([jnp.nan] * 3) for name in mean_rows},
             )
         # where, not a product: padding may give nan.
         means = jax.tree.map(lambda row: _sum_where(mask, _float(row)), rows)
-        metric_rows = {n: row for n, row in rows.items() if n != "loss" and isinstance(row, Mean)}
-        broken = {name: mask & ~jnp.isfinite(row.total) for name, row in metric_rows.items()}
+        broken = {name: mask & ~jnp.isfinite(row.total) for name, row in mean_rows.items()}
+        del broken["loss"]
         flags = {"all": mask, "finite": _finite_rows(outputs, mask), "metrics": broken}
         flags["empty"] = mask & jnp.isnan(rows["loss"].total)
         return means, jax.tree.map(jnp.sum, flags), pairs
@@ -260,12 +256,15 @@ def _some(mask: jax.Array, outputs: list[Any]) -> jax.Array:
 
 
 def _noisy(outputs: Any) -> Any:
-    """Outputs that are nowhere alike, as those of a last layer of zeros; within 0 and 1 as they."""
+    """Outputs that a last layer of zeros does not make alike; within 0 and 1 where they were.
+
+    All examples have the same noise, so that what is one number for all of them stays one.
+    """
 
     def blend(leaf: jax.Array) -> jax.Array:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
-        noise = jax.random.uniform(jax.random.key(1), leaf.shape, jnp.float32)
+        noise = jax.random.uniform(jax.random.key(1), leaf.shape[1:], jnp.float32)
         return (0.9 * leaf + 0.1 * noise.astype(leaf.dtype)).astype(leaf.dtype)
 
     return jax.tree.map(blend, outputs)

@@ -20,7 +20,7 @@ Policy = Callable[..., Any]
 def make_gradient(
     model: Any,
     loss_fn: Callable[[Any, Any], jax.Array | Mean],
-    metrics: Callable[[Any, Any], Metrics] | None,
+    metrics: Callable[[Any, Any], dict[str, Any]] | None,
     *,
     precision: str,
     accumulate: int,

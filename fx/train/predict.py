@@ -70,11 +70,8 @@ def predict(
         (array([0., 2., 4.], dtype=float32), array([0, 1, 2], dtype=int32))
     """
     check_loader("predict", loader)
-    if key is not None:
-        check_key("predict", key)
-    check_precision(precision)
     check_present("predict", params=params, state=state)
-    forward = forward_of(model, precision, key)
+    forward = forward_of("predict", model, precision, key)
 
     changes = takes_targets(transform)  # else they need not pass through it
 
@@ -108,9 +105,12 @@ def check_loader(where: str, loader: Any) -> None:
 
 
 def forward_of(
-    model: Any, precision: str, key: jax.Array | None
+    where: str, model: Any, precision: str, key: jax.Array | None
 ) -> Callable[[Any, Any, Any, Any], Any]:
     """Make `(params, state, inputs, number of the batch) -> outputs`, float32."""
+    check_precision(precision)
+    if key is not None:
+        check_key(where, key)
 
     def forward(params: Any, state: Any, inputs: Any, number: Any) -> Any:
         arguments = as_arguments(to_compute(inputs, precision))

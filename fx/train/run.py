@@ -276,7 +276,7 @@ class Run:
             speed = timed / seconds
             self.measured = self.measured[0] + timed, self.measured[1] + seconds
         means = recent.means()
-        if recent.weights.get("loss") != 0 or "skipped" in means:
+        if recent.weights.get("loss") != 0 or "skipped" in means:  # else nothing counted
             self._warn(means)
         means |= self.record.rates()
         self._tell("log", self.record.epoch + 1, means, seconds, speed, ts)

@@ -112,7 +112,7 @@ def make_step(
     loss_fn: Callable[[Any, Any], jax.Array | Mean],
     optimizer: optax.GradientTransformation,
     *,
-    metrics: Callable[[Any, Any], Metrics] | None = None,
+    metrics: Callable[[Any, Any], dict[str, Any]] | None = None,
     transform: Callable[[Any, jax.Array], Any] | None = None,
     precision: str = "float32",
     accumulate: int = 1,

@@ -103,7 +103,7 @@ def test_a_single_step_is_not_a_loop():
 
 
 def test_it_compiles_once():
-    counted = chex.assert_max_traces(loss_fn, n=5)  # for one and for several, in the shape too
+    counted = chex.assert_max_traces(loss_fn, n=3)  # of all; of some, one by one and at once
     step = fx.train.make_step(Net(), counted, OPTIMIZER)
     ts = fresh()
     for epoch in range(2):
@@ -378,7 +378,7 @@ def test_nan_in_padding_does_not_enter():
 
 
 def test_evaluation_compiles_once_and_does_not_train():
-    counted = chex.assert_max_traces(loss_fn, n=5)  # for one and for several, in the shape too
+    counted = chex.assert_max_traces(loss_fn, n=3)  # of all; of some, one by one and at once
     validate = fx.train.make_eval(Net(), counted, Batches(50, 8), transform=jitter)
     ts = fresh()
     assert validate(ts) == validate(ts)

@@ -146,14 +146,30 @@ def test_a_last_layer_of_zeros_hides_nothing():
         check(of_classes, np.arange(16, dtype=np.int32) % 3)
 
 
+def test_what_is_one_number_for_all_examples_stays_one():
+    """A scale that a model gives to each example, for want of a batch's own place."""
+
+    class Scaled:
+        def apply(self, params, state, x, *, train=False, key=None):
+            return (x, jnp.full(len(x), 0.3)), state
+
+    def loss(outputs, targets):
+        logits, scale = outputs
+        return cross_entropy(logits / scale[0], targets)
+
+    each = data.Loader(data.Dataset(X[:, :3], LABELS), 8)
+    expected = cross_entropy(jnp.asarray(X[:, :3]) / 0.3, jnp.asarray(LABELS))
+    found = train.make_eval(Scaled(), loss, each)(fresh())["loss"]
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_probabilities_stay_probabilities():
-    p = np.concatenate([np.zeros(8), np.ones(8)])[:, None]
+    p = np.tile([0.0, 1.0], 8)[:, None]
     found = outputs_of(p)(lambda y, t: fx.functional.binary_cross_entropy(y, t), p.astype("f4"))
     assert found["loss"] == 0
+    others = np.tile([0.0, 0.0, 1.0, 1.0], 4)[:, None].astype(np.float32)
     with pytest.raises(ValueError, match="several examples at once"):
-        outputs_of(p)(
-            lambda y, t: jnp.sqrt(fx.functional.binary_cross_entropy(y, t)), (1 - p).astype("f4")
-        )
+        outputs_of(p)(lambda y, t: jnp.sqrt(fx.functional.binary_cross_entropy(y, t)), others)
 
 
 def test_a_sum_is_told_to_be_divided():
