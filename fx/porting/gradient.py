@@ -1,6 +1,7 @@
 """Both models' gradients, where the model has a `torch.autograd.Function`: outputs say no more."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from fx.interop.compare import _arrays
 from fx.interop.state_dict import state_dict
 from fx.interop.torch_arrays import is_tensor, tensor_array
+from fx.porting import trial
 from fx.porting.record import Record, watch
 
 
@@ -50,7 +52,8 @@ def theirs(module: Any, inputs: tuple, kwargs: dict) -> tuple[dict[str, Any], li
     with torch.enable_grad():
         args, named = form.unflatten(leaves)
         outputs = [y for y in _arrays(twin(*args, **named)) if y.is_floating_point()]
-        total = sum((y.float().square().sum() for y in outputs), torch.zeros(()))
+        outputs = [y.to(torch.promote_types(y.dtype, torch.float32)) for y in outputs]
+        total = sum((y.square().sum() for y in outputs), torch.zeros(()))
         if total.requires_grad:
             total.backward()
     return {n: p.grad for n, p in twin.named_parameters()}, [leaf.grad for leaf in floats]
@@ -76,7 +79,8 @@ def compared(found: Any, arrays: list, joined: Any, expected: tuple[dict, list])
         inputs, kwargs = joined(given)
         outputs, _ = found.model.apply(params, found.state, *inputs, **kwargs)
         parts = [y for y in _arrays(outputs) if jnp.issubdtype(y.dtype, jnp.floating)]
-        return sum((jnp.square(y.astype(jnp.float32)).sum() for y in parts), jnp.zeros(()))
+        parts = [y.astype(jnp.promote_types(y.dtype, jnp.float32)) for y in parts]
+        return sum((jnp.square(y).sum() for y in parts), jnp.zeros(()))
 
     with jax.default_matmul_precision("highest"):
         params, inputs = jax.jit(jax.grad(total, (0, 1)))(
@@ -95,6 +99,31 @@ def compared(found: Any, arrays: list, joined: Any, expected: tuple[dict, list])
         if not alike or error > 10 * found.tolerance:
             return f"the gradient to {name} differs: error {error:.2g}"
     return "equal"
+
+
+def compared_in_float64(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
+    """How gradients compare where rounding to float32 says nothing: a deep model may enlarge it.
+
+    Raises:
+        RuntimeError: PyTorch's model does not run in float64.
+    """
+
+    def wide(array: Any) -> Any:
+        return array.astype(jnp.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    given = _doubled((inputs, kwargs))
+    expected = theirs(copy.deepcopy(module).double(), *given)
+    with jax.enable_x64(True):
+        params, state = jax.tree.map(wide, (found.params, found.state))
+        twin = dataclasses.replace(found, params=params, state=state)
+        return compared(twin, *trial.arguments(*given), expected)
+
+
+def _doubled(tree: Any) -> Any:
+    def double(leaf: Any) -> Any:
+        return leaf.double() if is_tensor(leaf) and leaf.is_floating_point() else leaf
+
+    return jax.tree.map(double, tree, is_leaf=is_tensor)
 
 
 def _size(array: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """From a live PyTorch model: source, weights, and a comparison layer by layer."""
 
+import contextlib
 import copy
 import itertools
 import linecache
@@ -221,8 +222,11 @@ def _gradients(found: Port, example: _Example) -> str:
     except RuntimeError as error:
         found.notes.append(f"gradients were not compared: {str(error).splitlines()[0]}")
         return ""
-    arguments = trial.arguments(example.inputs, example.kwargs)
-    return gradient.compared(found, *arguments, theirs)
+    said = gradient.compared(found, *trial.arguments(example.inputs, example.kwargs), theirs)
+    if said != "equal":
+        with contextlib.suppress(RuntimeError):  # the model is not for float64
+            return gradient.compared_in_float64(found, *given)
+    return said
 
 
 def _executed(written: Written) -> types.ModuleType:
