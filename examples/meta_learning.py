@@ -138,7 +138,7 @@ def _for_each_task():
 
 def main(arguments: list[str] | None = None) -> dict[str, list[float]]:
     """Train both kinds of start weights, and print what they come to."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=500, help="steps an epoch, of 25 tasks each")
     parser.add_argument("--seed", type=int, default=0)

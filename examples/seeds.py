@@ -80,6 +80,7 @@ def run(args: argparse.Namespace, dropout: float) -> list[float]:
         progress=False,
     )
     print(f"\ndropout {dropout:g}: {runs.table('best')}\n{runs.why}")
+    assert runs.weights is not None  # the best by what validate gives
     best = [
         result.ts.replace(params=params, state=state)
         for result, (params, state) in zip(runs.results, runs.weights)

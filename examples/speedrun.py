@@ -30,7 +30,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import fx
 
@@ -133,9 +133,9 @@ def whitening(images: jax.Array, eps: float = 5e-4) -> jax.Array:
 def normed_muon(lr: optim.Schedule, momentum: float = 0.6) -> optax.GradientTransformation:
     """Muon with Nesterov's momentum on weights [out, ...] whose norm is set to sqrt(out)."""
 
-    def update(grads, state, params):
+    def update(updates: Any, state: Any, params: Any = None):
         traces, scale = state
-        traces = jax.tree.map(lambda g, t: momentum * t + g, grads, traces)
+        traces = jax.tree.map(lambda g, t: momentum * t + g, updates, traces)
         rate = lr(scale.count)
 
         def one(g, trace, p):
@@ -143,7 +143,7 @@ def normed_muon(lr: optim.Schedule, momentum: float = 0.6) -> optax.GradientTran
             direction = orthogonal((g + momentum * trace).reshape(p.shape[0], -1))
             return unit - rate * direction.reshape(p.shape) - p
 
-        updates = jax.tree.map(one, grads, traces, params)
+        updates = jax.tree.map(one, updates, traces, params)
         return updates, (traces, optim.ScaleByLearningRateState(scale.count + 1, rate))
 
     def init(params):
@@ -211,9 +211,9 @@ def held_back(
     def init(params):
         return jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32), inner.init(params)
 
-    def update(grads, state, params):
+    def update(updates: Any, state: Any, params: Any = None):
         slow, count, inner_state = state
-        updates, inner_state = inner.update(grads, inner_state, params)
+        updates, inner_state = inner.update(updates, inner_state, params)
         count = count + 1
         share, now = 0.95**5 * (count / steps) ** 3, count % every == 0
         back = now | (count == steps)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 _GRAY = (0.2989, 0.587, 0.114)  # torchvision's rounding of ITU-R 601-2 luma
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from fx.evaluate import metrics, scores
 from fx.evaluate.files import plain, write_atomic

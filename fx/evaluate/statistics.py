@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 _EXACT = 14  # runs up to which all 2**n sign flips are counted
 _FLIPS = 50_000  # random ones beyond
