@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from fx.data.mixing import applied, takes_targets
+from fx.data.transforms.mixing import applied, takes_targets
 
 
 def split_batch(batch: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.data.batch import as_arguments, explained, split_batch, transformed
-from fx.data.mixing import takes_targets
+from fx.data.transforms.mixing import takes_targets
 from fx.donated import check_present
 from fx.nn.keys import check_key
 from fx.train.precision import check_precision, matmul_precision, to_compute, to_output

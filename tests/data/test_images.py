@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fx.data import images as I
 from fx.data import transforms as T
+from fx.data.transforms import functional as I
 from tests.data import torchvision_values as pinned
 
 torch = pytest.importorskip("torch")

@@ -1,6 +1,6 @@
 """What torchvision makes of a small image, pinned in torchvision_values.json, which this writes.
 
-pip install torchvision==0.29.1 && python -m tests.data.torchvision_values
+pip install torchvision==0.28.0 && python -m tests.data.torchvision_values
 """
 
 import json
@@ -20,6 +20,18 @@ CALLS = [
     ("rotate", (10.0,), {"interpolation": "nearest", "fill": [0.3]}),
     ("rotate", (-33.0,), {"interpolation": "bilinear", "fill": [0.1, 0.2, 0.3]}),
     ("rotate", (131.0,), {"interpolation": "bilinear", "center": [1.0, 2.5]}),
+    ("affine", (20.0, [1, -1], 0.8, [10.0, -5.0]), {"interpolation": "nearest", "fill": [0.3]}),
+    ("affine", (-70.0, [0, 1], 1.3, [0.0, 15.0]), {"interpolation": "bilinear"}),
+    ("affine", (5.0, [0, 0], 1.0, [8.0, 0.0]), {"interpolation": "bilinear", "center": [1.0, 2.5]}),
+    ("vflip", (), {}),
+    ("center_crop", ([3, 7],), {}),
+    ("resize", ([7, 3],), {}),
+    ("resize", ([2, 9],), {"antialias": False}),
+    ("resize", ([3, 6],), {"interpolation": "nearest"}),
+    ("resized_crop", (1, 0, 3, 2, [2, 5]), {}),
+    ("resized_crop", (0, 1, 4, 3, [3, 2]), {"interpolation": "bicubic"}),
+    ("gaussian_blur", ([3, 5], 0.8), {}),
+    ("gaussian_blur", ([5, 1],), {}),
 ]
 ADJUSTMENTS = ("adjust_brightness", "adjust_contrast", "adjust_saturation", "adjust_hue")
 FACTORS, ORDER = (1.3, 0.7, 1.4, 0.08), (2, 3, 0, 1)

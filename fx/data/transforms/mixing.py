@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fx.data import images as functional
+from fx.data.transforms import functional
 
 
 def applied(

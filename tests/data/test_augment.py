@@ -1,0 +1,175 @@
+"""Windows, affine maps, blur and what else is drawn for each image; values are in test_images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fx.data import transforms as T
+from fx.data.transforms.geometry import random_window
+
+KEY = jax.random.key(0)
+RANDOM = (
+    T.RandomVerticalFlip(),
+    T.RandomAffine(30, (0.1, 0.2), (0.8, 1.2), 10),
+    T.RandomResizedCrop(8),
+    T.RandomErasing(value="random"),
+    T.RandomGrayscale(0.5),
+    T.GaussianBlur(3),
+    T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+)
+
+
+def batch(n=16, rows=8, columns=8, channels=3):
+    values = np.random.default_rng(0).random((n, channels, rows, columns), np.float32)
+    return jnp.asarray(values)
+
+
+@pytest.mark.parametrize("transform", RANDOM, ids=lambda t: type(t).__name__)
+def test_each_image_of_a_batch_is_treated_by_itself(transform):
+    images = jnp.broadcast_to(batch(1), (16, 3, 8, 8))
+    apply = jax.jit(transform)
+    out = apply(images, KEY)
+    assert out.shape == images.shape and out.dtype == images.dtype
+    np.testing.assert_array_equal(out, apply(images, KEY))
+    assert not np.array_equal(out, apply(images, jax.random.key(1)))
+    assert len({bytes(np.asarray(image)) for image in out}) >= 2
+    assert hash(transform) is not None and transform == eval(repr(transform), vars(T) | vars(np))
+    with pytest.raises(ValueError, match=f"{type(transform).__name__}: expected a PRNG key, got"):
+        transform(images)
+    with pytest.raises(TypeError, match=f"{type(transform).__name__}: .*put ToTensor.. before it"):
+        transform(jnp.zeros((2, 8, 8, 3), jnp.uint8), KEY)
+
+
+def windows_of_torchvision(rng, n, size, scale, ratio, smaller):
+    """The loop of RandomResizedCrop and RandomErasing, an image at a time."""
+    rows, columns = size
+    found = np.zeros((n, 4), int)
+    for one in found:
+        for _ in range(10):
+            area = rows * columns * rng.uniform(*scale)
+            shape = np.exp(rng.uniform(*np.log(ratio)))
+            width, height = round((area * shape) ** 0.5), round((area / shape) ** 0.5)
+            if smaller:
+                fits = height < rows and width < columns
+            else:
+                fits = 0 < height <= rows and 0 < width <= columns
+            if fits:
+                top, left = rng.integers(0, (rows - height + 1, columns - width + 1))
+                one[:] = top, left, height, width
+                break
+    return found.T
+
+
+@pytest.mark.parametrize("smaller", [False, True])
+@pytest.mark.parametrize("size", [(32, 32), (8, 20)])
+def test_windows_are_drawn_as_torchvision_draws_them(size, smaller):
+    n, scale, ratio = 4000, (0.08, 1.0), (3 / 4, 4 / 3)
+    ours = np.asarray(random_window(KEY, n, size, scale, ratio, smaller))
+    theirs = windows_of_torchvision(np.random.default_rng(0), n, size, scale, ratio, smaller)
+    limit = 1.95 * (2 / n) ** 0.5  # Kolmogorov and Smirnov's, of two samples, at p = 0.001
+    for ours_, theirs_ in zip(ours, theirs, strict=True):
+        places = np.arange(-1, 33)
+        shares = [(x[:, None] <= places).mean(0) for x in (ours_, theirs_)]
+        assert np.abs(shares[0] - shares[1]).max() < limit
+    top, left, height, width = ours
+    assert (top + height <= size[0]).all() and (left + width <= size[1]).all()
+
+
+def test_a_crop_for_which_no_window_fits_is_the_largest_in_the_middle():
+    crop = T.RandomResizedCrop((3, 4), scale=(0.9, 1.0), ratio=(0.5, 2.0))
+    images = batch(3, 4, 40)
+    middle = images[:, :, :, 16:24]  # of ratio 2
+    expected = T.Resize((3, 4))(middle)
+    np.testing.assert_allclose(crop(images, KEY), expected, atol=1e-6)
+
+
+def test_a_crop_of_whole_images_resizes_them():
+    whole = T.RandomResizedCrop(5, scale=(1, 1), ratio=(1, 1))
+    np.testing.assert_allclose(whole(batch(), KEY), T.Resize(5)(batch()), atol=1e-6)
+    same = T.RandomResizedCrop(8, scale=(1, 1), ratio=(1, 1), interpolation="bicubic")
+    np.testing.assert_allclose(same(batch(), KEY), batch(), atol=1e-6)
+
+
+def test_what_is_erased_is_a_window_of_the_value():
+    images = 1 + batch(200)
+    out = T.RandomErasing(0.6, value=(0.1, 0.2, 0.3))(images, KEY)
+    changed = np.asarray(out != images)
+    assert (changed.all(1) == changed.any(1)).all()
+    some = changed.any((1, 2, 3))
+    assert abs(some.mean() - 0.6) < 0.12  # 3.5 standard deviations
+    for image, where in zip(out[some], changed[some, 0]):
+        rows, columns = where.any(1), where.any(0)
+        assert (where == rows[:, None] & columns).all()  # a rectangle
+        assert np.diff(np.flatnonzero(rows)).max(initial=1) == 1
+        assert {tuple(v) for v in np.asarray(image)[:, where].T.tolist()} == {
+            tuple(np.float32([0.1, 0.2, 0.3]).tolist())
+        }
+
+
+def test_affine_draws_within_its_ranges(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(T.functional, "affine", lambda x, *rest: drawn.append(rest) or x)
+    T.RandomAffine((-5, 10), (0.25, 0.5), (0.5, 2), (-1, 2, 3, 4))(batch(2000, 4, 8), KEY)
+    angle, (x, y), scale, (along_x, along_y), *how = drawn[0]
+    assert how == ["nearest", 0.0, None]
+    for values, low, high in (
+        (angle, -5, 10), (scale, 0.5, 2), (along_x, -1, 2), (along_y, 3, 4),
+    ):  # fmt: skip
+        assert low <= values.min() < low + 0.02 * (high - low)
+        assert high - 0.02 * (high - low) < values.max() <= high
+    assert set(np.asarray(x).tolist()) == set(np.asarray(y).tolist()) == {-2, -1, 0, 1, 2}
+    T.RandomAffine(3)(batch(100), KEY)
+    angle, (x, y), scale, shear, *_ = drawn[1]
+    assert -3 <= angle.min() < -2 < 2 < angle.max() <= 3
+    assert not x.any() and not y.any() and (scale == 1).all() and not np.any(shear)
+
+
+def test_some_images_get_all_transforms_and_the_others_none():
+    images = batch(400, 2, 2)
+    apply = T.RandomApply([T.RandomVerticalFlip(1.0), T.RandomHorizontalFlip(1.0)], 0.3)
+    out, turned = apply(images, KEY), images[:, :, ::-1, ::-1]
+    chosen = np.asarray((out == turned).all((1, 2, 3)))
+    assert abs(chosen.mean() - 0.3) < 0.08
+    np.testing.assert_array_equal(out[~chosen], images[~chosen])
+    with pytest.raises(ValueError, match=r"RandomApply: .* keep \[400, 3, 2, 2\], got \[400, 3, 1"):
+        T.RandomApply([T.CenterCrop(1)])(images, KEY)
+
+
+def test_sizes():
+    images = batch(2, 6, 9)
+    assert T.Resize(4)(images).shape == (2, 3, 4, 6)
+    assert T.Resize(4)(images.mT).shape == (2, 3, 6, 4)
+    assert T.Resize(4, max_size=5)(images).shape == (2, 3, 3, 5)
+    assert T.Resize((4, 11))(images).shape == (2, 3, 4, 11)
+    assert T.Resize(4)(images.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    assert T.CenterCrop(7)(images).shape == (2, 3, 7, 7)
+    assert T.Grayscale()(images).shape == (2, 1, 6, 9)
+    three = T.Grayscale(3)(images)
+    np.testing.assert_array_equal(three[:, 2], T.Grayscale()(images)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: T.RandomVerticalFlip(2), r"RandomVerticalFlip: expected p in \[0, 1\], got 2"),
+        (lambda: T.RandomApply([], -1), r"RandomApply: expected p in"),
+        (lambda: T.RandomAffine(3, (2, 0)), r"translate of two shares in \[0, 1\], got \(2, 0\)"),
+        (lambda: T.RandomAffine(3, scale=(0, 1)), "scale of two numbers, .* 1e-06 or more, got"),
+        (lambda: T.RandomAffine(3, shear=(1, 2, 3)), "shear along y of two numbers"),
+        (lambda: T.RandomAffine(-3), r"degrees of two numbers, the smaller first, got \(3, -3\)"),
+        (lambda: T.RandomResizedCrop(0), r"size \(height, width\), or a number for both, got 0"),
+        (lambda: T.RandomResizedCrop(3, ratio=(2, 1)), r"ratio of two .*, got \(2, 1\)"),
+        (lambda: T.RandomErasing(value="noise"), "value to be a number, .* got 'noise'"),
+        (lambda: T.GaussianBlur(4), "kernel_size of odd numbers, got 4"),
+        (lambda: T.GaussianBlur(3, 0), "sigma of two numbers"),
+        (lambda: T.GaussianBlur(9)(batch(2, 4, 4), KEY), r"less than the images' size, got \(9, 9"),
+        (lambda: T.Resize((3, 4), max_size=9), "max_size with one number for size"),
+        (lambda: T.Resize(3, "lanczos")(batch(2)), "or \"bicubic\", got 'lanczos'"),
+        (lambda: T.Resize(3, "bicubic", antialias=False)(batch(2)), "antialias=True with"),
+        (lambda: T.Grayscale(2), "num_output_channels of 1 or 3, got 2"),
+    ],
+)
+def test_wrong_arguments(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
