@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate, check_same_dtype
-from fx.functional.elementwise import floating, of_floats, of_numbers
-from fx.functional.layout import pointwise
+from fx.functional.elementwise import floating, in_float32, of_floats, of_numbers, rounded
+from fx.functional.layout import is_whole, pointwise
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -64,7 +64,8 @@ def relu6(input: jax.Array, inplace: bool = False) -> jax.Array:
 def leaky_relu(input: jax.Array, negative_slope: float = 0.01, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, negative_slope * x elsewhere; at 0 the derivative is the slope."""
     input = jnp.asarray(input)
-    return jnp.where(input > 0, input, negative_slope * input)
+    below = (negative_slope * accumulate(input, "leaky_relu")).astype(input.dtype)
+    return jnp.where(input > 0, input, below)
 
 
 def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
@@ -99,6 +100,7 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 @of_floats
+@in_float32
 def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x) - 1) elsewhere."""
     input = jnp.asarray(input)
@@ -108,6 +110,7 @@ def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arra
 
 
 @of_floats
+@in_float32
 def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Array:
     """Returns x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere.
 
@@ -122,6 +125,7 @@ def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arr
 
 
 @of_floats
+@in_float32
 def selu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Scaled ELU with the constants that keep mean 0 and variance 1."""
     return SELU_SCALE * elu(input, SELU_ALPHA)
@@ -151,9 +155,12 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
             f'gelu: expected approximate "none" or "tanh", got {approximate!r}; '
             '"none" is the exact function'
         )
-    if approximate == "none":
-        return jax.nn.gelu(input, approximate=False)
-    return _gelu_tanh(jnp.asarray(input))
+    return _gelu_erf(input) if approximate == "none" else _gelu_tanh(jnp.asarray(input))
+
+
+@in_float32
+def _gelu_erf(x):
+    return jax.nn.gelu(x, approximate=False)
 
 
 @jax.custom_jvp
@@ -182,12 +189,14 @@ def _gelu_terms(x):
 
 
 @of_floats
+@in_float32
 def silu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Sigmoid linear unit: x * sigmoid(x)."""
     return jax.nn.silu(input)
 
 
 @of_floats
+@in_float32
 def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * tanh(softplus(x)), the hyperbolic tangent as a quotient of powers of exp(-|x|).
 
@@ -200,6 +209,7 @@ def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
 
 
 @pointwise
+@in_float32
 def sigmoid(input: jax.Array) -> jax.Array:
     """Logistic function: 1 / (1 + exp(-x)); of integers in float32."""
     return jax.nn.sigmoid(floating(input))
@@ -212,6 +222,7 @@ def tanh(input: jax.Array) -> jax.Array:
 
 
 @of_floats
+@in_float32
 def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x / 6 + 1 / 2, clipped to [0, 1]; the gradient is 0 at both ends, and of NaN."""
     input = jnp.asarray(input)
@@ -220,6 +231,7 @@ def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
 
 
 @of_floats
+@in_float32
 def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     """Returns x * hardsigmoid(x), with torch's gradient at -3 (0) and 3 (1)."""
     input = jnp.asarray(input)
@@ -229,6 +241,7 @@ def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
 
 
 @of_floats
+@in_float32
 def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> jax.Array:
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold."""
     input = jnp.asarray(input)
@@ -237,6 +250,7 @@ def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> ja
 
 
 @of_floats
+@in_float32
 def logsigmoid(input: jax.Array) -> jax.Array:
     """log(sigmoid(x)), without overflow."""
     return jax.nn.log_sigmoid(input)
@@ -251,9 +265,10 @@ def softsign(input: jax.Array) -> jax.Array:
 
 @of_numbers
 def threshold(input: jax.Array, threshold: float, value: float, inplace: bool = False) -> jax.Array:
-    """Returns x where x > threshold, value elsewhere; NaN stays."""
+    """Returns x where x > threshold, value elsewhere, both in x's dtype; NaN stays."""
     input = jnp.asarray(input)
-    return jnp.where(input <= threshold, jnp.asarray(value, input.dtype), input)
+    least, other = jnp.asarray(threshold, input.dtype), jnp.asarray(value, input.dtype)
+    return jnp.where(input <= least, other, input)
 
 
 def glu(input: jax.Array, dim: int = -1) -> jax.Array:
@@ -264,12 +279,16 @@ def glu(input: jax.Array, dim: int = -1) -> jax.Array:
         ValueError: the axis has an odd length, or there is none.
     """
     accumulate(input, "glu")
-    if not -input.ndim <= dim < input.ndim or input.shape[dim] % 2:
+    if not is_whole(dim) or not -input.ndim <= dim < input.ndim or input.shape[dim] % 2:
         raise ValueError(
             f"glu: expected an even length along dim {dim}, got {list(input.shape)}; "
             "the layer before it should give twice the wanted width"
         )
     a, b = jnp.split(input, 2, axis=dim)
+    return rounded(_gated, a, b) if a.dtype.itemsize < 4 else _gated(a, b)
+
+
+def _gated(a, b):
     return a * jax.nn.sigmoid(b)
 
 
@@ -317,7 +336,7 @@ def _over_axis(function, input, dim, dtype, where):
             f"{where}: expected dim, got None for input {list(input.shape)}; "
             f"say dim={guess} for what torch would guess"
         )
-    if not -max(input.ndim, 1) <= dim < max(input.ndim, 1):
+    if not is_whole(dim) or not -max(input.ndim, 1) <= dim < max(input.ndim, 1):
         raise ValueError(
             f"{where}: expected dim within the {input.ndim} axes of {list(input.shape)}, got {dim}"
         )

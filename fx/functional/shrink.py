@@ -45,10 +45,12 @@ def softshrink(input: jax.Array, lambd: float = 0.5) -> jax.Array:
     """Moves x towards 0 by lambd, and to 0 where |x| <= lambd.
 
     Raises:
-        ValueError: lambd is negative.
+        ValueError: lambd is negative, or more than the input's dtype holds.
     """
-    if lambd < 0:
-        raise ValueError(f"softshrink: expected lambd >= 0, got {lambd}; use its absolute value")
     input = jnp.asarray(input)
+    if not 0 <= lambd <= float(jnp.finfo(input.dtype).max):
+        raise ValueError(
+            f"softshrink: expected lambd from 0 to what {input.dtype} holds, got {lambd}"
+        )
     moved = jnp.where(input < 0, input + lambd, input - lambd)
     return jnp.where(jnp.abs(input) <= lambd, jnp.zeros((), input.dtype), moved)

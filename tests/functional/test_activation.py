@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as TF
 
 from fx import functional as F
-from tests.functional.check import assert_close, check, check_bfloat16, normal
+from tests.functional.check import assert_close, check, check_bfloat16, normal, to_numpy
 
 CASES = [
     ("relu", {}),
@@ -146,11 +146,49 @@ def test_numpy_scalars_do_not_widen():
     assert F.threshold(jnp.ones(3, jnp.float16), np.float32(0), 1).dtype == jnp.float16
 
 
-def test_slopes_of_bfloat16_are_those_of_float32_rounded():
+SMOOTH = "elu celu selu silu mish hardsigmoid hardswish softplus logsigmoid sigmoid gelu".split()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", [*SMOOTH, "glu"])
+def test_value_and_slope_of_a_low_precision_are_those_of_float32_rounded(name, dtype):
+    def of(x):
+        return F.glu(jnp.stack([jnp.full_like(x, 0.7), x], 1))[:, 0] if name == "glu" else ours(x)
+
+    ours = getattr(F, name)
+    x = jnp.linspace(-8, 8, 501, dtype=dtype)
+    for function in (of, lambda x: jax.vjp(of, x)[1](jnp.ones_like(x))[0]):
+        exact = function(x.astype(jnp.float32)).astype(dtype)
+        unit = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(*map(to_numpy, (function(x), exact)), unit, unit / 128)
+    second = jax.grad(lambda x: jax.vjp(of, x)[1](jnp.ones_like(x))[0].sum())
+    assert_close(second(x), second(x.astype(jnp.float32)), dtype)
+
+
+def test_leaky_relu_of_bfloat16_has_the_slope_of_float32():
+    x = jnp.linspace(-8, 0, 501, dtype=jnp.bfloat16)
+    exact = F.leaky_relu(x.astype(jnp.float32), 0.3).astype(jnp.bfloat16)
+    assert_close(F.leaky_relu(x, 0.3), exact, "float32")
+
+
+def test_slopes_of_bfloat16_gelu_by_tanh_are_those_of_float32_rounded():
     slopes = jax.vmap(jax.grad(lambda x: F.gelu(x, "tanh")))
     x = jnp.linspace(-4, 4, 501, dtype=jnp.bfloat16)
     exact = slopes(x.astype(jnp.float32))
     assert jnp.abs(slopes(x).astype(jnp.float32) - exact).max() <= 2**-8  # half a unit, up to 2
+
+
+def test_a_traced_argument_has_a_gradient_in_a_low_precision_too():
+    x = jnp.linspace(-2, 2, 5, dtype=jnp.bfloat16)
+    slope = jax.grad(lambda beta: F.softplus(x, beta).sum().astype(jnp.float32))(jnp.float32(1))
+    assert jnp.isfinite(slope)
+
+
+def test_threshold_of_integers_is_an_integer_as_in_torch():
+    x = np.arange(-3, 3, dtype=np.int32)
+    for arguments in ((1.3, 0.5), (-1.3, 7.9), (True, 2)):
+        expected = TF.threshold(torch.from_numpy(x), *arguments)
+        assert_close(F.threshold(jnp.asarray(x), *arguments), expected)
 
 
 def test_inplace_is_accepted():
@@ -207,5 +245,11 @@ def test_errors():
         F.glu(x)
     with pytest.raises(ValueError, match=r"prelu: expected weight \[1] or \[3], got \[2]"):
         F.prelu(x, jnp.ones(2))
-    with pytest.raises(ValueError, match=r"softshrink: expected lambd >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"softshrink: expected lambd from 0 .*, got -1"):
         F.softshrink(x, -1)
+    with pytest.raises(ValueError, match=r"softshrink: expected lambd .* float32 holds, got inf"):
+        F.softshrink(x, float("inf"))
+    with pytest.raises(ValueError, match=r"softmax: expected dim .* got True"):
+        F.softmax(x, True)
+    with pytest.raises(ValueError, match=r"glu: expected .* along dim True"):
+        F.glu(x, True)
