@@ -201,15 +201,15 @@ def _by_columns(x, weight, geometry, groups):
     """A product with what each window meets, laid out: for few channels.
 
     Source: im2col (Chellapilla et al., "High performance convolutional neural networks for
-    document processing", 2006).
+    document processing", 2006). In float32, in which the gradient sums what the windows share.
     """
     stride, pads, dilation = geometry
     out, _, *kernel = weight.shape
-    x = _padded(x, pads)
+    dtype, x = x.dtype, accumulate(_padded(x, pads), "convolve")
     taps = itertools.product(*map(range, kernel))
     x = jnp.concatenate([_window(x, tap, kernel, stride, dilation) for tap in taps], axis=-1)
-    weight = jnp.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, out)  # [taps * in, out]
-    return _product(x, weight)
+    weight = jnp.moveaxis(accumulate(weight, "convolve"), (0, 1), (-1, -2))
+    return _product(x, weight.reshape(-1, out)).astype(dtype)  # weight [taps * in, out]
 
 
 def _by_sums(x, weight, geometry, groups):
@@ -274,14 +274,14 @@ def _by_planes(x, weight, geometry, groups):
     """Three dimensions as two: the planes that a window meets lie side by side as channels."""
     stride, pads, dilation = geometry
     out, _, depth, *kernel = weight.shape
-    x = _padded(x, pads[:1])
+    dtype, x = x.dtype, accumulate(_padded(x, pads[:1]), "convolve")  # as in columns
     planes = [_window(x, (i,), (depth,), stride[:1], dilation[:1]) for i in range(depth)]
     x = jnp.concatenate(planes, axis=-1)  # [N, D', H, W, depth * in]
     n, d, *rest = x.shape
-    weight = jnp.swapaxes(weight, 1, 2).reshape(out, -1, *kernel)
+    weight = jnp.swapaxes(accumulate(weight, "convolve"), 1, 2).reshape(out, -1, *kernel)
     x = computed_once(x.reshape(n * d, *rest))
     y = _plain(x, weight, (stride[1:], pads[1:], dilation[1:]), groups)
-    return y.reshape(n, d, *y.shape[1:])
+    return y.reshape(n, d, *y.shape[1:]).astype(dtype)
 
 
 def _merged(weight, groups):

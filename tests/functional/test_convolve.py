@@ -97,6 +97,13 @@ def test_half_precision_is_rounded_once(case, dtype):
     assert y.dtype == dtype
     unit = float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(y.astype(jnp.float32), wide, rtol=0.51 * unit, atol=1e-6)
+    cotangent = (1 + y) / 3
+    dx = jax.jit(lambda x: jax.vjp(lambda x: ours(x, weight), x)[1](cotangent)[0])(x)
+    wide = jax.vjp(lambda x: plain(x, weight.astype(jnp.float32)), x.astype(jnp.float32))[1](
+        cotangent.astype(jnp.float32)
+    )[0]
+    assert dx.dtype == dtype
+    np.testing.assert_allclose(dx.astype(jnp.float32), wide, rtol=0.51 * unit, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=ident)
