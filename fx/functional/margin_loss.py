@@ -1,6 +1,7 @@
 """Losses of margins: how far scores are on the right side.
 
-Sums are taken in float32 (float64 for float64), and the result has the input's dtype.
+Sums are taken in float32 (float64 for float64), and the result has the input's dtype, or, where the
+docstring says so, that of all arrays together: of two unlike ones float32 at least, as in torch.
 Shapes broadcast as in torch, which does so without a warning in these. What is not positive has no
 gradient at 0, where torch's has none.
 """
@@ -8,7 +9,7 @@ gradient at 0, where torch's has none.
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import accumulate, as_index
+from fx.functional.dtypes import accumulate, as_index, common_float
 from fx.functional.loss import check_reduction, reduced, reduction_of
 
 
@@ -71,7 +72,7 @@ def margin_ranking_loss(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or the broadcast shape with reduction "none"; input1's dtype.
+        A scalar, or the broadcast shape with reduction "none"; the three arrays' dtype together.
 
     Raises:
         TypeError: an input is not floating.
@@ -89,7 +90,7 @@ def margin_ranking_loss(
         )
     first, second, t = _together(where, input1=first, input2=second, target=target)
     loss = at_least_0(-t * (first - second) + margin)
-    return reduced(loss, reduction, where).astype(jnp.asarray(input1).dtype)
+    return reduced(loss, reduction, where).astype(_together_float(input1, input2, target))
 
 
 def soft_margin_loss(
@@ -261,7 +262,7 @@ def multilabel_soft_margin_loss(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or [...] with reduction "none"; the input's dtype.
+        A scalar, or [...] with reduction "none"; the arrays' dtype together.
 
     Raises:
         TypeError: the input is not floating.
@@ -273,13 +274,14 @@ def multilabel_soft_margin_loss(
     logits = accumulate(input, where)
     if logits.ndim == 0:
         raise ValueError(f"{where}: expected input [..., C], got a scalar")
+    dtype = _together_float(*(a for a in (input, target, weight) if a is not None))
     x, t = _together(where, input=logits, target=target)
     loss = -(t * jax.nn.log_sigmoid(x) + (1 - t) * jax.nn.log_sigmoid(-x))
     if weight is not None:
         loss, weight = _together(where, input=loss, weight=weight)
         loss = loss * weight
     loss = jnp.sum(loss, logits.ndim - 1) / logits.shape[-1]
-    return reduced(loss, reduction, where).astype(jnp.asarray(input).dtype)
+    return reduced(loss, reduction, where).astype(dtype)
 
 
 def at_least_0(x: jax.Array) -> jax.Array:
@@ -300,6 +302,10 @@ def _together(where, **arrays):
             f"{where}: expected shapes that broadcast, got {got}; reshape one of them"
         ) from None
     return [a.reshape((1,) * (len(shape) - a.ndim) + a.shape) for a in arrays.values()]
+
+
+def _together_float(*arrays):
+    return common_float(*map(jnp.asarray, arrays))
 
 
 def _rows(x, where):

@@ -122,8 +122,18 @@ def test_what_is_out_of_range_is_nan():
 def test_low_precision_is_kept(case):
     name, arguments, count, constants, _ = case
     inputs = [normal(4, 3, seed=i) for i in range(count)]
-    constants = [c for c in constants if is_float(c) or c.dtype.kind == "i"]
-    check_bfloat16(pair(name, arguments, constants)[0], *inputs, factor=2)
+    constants = [jnp.asarray(c, jnp.bfloat16 if is_float(c) else None) for c in constants]
+    check_bfloat16(lambda *x: getattr(F, name)(*x, *constants, **arguments), *inputs, factor=2)
+
+
+@pytest.mark.parametrize("name", ["margin_ranking_loss", "multilabel_soft_margin_loss"])
+@pytest.mark.parametrize("dtypes", ["bhb", "bbf", "fbb", "bbb", "bbi"])
+def test_result_has_the_dtype_of_all_arrays_together(name, dtypes):
+    kinds = {"b": "bfloat16", "h": "float16", "f": "float32", "i": "int32"}
+    names = [kinds[d] for d in dtypes]
+    ours = getattr(F, name)(*(jnp.ones((2, 3), n) for n in names))
+    theirs = getattr(TF, name)(*(torch.ones(2, 3, dtype=getattr(torch, n)) for n in names))
+    assert str(theirs.dtype) == f"torch.{ours.dtype}"
 
 
 def test_shapes_are_checked():
