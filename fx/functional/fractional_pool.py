@@ -28,7 +28,7 @@ def fractional_max_pool2d(
         input: [N, C, H, W] or [C, H, W].
         kernel_size: of the window; a number, or one per axis.
         output_size: H' and W', or one number for both.
-        output_ratio: in place of output_size, what part of the input's it is; between 0 and 1.
+        output_ratio: where output_size is None, what part of the input's it is; between 0 and 1.
         return_indices: whether to say where the maxima stand.
         _random_samples: [N, C, 2], numbers from 0 to 1 that fix the windows of each channel along
             W and H; drawn from the key where absent.
@@ -40,7 +40,7 @@ def fractional_max_pool2d(
 
     Raises:
         TypeError: a size is not an integer.
-        ValueError: the input has other axes; not exactly one of output_size and output_ratio; a
+        ValueError: the input has other axes; neither output_size nor output_ratio; a
             size is out of range; neither samples nor a key; samples of another shape.
 
     Example:
@@ -117,11 +117,8 @@ def _cells(sample, size, out, kernel):
 
 def _sizes(spatial, sizes, dims, where):
     kernel_size, output_size, output_ratio = sizes
-    if (output_size is None) == (output_ratio is None):
-        raise ValueError(
-            f"{where}: expected either output_size or output_ratio, got output_size={output_size}, "
-            f"output_ratio={output_ratio}"
-        )
+    if output_size is None and output_ratio is None:
+        raise ValueError(f"{where}: expected either output_size or output_ratio, got neither")
     if output_size is None:
         given = output_ratio
         ratios = tuple(given) if isinstance(given, Sequence) else (given,) * dims

@@ -99,6 +99,15 @@ def test_fractional_pool(batched):
     pairs(ours, theirs)
 
 
+def test_fractional_pool_of_both_sizes_takes_the_size_as_torch_does():
+    x, samples = normal(2, 3, 9, 8), np.full((2, 3, 2), 0.3, np.float32)
+    ours = F.fractional_max_pool2d(jnp.asarray(x), 2, 3, 0.5, _random_samples=jnp.asarray(samples))
+    theirs = TF.fractional_max_pool2d(
+        torch.from_numpy(x), 2, 3, 0.5, _random_samples=torch.from_numpy(samples)
+    )
+    assert_close(ours, theirs)
+
+
 def test_fractional_pool_draws_from_its_key():
     x = jnp.asarray(normal(2, 3, 20, 20))
     draw = jax.jit(lambda key: F.fractional_max_pool2d(x, 2, output_ratio=0.6, key=key))
