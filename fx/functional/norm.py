@@ -163,10 +163,12 @@ def instance_norm(
     groups = max(channels, 1)
     pivot, distance, var = _moments(x, 1, groups)
     mean = pivot + distance
-    statistics = (
-        _average(running_mean, mean.mean(0), momentum),
-        _average(running_var, var.mean(0) * (count / (count - 1)), momentum),
-    )
+    statistics = (running_mean, running_var)
+    if not isinstance(count, int) or count:  # no spatial element has no moments
+        statistics = (
+            _average(running_mean, mean.mean(0), momentum),
+            _average(running_var, var.mean(0) * (count / (count - 1)), momentum),
+        )
     if eps == 0:  # torch's division by a deviation of 0 gives 0, in this normalisation alone
         spatial = range(1, x.ndim - 1)
         mean, var = (jnp.expand_dims(m, spatial) for m in (mean, jnp.where(var == 0, jnp.inf, var)))

@@ -214,6 +214,16 @@ def test_layers_of_one_shape_are_traced_once(part, shape, monkeypatch):
     assert 1 <= len(calls) <= 3
 
 
+def test_without_a_spatial_element_the_running_statistics_stay():
+    x, mean, var = np.zeros((2, 3, 0), np.float32), normal(3), np.abs(normal(3, seed=1))
+    running = torch.from_numpy(mean.copy()), torch.from_numpy(var.copy())
+    TF.instance_norm(torch.from_numpy(x), *running, momentum=0.5)
+    _, statistics = F.instance_norm(*map(jnp.asarray, (x, mean, var)), momentum=0.5)
+    for ours, theirs, before in zip(statistics, running, (mean, var)):
+        assert_close(ours, theirs)
+        assert_close(ours, before)
+
+
 def test_second_derivatives_of_an_empty_batch_are_no_nan():
     def gradient(weight):
         normed = lambda x: F.batch_norm(x, None, None, weight, training=True)[0]
