@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import accumulate, as_index
+from fx.functional.dtypes import accumulate, as_index, common_float
 from fx.functional.loss import check_reduction, reduced, reduction_of
 
 
@@ -34,7 +34,8 @@ def cross_entropy(
         label_smoothing: the share, in [0, 1], of a uniform distribution in the target.
 
     Returns:
-        A scalar, or the shape of classes with reduction "none"; the input's dtype.
+        A scalar, or the shape of classes with reduction "none"; the input's dtype, or, with
+        probabilities, that of all arrays together: of two unlike ones float32, as in torch.
 
     Raises:
         TypeError: the input is not floating, or the target is neither integer nor
@@ -65,10 +66,11 @@ def cross_entropy(
                 f"probabilities and ignore_index={ignore_index}; leave it out"
             )
         loss = _soft(log_p, target.astype(x.dtype), weight, label_smoothing, axis)
-        result = reduced(loss, reduction, "cross_entropy")
-    else:
-        target = _classes(target, x, axis, "cross_entropy")
-        result = _hard(log_p, target, weight, ignore_index, reduction, label_smoothing, axis)
+        arrays = [a for a in (input, target, weight) if a is not None]
+        dtype = common_float(*map(jnp.asarray, arrays))
+        return reduced(loss, reduction, "cross_entropy").astype(dtype)
+    target = _classes(target, x, axis, "cross_entropy")
+    result = _hard(log_p, target, weight, ignore_index, reduction, label_smoothing, axis)
     return result.astype(jnp.asarray(input).dtype)
 
 

@@ -154,9 +154,29 @@ def test_low_precision_is_kept_and_sums_in_float32(dtype):
     target = classes((6, 5))
     check_bfloat16(lambda x: F.cross_entropy(x, target), normal(6, 5), dtype=dtype)
     check_bfloat16(lambda x: F.nll_loss(x, target), normal(6, 5), dtype=dtype)
-    check_bfloat16(lambda x: F.cross_entropy(x, soft((6, 5))), normal(6, 5), dtype=dtype)
+    probabilities = jnp.asarray(soft((6, 5)), dtype)
+    check_bfloat16(lambda x: F.cross_entropy(x, probabilities), normal(6, 5), dtype=dtype)
     loss = F.cross_entropy(jnp.zeros((1, 4096), dtype), jnp.array([0]))
     assert_close(float(loss), np.log(4096), dtype)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bfloat16", "float32", "bfloat16"),
+        ("float16", "bfloat16", "float16"),
+        ("bfloat16", "bfloat16", "float32"),
+        ("bfloat16", "bfloat16", "bfloat16"),
+    ],
+)
+def test_probabilities_give_the_dtype_of_all_arrays_together(names):
+    shapes = ((2, 3), (2, 3), (3,))
+    ours = F.cross_entropy(*(jnp.ones(s, n) for s, n in zip(shapes, names)))
+    theirs = TF.cross_entropy(
+        *(torch.ones(s, dtype=getattr(torch, n)) for s, n in zip(shapes, names))
+    )
+    assert str(theirs.dtype) == f"torch.{ours.dtype}"
+    assert_close(ours, theirs, "bfloat16")
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])

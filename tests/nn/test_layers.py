@@ -187,6 +187,8 @@ def test_bfloat16(case):
     )
     low = [jnp.asarray(a, jnp.bfloat16 if a.dtype == np.float32 else None) for a in arrays]
     params = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params)
+    # The weights of a loss, of which one of float32 would give a loss of float32, as in torch.
+    state |= {k: a.astype(jnp.bfloat16) for k, a in state.items() if k.endswith("weight")}
     apply = jax.jit(model.apply, static_argnames="train")
     output, new_state = apply(params, state, *low, train=case.modal)
     chex.assert_trees_all_equal_shapes_and_dtypes(new_state, state)
