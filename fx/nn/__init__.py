@@ -63,6 +63,7 @@ from fx.nn.conv import Conv3d as Conv3d
 from fx.nn.conv_transpose import ConvTranspose1d as ConvTranspose1d
 from fx.nn.conv_transpose import ConvTranspose2d as ConvTranspose2d
 from fx.nn.conv_transpose import ConvTranspose3d as ConvTranspose3d
+from fx.nn.describe import always_evaluates as always_evaluates
 from fx.nn.distance import CosineSimilarity as CosineSimilarity
 from fx.nn.distance import PairwiseDistance as PairwiseDistance
 from fx.nn.dropout import AlphaDropout as AlphaDropout
@@ -176,6 +177,5 @@ from fx.nn.unpooling import MaxUnpool3d as MaxUnpool3d
 from fx.nn.upsampling import Upsample as Upsample
 from fx.nn.upsampling import UpsamplingBilinear2d as UpsamplingBilinear2d
 from fx.nn.upsampling import UpsamplingNearest2d as UpsamplingNearest2d
-from fx.nn.wrap import always_evaluates as always_evaluates
 from fx.nn.wrap import eval_mode as eval_mode
 from fx.nn.wrap import remat as remat

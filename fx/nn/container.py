@@ -66,7 +66,7 @@ class _Listed(Module):
         vars(part).update({name: vars(self)[name] for name in names})
         parts = {name: vars(scope.description)[name] for name in names}
         description = describe.rebuild(kind, parts)
-        object.__setattr__(part, "_scope", Scope(scope.call, scope.path, description))
+        object.__setattr__(part, "_scope", Scope(scope.call, scope.path, description, scope.train))
         return part
 
     def append(self, module: Any) -> Any:

@@ -79,6 +79,11 @@ def is_module(value: Any) -> bool:
     return isinstance(type(value), Freezing)
 
 
+def always_evaluates(module: Any) -> bool:
+    """Whether `eval_mode` is around a part."""
+    return any(hasattr(wrap, "evaluates") for wrap in vars(module).get(WRAPS, ()))
+
+
 def check_name(module: Any, name: str, reserved: tuple[str, ...]) -> None:
     """Refuse attribute names that would break the contract or a state_dict."""
     kind = type(module).__name__

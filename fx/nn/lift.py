@@ -48,7 +48,7 @@ class Lifted:
         self.view, self.description = view, description
         self.scope = scope_of(view, "a part can be transformed")
         self.outer, self.path = self.scope.call, self.scope.path
-        self.train = self.outer.train if train is None else train
+        self.train = self.scope.train if train is None else train
         depth, watch = len(self.path), self.outer.on_call
         self.arrays = {p: a for p, a in self.outer.arrays.items() if p[:depth] == self.path}
         name = self.outer.name + self.path

@@ -75,9 +75,9 @@ class Module(metaclass=describe.Freezing):
     def training(self) -> bool:
         """Whether `apply` was called with ``train=True``; known in `forward` only."""
         scope = scope_of(self, "training is known")
-        if scope.call.train is None:
+        if scope.train is None:
             raise RuntimeError(f"{scope.where()}: training is known to parts of a model only")
-        return scope.call.train
+        return scope.train
 
     def next_key(self) -> jax.Array:
         """A new PRNG key for this part; the n-th draw of a part is the same in every run."""
@@ -115,8 +115,7 @@ class Module(metaclass=describe.Freezing):
                 error.add_note(f"in part {scope.where()}")
             raise
         if scope.call.on_call is not None:
-            name = scope.call.name + scope.path
-            changed = scope.call.on_call(name, self, inputs, outputs)
+            changed = scope.call.on_call(scope.call.name + scope.path, self, inputs, outputs)
             return outputs if changed is None else changed
         return outputs
 
@@ -206,17 +205,17 @@ class Apply:
 
 def run(module: Module, call: Call, state: dict, inputs: tuple, kwargs: dict) -> tuple[Any, dict]:
     """Bind views, run `forward`, and collect the new state in the old one's structure."""
-    outputs = bind(module, call, ())(*inputs, **kwargs)
-    return outputs, describe.rewrite(state, call.arrays)
+    return bind(module, call, ())(*inputs, **kwargs), describe.rewrite(state, call.arrays)
 
 
-def bind(module: Module, call: Call, path: Path, made: dict | None = None) -> Any:
+def bind(module: Module, call: Call, path: Path, made: Any = None, train: Any = None) -> Any:
     """Copy a description shallowly, its declarations replaced by arrays and its parts by views."""
-    made = {} if made is None else made
+    made, train = ({}, call.train) if made is None else (made, train)
+    train = False if describe.always_evaluates(module) else train  # and so do all parts of it
     view = made[path] = object.__new__(type(module))
     for name, value in vars(module).items():
         if isinstance(value, Module):
-            value = bind(value, call, (*path, name), made)
+            value = bind(value, call, (*path, name), made, train)
         elif isinstance(value, Parameter | Buffer):
             value = call.arrays[(*path, name)]
         vars(view)[name] = value
@@ -224,7 +223,7 @@ def bind(module: Module, call: Call, path: Path, made: dict | None = None) -> An
         if (*path, *source) in made:  # a whole part is tied: both names read one view
             holder = made[(*path, *alias[:-1])]
             vars(holder)[alias[-1]] = made[(*path, *alias)] = made[(*path, *source)]
-    object.__setattr__(view, "_scope", Scope(call, path, module))
+    object.__setattr__(view, "_scope", Scope(call, path, module, train))
     return view
 
 

@@ -35,11 +35,12 @@ class Scope:
     call: Call
     path: Path
     description: Any
+    train: bool | None  # the call's, but for what `eval_mode` is around
 
     def lift(self, key: Any, arrays: dict[Path, Any]) -> Call:
         """The call of this part by itself, in the mode of the one it is in."""
         name = self.call.name + self.path
-        return Call(self.call.train, key, name, arrays, self.call.on_call)
+        return Call(self.train, key, name, arrays, self.call.on_call)
 
     def check_trace(self, what: str) -> None:
         """Raise where a jax transformation inside `forward` stands between here and `apply`."""

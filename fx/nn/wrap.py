@@ -55,7 +55,8 @@ def eval_mode(part: Module) -> Any:
     """Run a part as in evaluation, whatever `train` is: torch's ``part.eval()``.
 
     A BatchNorm in it uses its running statistics and leaves them as they are; dropout does
-    nothing. Its weights are trained unless the optimizer leaves them out, `optim.freeze`.
+    nothing. So it is for each of its parts and methods that is called by itself, too. Its weights
+    are trained unless the optimizer leaves them out, `optim.freeze`.
 
     Args:
         part: a module; or, in `forward`, a part of the running module.
@@ -81,11 +82,6 @@ def eval_mode(part: Module) -> Any:
         0
     """
     return wrapped("eval_mode", part, EvalMode())
-
-
-def always_evaluates(part: Any) -> bool:
-    """Whether `eval_mode` is around a part."""
-    return any(isinstance(wrap, EvalMode) for wrap in vars(part).get(describe.WRAPS, ()))
 
 
 def wrapped(name: str, part: Any, wrap: Callable[..., Any]) -> Any:
@@ -145,6 +141,8 @@ _ARRAYS = (jax.Array, np.ndarray)  # other leaves (a flag, an axis) are known to
 @dataclass(frozen=True)
 class EvalMode:
     """Around a `forward`: ``train=False``."""
+
+    evaluates = True  # by which `bind` knows it, for parts that are called one by one
 
     def __call__(self, view: Any, wraps: tuple, inputs: tuple, kwargs: dict) -> Any:
         """Run a view, with what else is around its `forward`."""

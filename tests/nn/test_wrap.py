@@ -155,6 +155,54 @@ def test_eval_mode_freezes_batch_norm_and_nothing_else():
     chex.assert_trees_all_equal(model.init(KEY), plain.init(KEY))
 
 
+class Backbone(nn.Module):
+    """Of which a model calls the parts, or a method."""
+
+    def __init__(self):
+        self.stem = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+        self.deep = nn.Stack(Residual(4), 2)
+
+    def forward(self, x):
+        return self.deep(self.stem(x))
+
+    def features(self, x):
+        return self.deep(self.stem(x)) * (2.0 if self.training else 1.0)
+
+
+def lifted(fn, variables, x):
+    return fn(*variables, x)[0]
+
+
+ONE_BY_ONE = {
+    "whole": lambda part, x: part(x),
+    "parts": lambda part, x: part.deep(part.stem(x)),
+    "loop": lambda part, x: part.deep(part.stem[2](part.stem[1](part.stem[0](x)))),
+    "slice": lambda part, x: part.deep(part.stem[1:](part.stem[0](x))),
+    "method": lambda part, x: part.features(x),
+    "remat": lambda part, x: part.deep(nn.remat(part.stem)(x)),
+    "lifted": lambda part, x: part.deep(lifted(*part.stem.functional(), x)),
+}
+
+
+@pytest.mark.parametrize("way", ONE_BY_ONE)
+def test_eval_mode_holds_however_the_part_is_called(way):
+    class Model(nn.Module):
+        def __init__(self, part):
+            self.part, self.norm = part, nn.BatchNorm1d(4)
+
+        def forward(self, x):
+            return self.norm(ONE_BY_ONE[way](self.part, x))
+
+    model = Model(nn.eval_mode(Backbone()))
+    params, state = model.init(KEY)
+    y, new = model.apply(params, state, X, train=True)  # and no key is asked for
+    chex.assert_trees_all_equal(new["part"], state["part"])
+    assert int(new["norm"]["num_batches_tracked"]) == 1
+    hidden, _ = Backbone().apply(params["part"], state["part"], X)
+    expected, _ = nn.BatchNorm1d(4).apply(params["norm"], state["norm"], hidden, train=True)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_update_bn_leaves_frozen_statistics():
     model = nn.Sequential(nn.BatchNorm1d(4), nn.eval_mode(nn.Sequential(nn.BatchNorm1d(4))))
     params, state = model.init(KEY)
