@@ -123,8 +123,8 @@ class Loader:
             raise TypeError(
                 f"Loader: expected a Dataset or another source, with len() and take(rows), got "
                 f"{type(self.dataset).__name__}; wrap arrays in fx.data.Dataset(inputs, targets), "
-                "what is indexed by example in fx.data.Examples, what is iterated over in "
-                "fx.data.StreamLoader"
+                "what is indexed by example in fx.data.Examples, PyTorch's in fx.data.from_torch, "
+                "what is iterated over in fx.data.StreamLoader"
             )
         for name in ("batch_size", "seed", "prefetch", "workers"):
             object.__setattr__(self, name, as_integer("Loader", name, getattr(self, name)))

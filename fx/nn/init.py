@@ -384,7 +384,8 @@ def by_type(model: Any, rules: Mapping[type, Any]) -> Any:
     changed = transform(model, change)
     if unused:
         rest = ", ".join(sorted(f"{kind.__name__}.{name}" for kind, name in unused))
-        raise ValueError(f"init.by_type: no layer of {type(model).__name__} has {rest}")
+        kind = type(model).__name__
+        raise ValueError(f"init.by_type: no layer of {kind} has {rest}; leave that out")
     return changed
 
 

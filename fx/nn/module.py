@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fx.nn import declare, describe, show
+from fx.nn import declare, describe, show, spelled
 from fx.nn.capture import TopWatch
 from fx.nn.initial import initialise
 from fx.nn.keys import check_key
@@ -101,8 +101,7 @@ class Module(metaclass=describe.Freezing):
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         """Run `forward`; inside of `apply`, or on a description without parameters."""
-        scope = getattr(self, "_scope", None)
-        if scope is None:
+        if (scope := getattr(self, "_scope", None)) is None:
             return _call_unbound(self, inputs, kwargs)
         if wraps := vars(self).get(describe.WRAPS):
             return wraps[-1](self, wraps[:-1], inputs, kwargs)
@@ -112,7 +111,7 @@ class Module(metaclass=describe.Freezing):
         except Exception as error:
             said = str([error, *getattr(error, "__notes__", ())])
             if scope.where() not in said and "in part " not in said:
-                error.add_note(f"in part {scope.where()}")
+                error.add_note(f"in part {scope.where()}{spelled.hint(error)}")
             raise
         if scope.call.on_call is not None:
             changed = scope.call.on_call(scope.call.name + scope.path, self, inputs, outputs)
@@ -274,7 +273,8 @@ def _call_unbound(module: Module, inputs: tuple, kwargs: dict) -> Any:
     if params:
         raise TypeError(
             f"{type(module).__name__} has parameters and cannot be called by itself; "
-            "use params, state = model.init(key) and model.apply(params, state, x)"
+            "use params, state = model.init(key) and model.apply(params, state, x); to run another "
+            "method than forward, apply a subclass: class Decoder(VAE): forward = VAE.decode"
         )
     call = Call(None, None, (), describe.match(module, params, state))
     return bind(module, call, ())(*inputs, **kwargs)

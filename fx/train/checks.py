@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from fx.evaluate.mean import Mean, Sums
+from fx.nn import spelled
 from fx.optim.learning_rate import ASKS_FOR_VALUES
 from fx.train.state import TrainState
 
@@ -79,6 +80,8 @@ def _explained(where: str, outputs: Any) -> Iterator[None]:
             "(docs/training.md has one)"
         ) from error
     except Exception as error:
+        if said := spelled.hint(error):
+            error.add_note(f"{where}{said}")
         if isinstance(outputs, dict | tuple | list):
             names = f" with {', '.join(map(repr, outputs))}" * isinstance(outputs, dict)
             error.add_note(

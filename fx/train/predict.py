@@ -130,8 +130,9 @@ def check_rows(outputs: Any, rows: int) -> None:
         if jnp.shape(leaf)[:1] != (rows,):
             raise ValueError(
                 f"evaluation: expected the model's output{jax.tree_util.keystr(path)} to have the "
-                f"batch of {rows} as its first axis, got shape {list(jnp.shape(leaf))}; return the "
-                "rest from another method, or wrap the model"
+                f"batch of {rows} as its first axis, got shape {list(jnp.shape(leaf))}; give each "
+                "example the value, jnp.full(len(x), value), or evaluate a model around this one "
+                "that leaves it out"
             )
 
 

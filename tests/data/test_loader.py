@@ -234,7 +234,7 @@ def test_arrays_are_not_a_data_set():
     ):
         Loader((np.ones(3), np.ones(3)), 2)
     for array in (np.ones((3, 2)), jax.numpy.ones((3, 2))):  # they have len() and take()
-        with pytest.raises(TypeError, match="expected a Dataset .*wrap arrays in fx.data.Dataset"):
+        with pytest.raises(TypeError, match="expected a Dataset .*wrap arrays .*PyTorch's in fx"):
             Loader(array, 2)
 
 

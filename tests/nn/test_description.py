@@ -279,6 +279,8 @@ def test_a_method_of_a_module_is_refused():
 def test_what_torch_has_is_pointed_to():
     with pytest.raises(AttributeError, match="no attribute 'parameters'; in fx: jax.tree.leaves"):
         Pair().parameters()
+    with pytest.raises(AttributeError, match=r"'get_submodule'; in fx: dict\(model.named_mod"):
+        Pair().get_submodule("a")
     with pytest.raises(AttributeError, match="'Pair' object has no attribute 'c'$"):
         Pair().c  # noqa: B018
     with pytest.raises(AttributeError, match="nn.init.kaiming_normal makes an initialiser"):

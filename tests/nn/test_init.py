@@ -181,7 +181,7 @@ def test_by_type_changes_declarations():
     np.testing.assert_array_equal(params["0"]["bias"], np.ones(2))
     assert init.by_type(model, {nn.Linear: init.ones})[0].weight.init == init.ones
     assert model != changed and "bias" not in params["1"]["0"]
-    with pytest.raises(ValueError, match="no layer of Sequential has BatchNorm2d.weight"):
+    with pytest.raises(ValueError, match="no layer of Sequential has BatchNorm2d.weight; leave"):
         init.by_type(model, {nn.BatchNorm2d: {"weight": init.ones}})
     with pytest.raises(ValueError, match="no layer of Sequential has Linear.wait"):
         init.by_type(model, {nn.Linear: {"wait": init.ones}})

@@ -411,7 +411,7 @@ def test_evaluation_errors():
         fx.train.make_eval(Net(), loss_fn, Empty())(ts)
     with pytest.raises(ValueError, match="predict: the loader yielded no batch"):
         fx.train.predict(Net(), ts.params, ts.state, Empty())
-    text = r"output to have the batch of 8 as its first axis, got shape \[4\]"
+    text = r"output to have the batch of 8 as its first axis, got shape \[4\]; give each"
     with pytest.raises(ValueError, match=text):
         fx.train.make_eval(Summed(), loss_fn, Batches())(ts)
     with pytest.raises(ValueError, match=text):
