@@ -14,7 +14,14 @@ from fx.donated import check_present
 from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
 from fx.train.checks import read_loss, read_metrics
 from fx.train.precision import matmul_precision
-from fx.train.predict import RUN_AHEAD, Padded, check_loader, check_rows, forward_of
+from fx.train.predict import (
+    RUN_AHEAD,
+    Padded,
+    check_loader,
+    check_rows,
+    forward_of,
+    transform_key,
+)
 from fx.train.state import TrainState
 
 Found = tuple[dict[str, Mean | Sums], dict[str, Any], dict[str, jax.Array]]
@@ -111,11 +118,12 @@ def make_eval(
             the inputs, as in `make_step`.
         loader: Whose `padded()` yields `((inputs, targets), mask)`.
         metrics: `(outputs, targets) -> {name: scalar, Mean or Sums}`.
-        transform: `(inputs, None) -> inputs`, compiled in: normalisation, nothing random; or a
-            `transforms.WithTargets`.
+        transform: `(inputs, key) -> inputs`, compiled in: normalisation; or a
+            `transforms.WithTargets`. The key is None, but where `key` is given.
         precision: As for `make_step`.
-        key: PRNG key for a model that draws when `train` is False, a diffusion model say. Batch i
-            gets `fold_in(key, i)`, the same at each call, so that epochs can be compared.
+        key: PRNG key for what draws in an evaluation: a model when `train` is False, or a
+            transform that masks tokens or adds a diffusion model's noise. Batch i gets
+            `fold_in(key, i)`, the same at each call, so that epochs can be compared.
 
     Returns:
         `validate(ts) -> {"loss": float, ...}`, which reads `ts.params` and `ts.state`.
@@ -164,7 +172,7 @@ def make_eval(
     def sums(params: Any, state: Any, batch: Any, mask: jax.Array, number: jax.Array) -> Found:
         inputs, targets = split_batch(batch)
         with matmul_precision(precision):
-            inputs, targets = transformed(transform, inputs, targets, None)
+            inputs, targets = transformed(transform, inputs, targets, transform_key(key, number))
             outputs = forward(params, state, inputs, number)
             targets = targets_of(inputs, targets)
             check_rows(outputs, mask.shape[0])

@@ -78,7 +78,7 @@ def predict(
     @jax.jit
     def run(params: Any, state: Any, number: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
         with matmul_precision(precision):
-            inputs, targets = transformed(transform, inputs, targets, None)
+            inputs, targets = transformed(transform, inputs, targets, transform_key(key, number))
             return forward(params, state, inputs, number), targets
 
     parts = []
@@ -122,6 +122,11 @@ def forward_of(
         return to_output(outputs, precision)
 
     return forward
+
+
+def transform_key(key: jax.Array | None, number: Any) -> jax.Array | None:
+    """The key of a batch's transform, another than its model's; None without one."""
+    return None if key is None else jax.random.split(jax.random.fold_in(key, number))[0]
 
 
 def check_rows(outputs: Any, rows: int) -> None:

@@ -242,6 +242,22 @@ def test_a_model_that_draws_has_a_key_for_each_batch():
     assert other(ts)["loss"] != found
 
 
+def test_a_transform_that_draws_has_the_key_too():
+    def hidden(x, targets, key):  # what is left out is to be told from the rest
+        return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 0.0, x), x
+
+    model, key, each = nn.Linear(4, 4), jax.random.key(3), loader()
+    ts, options = train.create(model, ADAM, KEY), {"transform": data.transforms.WithTargets(hidden)}
+    validate = train.make_eval(model, fx.functional.mse_loss, each, key=key, **options)
+    outputs, targets = train.predict(model, ts.params, {}, each, key=key, **options)
+    np.testing.assert_array_equal(targets, X)
+    expected = np.mean((outputs - targets) ** 2)
+    assert validate(ts)["loss"] == validate(ts)["loss"] == pytest.approx(expected, rel=1e-5)
+    identity = ts.replace(params={"weight": jnp.eye(4), "bias": jnp.zeros(4)})
+    seen, _ = train.predict(model, identity.params, {}, each, key=key, **options)
+    assert 0.3 < np.mean(seen == 0) < 0.7 and not np.array_equal(seen[:8] == 0, seen[8:16] == 0)
+
+
 def test_a_key_that_is_missing_or_none():
     with pytest.raises(ValueError, match="key"):
         train.make_eval(Noisy(), cross_entropy, loader())(train.create(Noisy(), ADAM, KEY))

@@ -55,7 +55,7 @@ class WithTargets(_Pair):
 
     Args:
         function: `(inputs, targets, key) -> (inputs, targets)`, of a batch. The key is None in
-            evaluation and prediction, and the targets where there are none.
+            evaluation and prediction without one, and the targets where there are none.
 
     Example:
         >>> def noisy(x, targets, key):  # the targets are what it was before
