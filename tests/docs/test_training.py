@@ -37,6 +37,8 @@ def test_the_snippets_run_in_order(namespace):
     first, last = namespace["found_gan"].history
     assert last["train_critic"] != first["train_critic"] and last["step"] == 16
     assert namespace["tried"].values("learning_rate") == pytest.approx([1e-3, 1e-2, 1e-1])
+    assert namespace["swept"].values("train_loss").shape == (4,)
+    assert float(abs(namespace["learned"].params["log_vars"]).min()) > 0
     rates = fx.optim.current_lrs(namespace["late"].init(namespace["params"]))
     assert rates == {"0.*": 0.0, "default": pytest.approx(1e-2)}
     assert namespace["sweep"].suggestion is not None

@@ -32,8 +32,8 @@ def tunable(
 
     Args:
         make: `value -> optimizer`, such as `fx.optim.adam`. The value it gets is traced: a number
-            that enters arithmetic (a learning rate, a schedule's base rate) will do, one that
-            decides what is built (a weight decay of 0, a dropout rate) will not.
+            that enters arithmetic (a learning rate, a weight decay, a schedule's base rate) will
+            do, one that decides what is built (whether there is nesterov) will not.
         value: A number, or a tuple or dictionary of numbers.
 
     Returns:
