@@ -33,11 +33,11 @@ def as_arguments(inputs: Any) -> tuple:
 
 @contextlib.contextmanager
 def explained(inputs: Any) -> Iterator[None]:
-    """Say of a call that fails at the number of its arguments how inputs become arguments."""
+    """Say of a call that fails for its arguments, or on a dict, how inputs become arguments."""
     try:
         yield
-    except TypeError as error:
-        if "positional argument" in str(error):
+    except (TypeError, ValueError) as error:
+        if "positional argument" in str(error) or isinstance(inputs, dict):
             came = f"a {type(inputs).__name__}"
             if isinstance(inputs, tuple):
                 came = f"a tuple of {len(inputs)}, and so became {len(inputs)} arguments"

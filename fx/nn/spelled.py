@@ -7,6 +7,13 @@ import jax.numpy as jnp
 
 from fx import functional
 
+ASKS_FOR_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+"""What JAX raises where a function that is compiled wants to know a value."""
+
 _NAMES = {
     "view": "x.reshape(shape)",
     "view_as": "x.reshape(y.shape)",
@@ -70,6 +77,10 @@ _OTHERS = (
     (re.compile(r"array\.view\(\) is not supported|'-?\d+' as a data type"), "view"),
     (re.compile("'int' object is not callable"), "size"),
 )
+_VALUES = (
+    "; values are not known while it is compiled: jnp.where(condition, a, b) or jax.lax.cond in "
+    "place of `if`, jax.numpy in place of NumPy, arrays in place of .item() and float()"
+)
 _MASK = (
     "; how much x[mask] has is not known while it is compiled: compute all, and leave out what "
     "does not count with jnp.where(mask, x, 0), or with targets of -100 for cross_entropy"
@@ -85,6 +96,8 @@ def hint(error: BaseException) -> str:
         return f"; torch's {found[1]}= is {_KEYWORDS[found[1]]} here"
     if isinstance(error, jax.errors.NonConcreteBooleanIndexError):
         return _MASK
+    if isinstance(error, ASKS_FOR_VALUES):
+        return _VALUES
     return "".join(_called(name) for pattern, name in _OTHERS if pattern.search(said))
 
 

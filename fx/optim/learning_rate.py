@@ -7,18 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fx.nn.spelled import ASKS_FOR_VALUES
 from fx.optim.groups import DEFAULT, GroupsState
 
 Schedule = Callable[[Any], jax.Array]
 """A learning rate as a pure function of the step (0, 1, 2, ...), traceable."""
-
-
-ASKS_FOR_VALUES = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
-"""What JAX raises where a function that is compiled wants to know a value."""
 
 
 class ScaleByLearningRateState(NamedTuple):

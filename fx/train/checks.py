@@ -11,7 +11,6 @@ import optax
 
 from fx.evaluate.mean import Mean, Sums
 from fx.nn import spelled
-from fx.optim.learning_rate import ASKS_FOR_VALUES
 from fx.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -72,7 +71,7 @@ def _explained(where: str, outputs: Any) -> Iterator[None]:
     """Say of a loss or metrics that fail what they may compute with, and what they were given."""
     try:
         yield
-    except ASKS_FOR_VALUES as error:
+    except spelled.ASKS_FOR_VALUES as error:
         raise TypeError(
             f"{where}: expected a function that can be traced, but it asks for values (`if`, "
             "`float`, NumPy, scikit-learn), which are not known while the step is compiled; write "

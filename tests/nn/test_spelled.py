@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import fx
@@ -44,6 +45,23 @@ def test_an_error_says_what_torchs_method_is_called_here(name):
         with pytest.raises(Exception) as error:
             run(params, state, jnp.ones((2, 3)))
         assert error.match(r"(?s)in part Calls; torch's " + expected)
+
+
+VALUES = {
+    "if": lambda x: x if x.sum() > 0 else -x,
+    "numpy": lambda x: jnp.asarray(np.clip(np.asarray(x), 0, 1)),
+    "item": lambda x: x * x.sum().item(),
+    "range": lambda x: sum(x for _ in range(jnp.int32(x.sum()))),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_an_error_says_what_to_do_without_values(name):
+    model = Calls(VALUES[name])
+    params, state = model.init(jax.random.key(0))
+    with pytest.raises(Exception) as error:
+        jax.jit(model.apply)(params, state, jnp.ones((2, 3)))
+    assert "in part Calls; values are not known while it is compiled: jnp.where" in note(error)
 
 
 def test_other_errors_have_no_such_note():

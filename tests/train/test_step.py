@@ -319,6 +319,18 @@ def test_how_inputs_become_arguments_is_said_where_their_number_is_wrong(inputs,
         assert any(f"the batch's inputs are {note}" in each for each in caught.value.__notes__)
 
 
+def test_a_dict_that_was_meant_to_be_arguments_is_said_to_be_one():
+    class Named(fx.nn.Module):
+        def forward(self, input_ids=None, attention_mask=None):
+            return fx.functional.relu(input_ids) * attention_mask
+
+    inputs = {"input_ids": np.ones((8, 4)), "attention_mask": np.ones((8, 1))}
+    step = fx.train.make_step(Named(), loss_fn, OPTIMIZER)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        step(fx.train.create(Named(), OPTIMIZER, jax.random.key(0)), (inputs, np.zeros(8)))
+    assert any("anything else, a dict for example, as one" in n for n in caught.value.__notes__)
+
+
 class Named(Net):
     def apply(self, params, state, x, *, train=False, key=None):
         outputs, state = super().apply(params, state, x["x"], train=train, key=key)
