@@ -178,4 +178,5 @@ from fx.nn.upsampling import Upsample as Upsample
 from fx.nn.upsampling import UpsamplingBilinear2d as UpsamplingBilinear2d
 from fx.nn.upsampling import UpsamplingNearest2d as UpsamplingNearest2d
 from fx.nn.wrap import eval_mode as eval_mode
+from fx.nn.wrap import method as method
 from fx.nn.wrap import remat as remat

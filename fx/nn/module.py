@@ -273,8 +273,8 @@ def _call_unbound(module: Module, inputs: tuple, kwargs: dict) -> Any:
     if params:
         raise TypeError(
             f"{type(module).__name__} has parameters and cannot be called by itself; "
-            "use params, state = model.init(key) and model.apply(params, state, x); to run another "
-            "method than forward, apply a subclass: class Decoder(VAE): forward = VAE.decode"
+            "use params, state = model.init(key) and model.apply(params, state, x), or for another "
+            "method than forward nn.method(model, name).apply"
         )
     call = Call(None, None, (), describe.match(module, params, state))
     return bind(module, call, ())(*inputs, **kwargs)

@@ -1,7 +1,7 @@
 """A part run in another way, under the same name and with the same weights.
 
-`remat`, `vmap` (of one set of weights) and `eval_mode` return a copy of the description, of the
-same class, that says how its `forward` is run. Names, params and state stay as they are.
+`remat`, `vmap` (of one set of weights), `eval_mode` and `method` return a copy of the description,
+of the same class, that says what is run and how. Names, params and state stay as they are.
 """
 
 from collections.abc import Callable
@@ -84,6 +84,49 @@ def eval_mode(part: Module) -> Any:
     return wrapped("eval_mode", part, EvalMode())
 
 
+def method(part: Module, name: str) -> Any:
+    """Run a method of a part in place of its `forward`, ``decode`` of an autoencoder say.
+
+    What comes back is applied, evaluated, exported and compiled as any model is, with the params
+    and state of the whole. In `forward` a method is called as it stands, ``self.part.decode(z)``.
+
+    Args:
+        part: a module. `remat` and `eval_mode` around it are around the method too.
+        name: of the method.
+
+    Returns:
+        A copy of the description, with the same names and weights.
+
+    Raises:
+        TypeError: `part` is not a module, or is one inside of `forward`.
+        AttributeError: it has no method of that name.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fx import nn
+        >>> class Auto(nn.Module):
+        ...     def __init__(self):
+        ...         self.encoder, self.decoder = nn.Linear(4, 2), nn.Linear(2, 4)
+        ...     def decode(self, z):
+        ...         return self.decoder(z)
+        ...     def forward(self, x):
+        ...         return self.decode(self.encoder(x))
+        >>> params, state = Auto().init(jax.random.key(0))
+        >>> nn.method(Auto(), "decode").apply(params, state, jnp.ones((3, 2)))[0].shape
+        (3, 4)
+
+    Source: torch calls `model.decode(z)`; Flax has `apply(..., method=)`.
+    """
+    if not describe.is_module(part) or getattr(part, "_scope", None) is not None:
+        raise TypeError(
+            f"method: expected a module outside of forward, got {part!r}; in forward call the "
+            "method itself"
+        )
+    if not callable(getattr(type(part), name, None)):
+        raise AttributeError(f"method: {type(part).__name__} has no method {name!r}")
+    return with_wraps(describe.ready(part), (Method(name), *vars(part).get(describe.WRAPS, ())))
+
+
 def wrapped(name: str, part: Any, wrap: Callable[..., Any]) -> Any:
     """The description with one thing more around its `forward`, or a view made callable so."""
     if not describe.is_module(part):
@@ -151,3 +194,14 @@ class EvalMode:
         outputs, written, seen = part(part.arrays, part.perturb, inputs, kwargs, key=key)
         part.put_back(written, seen)
         return outputs
+
+
+@dataclass(frozen=True)
+class Method:
+    """In place of a `forward`: another method, so it is always the innermost."""
+
+    name: str
+
+    def __call__(self, view: Any, wraps: tuple, inputs: tuple, kwargs: dict) -> Any:
+        """Run the method of a view."""
+        return getattr(view, self.name)(*inputs, **kwargs)

@@ -1,4 +1,4 @@
-"""remat and eval_mode: another way to run a part, under the same name with the same weights."""
+"""remat, eval_mode and method: a part is run in another way, with its name and weights."""
 
 import pickle
 
@@ -262,3 +262,59 @@ def test_transformations_outside_pass():
     grads = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(params, xs, keys)
     alone = jax.grad(loss)(params, xs[1], keys[1])
     chex.assert_trees_all_close(jax.tree.map(lambda a: a[1], grads), alone, rtol=1e-3, atol=1e-4)
+
+
+class Auto(nn.Module):
+    """An autoencoder whose halves are methods; decoding counts and drops."""
+
+    def __init__(self):
+        self.encoder, self.decoder = nn.Linear(4, 2), nn.Linear(2, 4)
+        self.count, self.dropout = Counter(), nn.Dropout(0.5)
+
+    def decode(self, z, scale=1.0):
+        return self.count(self.dropout(self.decoder(z))) * scale
+
+    def forward(self, x):
+        return self.decode(self.encoder(x))
+
+
+@pytest.mark.parametrize("around", [lambda part: part, nn.remat])
+def test_a_method_in_place_of_forward(around, tmp_path):
+    model, decoder = Auto(), nn.method(around(Auto()), "decode")
+    params, state = model.init(KEY)
+    chex.assert_trees_all_equal((params, state), decoder.init(KEY))
+    z = X[:, :2]
+    expected = z @ params["decoder"]["weight"].T + params["decoder"]["bias"]
+    found, _ = jax.jit(decoder.apply)(params, state, z)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(decoder.apply(params, state, z, scale=2.0)[0], 2 * found, rtol=1e-5)
+    dropped, new = decoder.apply(params, state, z, train=True, key=KEY)
+    assert int(new["count"]["count"]) == 1 and (np.asarray(dropped) == 0).any()
+    _, seen = decoder.apply(params, state, z, capture=["decoder"])[0]
+    np.testing.assert_allclose(seen["decoder"], found, rtol=1e-6)
+    grads = jax.grad(lambda p: decoder.apply(p, state, z)[0].sum())(params)
+    assert not grads["encoder"]["weight"].any() and grads["decoder"]["weight"].any()
+    spec, path = ((None, 2), "float32"), tmp_path / "bundle"
+    fx.export(decoder, params, state, spec, path, postprocess=None)
+    (served,) = fx.load_bundle(path)(np.asarray(z)).values()
+    np.testing.assert_allclose(served, found, rtol=1e-5)
+
+
+def test_a_method_of_a_changed_model_that_evaluates():
+    model = nn.replace(Auto(), "dropout", nn.Dropout(1.0))
+    decoder = nn.method(nn.eval_mode(model), "decode")
+    assert decoder != nn.method(model, "decode") and decoder == pickle.loads(pickle.dumps(decoder))
+    params, state = decoder.init(KEY)
+    out, new = decoder.apply(params, state, X[:, :2], train=True)
+    assert out.any() and int(new["count"]["count"]) == 0
+    whole = nn.Sequential(nn.method(model, "decode"))  # as a part, too
+    assert whole.apply({"0": params}, {"0": state}, X[:, :2])[0].shape == (5, 4)
+
+
+def test_what_is_no_method():
+    with pytest.raises(AttributeError, match="method: Auto has no method 'encode'"):
+        nn.method(Auto(), "encode")
+    with pytest.raises(AttributeError, match="method: Auto has no method 'encoder'"):
+        nn.method(Auto(), "encoder")
+    with pytest.raises(TypeError, match="method: expected a module outside of forward, got <func"):
+        nn.method(trained, "decode")
