@@ -19,6 +19,19 @@ _FROZEN = (
     "that transform gets, or self.next_key() in a model"
 )
 
+LONG_S = 15.0
+"""Seconds of a first call above which `fit` says how compiled programs are kept."""
+
+
+def slow_start(seconds: float) -> str:
+    """What to do where a first call took long and its program is not kept; "" elsewhere."""
+    if seconds <= LONG_S or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return ""
+    return (
+        f"the first call took {seconds:.0f} s, most of it to compile; with fx.configure("
+        'cache_dir="~/.cache/fx") before JAX starts, the next run finds what was compiled'
+    )
+
 
 @dataclasses.dataclass
 class Compilations:

@@ -17,6 +17,7 @@ from fx import checkpoint, optim
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
 from fx.train.checks import check_arrays, check_returned, check_validation
+from fx.train.compiles import slow_start
 from fx.train.failure import Diverged
 from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
@@ -204,6 +205,7 @@ class Run:
                 lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), batch
             )
         steps, examples = self.kinds[kind]
+        called = time.perf_counter()
         if len(self.kinds) == 1 and new and isinstance(self.step, Step):
             self.step.try_size(ts, self.example, examples, getattr(self.loader, "last_size", None))
         found = self.step(ts, batch)
@@ -227,6 +229,8 @@ class Run:
             self.mark = time.perf_counter()
             if len(self.kinds) == 1:
                 self._miss_rate(metrics)
+                if said := slow_start(self.mark - called):
+                    self.listeners[0].say(said)
                 self.clock.begin(self.clock.done)
         return ts, steps
 

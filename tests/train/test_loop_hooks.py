@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 
 import fx
 from fx.train import failure
+from fx.train.compiles import slow_start
 from tests.train.tiny_run import Batches, Net, accuracy, assert_same_bits, jitter, loss_fn
 
 OPTIMIZER = fx.optim.sgd(0.1)
@@ -121,6 +123,16 @@ def test_finite_is_not_in_the_history():
     assert set(result.history[0]) == {
         "epoch", "step", "train_loss", "train_accuracy", "learning_rate"
     }  # fmt: skip
+
+
+def test_a_long_first_call_is_told_of_the_cache_once(monkeypatch, capsys):
+    monkeypatch.setattr("fx.train.compiles.LONG_S", 0.0)
+    step, ts = make()
+    fx.fit(step, ts, Batches(), epochs=2, progress=False)
+    told = capsys.readouterr().out.count('fx.configure(cache_dir="~/.cache/fx") before JAX starts')
+    assert told == 1
+    monkeypatch.setattr(jax, "config", types.SimpleNamespace(jax_compilation_cache_dir="here"))
+    assert slow_start(99.0) == ""
 
 
 @pytest.mark.parametrize(
