@@ -28,7 +28,7 @@ def slow_start(seconds: float) -> str:
     if seconds <= LONG_S or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return ""
     return (
-        f"the first call took {seconds:.0f} s, most of it to compile; with fx.configure("
+        f"the first call took {seconds:.0f} s, compiling included; with fx.configure("
         'cache_dir="~/.cache/fx") before JAX starts, the next run finds what was compiled'
     )
 

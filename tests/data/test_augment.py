@@ -1,6 +1,7 @@
 """Windows, affine maps, blur and what else is drawn for each image; values are in test_images."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -145,8 +146,17 @@ def test_sizes():
     assert T.Resize(4)(images.astype(jnp.bfloat16)).dtype == jnp.bfloat16
     assert T.CenterCrop(7)(images).shape == (2, 3, 7, 7)
     assert T.Grayscale()(images).shape == (2, 1, 6, 9)
+    assert T.CenterCrop(np.int64(4)) == T.CenterCrop((4, 4)) and T.Resize([4, 3]).size == (4, 3)
     three = T.Grayscale(3)(images)
     np.testing.assert_array_equal(three[:, 2], T.Grayscale()(images)[:, 0])
+
+
+def test_preprocessing_exports_with_any_batch_size():
+    prepare = T.Compose([T.ToTensor(), T.Resize(6), T.CenterCrop(5), T.Grayscale(3)])
+    spec = jax.ShapeDtypeStruct((*jax.export.symbolic_shape("b"), 8, 9, 3), jnp.uint8)
+    exported = jax.export.export(jax.jit(prepare))(spec)
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 9, 3), np.uint8)
+    np.testing.assert_allclose(exported.call(images), prepare(images), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +168,13 @@ def test_sizes():
         (lambda: T.RandomAffine(3, scale=(0, 1)), "scale of two numbers, .* 1e-06 or more, got"),
         (lambda: T.RandomAffine(3, shear=(1, 2, 3)), "shear along y of two numbers"),
         (lambda: T.RandomAffine(-3), r"degrees of two numbers, the smaller first, got \(3, -3\)"),
-        (lambda: T.RandomResizedCrop(0), r"size \(height, width\), or a number for both, got 0"),
+        (lambda: T.RandomResizedCrop(0), r"size \(height, width\) of 1 or more, or a .* got 0"),
         (lambda: T.RandomResizedCrop(3, ratio=(2, 1)), r"ratio of two .*, got \(2, 1\)"),
+        (lambda: T.RandomResizedCrop(3, scale=0.5), r"scale of two .* 0 or more, got 0\.5"),
+        (lambda: T.CenterCrop(2.5), r"CenterCrop: expected size \(height, width\) .*, got 2\.5"),
+        (lambda: T.RandomAffine(3, 0.1), r"translate of two shares in \[0, 1\], got 0\.1"),
+        (lambda: T.RandomErasing(1.0, value=(1, 2))(batch(2), KEY), "each of 3 channels, got 2"),
+        (lambda: T.GaussianBlur(3.5), r"kernel_size \(width, height\) .*, got 3\.5"),
         (lambda: T.RandomErasing(value="noise"), "value to be a number, .* got 'noise'"),
         (lambda: T.GaussianBlur(4), "kernel_size of odd numbers, got 4"),
         (lambda: T.GaussianBlur(3, 0), "sigma of two numbers"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -46,27 +48,36 @@ def check_p(transform: Any) -> None:
         raise ValueError(f"{type(transform).__name__}: expected p in [0, 1], got {transform.p}")
 
 
-def check_range(where: str, name: str, given: Any, least: float = float("-inf")) -> None:
-    """Raise unless a range is two numbers, not below `least`, the smaller one first."""
-    if len(given) != 2 or not least <= given[0] <= given[1]:
+def as_range(
+    where: str, name: str, given: Any, least: float = float("-inf")
+) -> tuple[float, float]:
+    """The two numbers of a range.
+
+    Raises:
+        ValueError: they are not two, the first is above the second, or below `least`.
+    """
+    pair = tuple(given) if isinstance(given, Iterable) else ()
+    if len(pair) != 2 or not least <= pair[0] <= pair[1]:
         raise ValueError(
             f"{where}: expected {name} of two numbers, the smaller first"
             f"{f', of {least:.3g} or more' * (least >= 0)}, got {given}"
         )
+    return float(pair[0]), float(pair[1])
 
 
-def sizes(where: str, size: Any) -> tuple[int, int]:
-    """Height and width, of the two or of one number for both.
+def as_size(where: str, size: Any, name: str = "size (height, width)") -> tuple[int, int]:
+    """The two numbers of a size, or one number for both.
 
     Raises:
         ValueError: they are not one or two whole numbers of 1 or more.
     """
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
+    pair = tuple(size) if isinstance(size, Iterable) else (size, size)
+    whole = [operator.index(n) for n in pair if isinstance(n, SupportsIndex)]
+    if len(pair) != 2 or len(whole) != 2 or min(whole) < 1:
         raise ValueError(
-            f"{where}: expected size (height, width), or a number for both, got {size!r}"
+            f"{where}: expected {name} of 1 or more, or a number for both, got {size!r}"
         )
-    return pair
+    return whole[0], whole[1]
 
 
 def each(amount: jax.Array) -> jax.Array:

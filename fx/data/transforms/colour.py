@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.data.transforms import functional
-from fx.data.transforms.checks import POSITIVE, check_images, check_p, check_range, need_key
+from fx.data.transforms.checks import POSITIVE, as_range, as_size, check_images, check_p, need_key
 from fx.data.transforms.geometry import Range, random_window
 
 
@@ -108,16 +108,15 @@ class GaussianBlur:
     sigma: Range = (0.1, 2.0)
 
     def __post_init__(self) -> None:
-        size, sigma = self.kernel_size, self.sigma
-        size = (size, size) if isinstance(size, int) else tuple(size)
-        if len(size) != 2 or any(n < 1 or n % 2 == 0 for n in size):
+        size = as_size("GaussianBlur", self.kernel_size, "kernel_size (width, height)")
+        if not size[0] % 2 or not size[1] % 2:
             raise ValueError(
                 f"GaussianBlur: expected a kernel_size of odd numbers, got {self.kernel_size}"
             )
-        sigma = (sigma, sigma) if isinstance(sigma, int | float) else tuple(sigma)
-        check_range("GaussianBlur", "sigma", sigma, POSITIVE)
+        one = isinstance(self.sigma, int | float)
+        sigma = (self.sigma, self.sigma) if one else self.sigma
         object.__setattr__(self, "kernel_size", size)
-        object.__setattr__(self, "sigma", tuple(map(float, sigma)))
+        object.__setattr__(self, "sigma", as_range("GaussianBlur", "sigma", sigma, POSITIVE))
 
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Blur a batch at random."""
@@ -154,8 +153,8 @@ class RandomErasing:
     def __post_init__(self) -> None:
         check_p(self)
         for name, least in (("scale", 0), ("ratio", POSITIVE)):
-            check_range("RandomErasing", name, getattr(self, name), least)
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+            value = as_range("RandomErasing", name, getattr(self, name), least)
+            object.__setattr__(self, name, value)
         if isinstance(self.value, str) and self.value != "random":
             raise ValueError(
                 'RandomErasing: expected value to be a number, one for each channel, or "random", '
@@ -168,7 +167,7 @@ class RandomErasing:
         """Erase parts of a batch at random."""
         check_images("RandomErasing", images)
         for_choice, for_window, for_value = jax.random.split(need_key(key, self), 3)
-        n, _, rows, columns = images.shape
+        n, channels, rows, columns = images.shape
         ratio = (1 / self.ratio[1], 1 / self.ratio[0])  # of width over height
         size = (rows, columns)
         window = random_window(for_window, n, size, self.scale, ratio, smaller=True)
@@ -179,4 +178,9 @@ class RandomErasing:
             value = jax.random.normal(for_value, images.shape, images.dtype)
         else:
             value = jnp.asarray(self.value, images.dtype).reshape(-1, 1, 1)
+            if len(value) not in (1, channels):
+                raise ValueError(
+                    f"RandomErasing: expected a value for all or for each of {channels} channels, "
+                    f"got {len(value)}"
+                )
         return functional.erase(images, top, left, height, width, value)

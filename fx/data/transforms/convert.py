@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 
 from fx.data.transforms import functional
-from fx.data.transforms.checks import check_images, sizes
+from fx.data.transforms.checks import as_size, check_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +106,8 @@ class Resize:
     antialias: bool = True
 
     def __post_init__(self) -> None:
-        sizes("Resize", self.size)
-        if not isinstance(self.size, int):
-            object.__setattr__(self, "size", tuple(self.size))
+        size = as_size("Resize", self.size)
+        object.__setattr__(self, "size", size if isinstance(self.size, Iterable) else size[0])
         if self.max_size is not None and not (
             isinstance(self.size, int) and self.size < self.max_size
         ):
@@ -143,7 +143,7 @@ class CenterCrop:
     size: int | tuple[int, int]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", sizes("CenterCrop", self.size))
+        object.__setattr__(self, "size", as_size("CenterCrop", self.size))
 
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Crop a batch; the key is not used."""

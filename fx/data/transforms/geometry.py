@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from fx.data.transforms import functional
-from fx.data.transforms.checks import POSITIVE, check_images, check_p, check_range, need_key, sizes
+from fx.data.transforms.checks import POSITIVE, as_range, as_size, check_images, check_p, need_key
 
 Range = float | tuple[float, float]
 
@@ -142,7 +141,7 @@ class RandomCrop:
             raise ValueError(
                 f"RandomCrop: expected padding of 1, 2 or 4 numbers, got {len(padding)}"
             )
-        object.__setattr__(self, "size", sizes("RandomCrop", self.size))
+        object.__setattr__(self, "size", as_size("RandomCrop", self.size))
         object.__setattr__(self, "padding", tuple(padding) * (4 // len(padding)))
 
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
@@ -202,23 +201,25 @@ class RandomAffine:
     center: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        shear = self.shear or 0.0
-        shear = (-shear, shear) if isinstance(shear, int | float) else tuple(shear)
-        both = {"degrees": self.degrees, "scale": self.scale or (1.0, 1.0), "shear": shear[:2]}
-        both["shear along y"] = shear[2:] or (0.0, 0.0)
-        for name, value in both.items():
-            if isinstance(value, int | float):
-                both[name] = value = (-value, value)
-            check_range("RandomAffine", name, value, POSITIVE if name == "scale" else float("-inf"))
-        shares = self.translate or (0.0, 0.0)
-        if len(shares) != 2 or not all(0 <= share <= 1 for share in shares):
+        still = (0.0, 0.0)
+        scale = (1.0, 1.0) if self.scale is None else self.scale
+        shear = still if self.shear is None else _around(self.shear)
+        shares = still if self.translate is None else self.translate
+        ranges = {
+            "degrees": as_range("RandomAffine", "degrees", _around(self.degrees)),
+            "scale": as_range("RandomAffine", "scale", scale, POSITIVE),
+            "shear": (
+                *as_range("RandomAffine", "shear", shear[:2]),
+                *as_range("RandomAffine", "shear along y", shear[2:] or still),
+            ),
+            "translate": tuple(shares) if isinstance(shares, Iterable) else (),
+        }
+        if len(ranges["translate"]) != 2 or not all(0 <= share <= 1 for share in shares):
             raise ValueError(
                 f"RandomAffine: expected translate of two shares in [0, 1], got {self.translate}"
             )
-        for name in ("degrees", "scale"):
-            object.__setattr__(self, name, tuple(map(float, both[name])))
-        object.__setattr__(self, "translate", tuple(map(float, shares)))
-        object.__setattr__(self, "shear", tuple(map(float, (*shear[:2], *both["shear along y"]))))
+        for name, value in ranges.items():
+            object.__setattr__(self, name, value)
 
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Transform a batch at random."""
@@ -261,10 +262,10 @@ class RandomResizedCrop:
     antialias: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", sizes("RandomResizedCrop", self.size))
+        object.__setattr__(self, "size", as_size("RandomResizedCrop", self.size))
         for name, least in (("scale", 0), ("ratio", POSITIVE)):
-            check_range("RandomResizedCrop", name, getattr(self, name), least)
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+            value = as_range("RandomResizedCrop", name, getattr(self, name), least)
+            object.__setattr__(self, name, value)
 
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Crop a batch at random."""
@@ -276,9 +277,13 @@ class RandomResizedCrop:
         width, height = min(columns, round(rows * share)), min(rows, round(columns / share))
         whole = jnp.array([(rows - height) // 2, (columns - width) // 2, height, width], jnp.int32)
         top, left, height, width = jnp.where(window[2] > 0, window, whole[:, None])
-        size: Any = self.size
-        how = self.interpolation, self.antialias
-        return functional.resized_crop(images, top, left, height, width, size, *how)
+        how = self.size, self.interpolation, self.antialias
+        return functional.resized_crop(images, top, left, height, width, *how)  # type: ignore
+
+
+def _around(given):
+    """A range of the number on both sides of 0; one that is given as such stays."""
+    return (-given, given) if isinstance(given, int | float) else tuple(given)
 
 
 def random_window(
