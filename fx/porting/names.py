@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fx.porting.record import is_users, unscripted
-from fx.porting.rules import SAME
+from fx.porting.table import SAME
 
 DTYPES = {
     "float": "float32", "float32": "float32", "half": "float16", "float16": "float16",

@@ -200,7 +200,7 @@ class Rewriter:
             return cached.stored(self, node)
         if isinstance(node, ast.Subscript) and _picks(node) and isinstance(node.value, ast.Call):
             key, facts = self.torch_key(node.value)
-            if key and key.rpartition(".")[2] in ("max", "min") and _has_dim(node.value):
+            if key and key.rpartition(".")[2] in special.PICKED and _has_dim(node.value):
                 return self.text(node.value)
         return None
 
@@ -231,7 +231,7 @@ class Rewriter:
         if node.attr in ("values", "indices") and isinstance(node.value, ast.Call):
             key, _ = self.torch_key(node.value)
             word = (key or "").rpartition(".")[2]
-            if word in ("max", "min"):
+            if word in special.PICKED:
                 return self.text(node.value)
             if word in ("topk", "sort", "median", "kthvalue"):
                 return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
@@ -295,7 +295,10 @@ class Rewriter:
         if head == "F" and translated(f"F.{word.removesuffix('_')}"):
             return self._functional(call, word.removesuffix("_"))
         if word in special.SPECIAL and head in ("torch", "Tensor", "torch.linalg"):
-            return special.SPECIAL[word](call)
+            try:
+                return special.SPECIAL[word](call)
+            except (IndexError, ZeroDivisionError):
+                raise call.obstacle("a tensor of no axes has none to name in JAX") from None
         return ported(call)
 
     def _partial(self, node: ast.Call) -> str | None:

@@ -1,9 +1,8 @@
-"""Calls that write to places given by indices, and those that give values and places."""
+"""Calls that write to places given by indices or slices."""
 
 import ast
 
 from fx.porting.calls import Call, simple, wrapped
-from fx.porting.named import named
 from fx.porting.record import Shape
 
 _METHODS = {"add": "add", "sum": "add", "multiply": "multiply", "prod": "multiply", "amax": "max",
@@ -62,46 +61,50 @@ def at(call: Call) -> str:
     word = call.key.rpartition(".")[2].removesuffix("_")
     dim, index = call.argument(1, "dim"), call.argument(2, "index")
     value = call.argument(3, "value" if word == "index_fill" else "source")
-    if dim is None or index is None or value is None or "alpha" in call.kwargs:
+    if dim is None or index is None or value is None:
         raise call.obstacle("no rule for these arguments; write it with x.at[...]")
-    if not call.text(dim).isdigit():
-        raise call.obstacle("its axis is not known here; write it with x.at[...]")
-    place = ":, " * int(call.text(dim)) + call.text(index)
+    alpha = call.kwargs.get("alpha")
+    times = f"{wrapped(call.text(alpha))} * " if alpha is not None else ""
+    source = f"{times}{wrapped(call.text(value)) if times else call.text(value)}"
     method = "add" if word == "index_add" else "set"
-    return f"{call.receiver()}.at[{place}].{method}({call.text(value)})"
+    return f"{call.receiver()}.at[{_along(call, dim, call.text(index))}].{method}({source})"
 
 
-def topk(call: Call) -> str:
-    """`x.topk(k, dim)`: `jax.lax.top_k`, which is about the last axis and the largest."""
-    k, dim, largest = (call.argument(*each) for each in ((1, "k"), (2, "dim"), (3, "largest")))
-    smallest = largest is not None and ast.unparse(largest) == "False"
-    if k is None or not (smallest or largest is None or ast.unparse(largest) == "True"):
-        raise call.obstacle("whether the largest are meant is not known here")
-    x, axis = call.text(call.args[0]), "-1" if dim is None else call.text(dim)
-    last = axis == "-1" or {axis} == {str(len(shape) - 1) for shape in call.shapes()}
-    moved = x if last else f"jnp.moveaxis({x}, {axis}, -1)"
-    text = f"jax.lax.top_k({'-' * smallest}{wrapped(moved) if smallest else moved}, {call.text(k)})"
-    if not smallest:
-        return text if last else f"[jnp.moveaxis(part, -1, {axis}) for part in {text}]"
-    pair, again = named(call, text, "smallest")
-    if last:
-        return f"(-{pair}[0], {again}[1])"
-    return f"(jnp.moveaxis(-{pair}[0], -1, {axis}), jnp.moveaxis({again}[1], -1, {axis}))"
+def _along(call: Call, dim: ast.expr, place: str) -> str:
+    """A place along one axis, all of the others."""
+    text = call.text(dim)
+    if text == "-1":
+        return f"..., {place}"
+    if not text.isdigit():
+        raise call.obstacle("its axis is not known here; write it with x.at[...]")
+    return ":, " * int(text) + place
 
 
-def kth(call: Call) -> str:
-    """`x.median(dim)` and `x.kthvalue(k, dim)`: of sorted values one, and its place."""
-    median = call.key.endswith("median")
-    dim, keep = call.argument(2 - median, "dim"), call.argument(3 - median, "keepdim")
-    if median and dim is None:
-        return f'jnp.quantile({call.text(call.args[0])}, 0.5, method="lower")'
-    x, again = call.twice(call.args[0])
-    axis = "-1" if dim is None else call.text(dim)
-    place = f"({again}.shape[{axis}] - 1) // 2"
-    if not median:
-        k = call.text(call.args[1] if len(call.args) > 1 else call.kwargs["k"])
-        place = str(int(k) - 1) if k.isdigit() else f"{wrapped(k)} - 1"
-    kept = f", keepdims={'False' if keep is None else call.text(keep)}"
-    parts = (f"jnp.sort({x}, axis={axis})", f"jnp.argsort({again}, axis={axis})")
-    values, places = (f"jax.lax.index_in_dim({part}, {place}, {axis}{kept})" for part in parts)
-    return f"({values}, {places})"
+def put(call: Call) -> str:
+    """`x.index_put((i, j), values)`: `x.at[i, j].set(values)`."""
+    indices, values = call.argument(1, "indices"), call.argument(2, "values")
+    add = call.argument(3, "accumulate")
+    adds = "False" if add is None else ast.unparse(add)
+    if indices is None or values is None or adds not in ("True", "False"):
+        raise call.obstacle("no rule for these arguments; write it with x.at[...]")
+    places = f"tuple({call.text(indices)})"
+    if isinstance(indices, ast.Tuple | ast.List):
+        places = ", ".join(map(call.text, indices.elts))
+    method = "add" if adds == "True" else "set"
+    return f"{call.receiver()}.at[{places}].{method}({call.text(values)})"
+
+
+def part(call: Call) -> str:
+    """`x.slice_scatter(src, dim, start, end)` and `x.select_scatter(src, dim, index)`."""
+    select = call.key.endswith("select_scatter")
+    names = ("dim", "index") if select else ("dim", "start", "end", "step")
+    given = {name: call.argument(place, name) for place, name in enumerate(names, 2)}
+    source, dim = call.argument(1, "src"), given.pop("dim")
+    texts = ["" if node is None or ast.unparse(node) == "None" else call.text(node)
+             for node in given.values()]  # fmt: skip
+    if source is None or (select and (dim is None or not texts[0])):
+        raise call.obstacle("no rule for these arguments; write it with x.at[...]")
+    place = texts[0] if select else ":".join(texts).removesuffix(":") or ":"
+    place = place if select or ":" in place else f"{place}:"
+    along = place if dim is None else _along(call, dim, place)
+    return f"{call.receiver()}.at[{along}].set({call.text(source)})"

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Callable
 
-from fx.porting import pieces, scatter
+from fx.porting import ordered, pieces, scatter
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.named import named
 from fx.porting.names import DTYPES, Obstacle
@@ -83,12 +83,9 @@ def extreme(call: Call) -> str:
     assert second is not None
     keep = call.argument(2, "keepdim")
     rest = f"axis={call.text(second)}" + (f", keepdims={call.text(keep)}" if keep else "")
-    parent = call.rewriter.parent(call.node)
-    index = ast.unparse(parent.slice) if isinstance(parent, ast.Subscript) else ""
-    if index == "0" or getattr(parent, "attr", "") == "values":
-        return f"{x}.{word}({rest})"  # the rewriter drops the [0] or .values around it
-    if index == "1" or getattr(parent, "attr", "") == "indices":
-        return f"{x}.arg{word}({rest})"
+    part = ordered.picked(call)  # the rewriter drops the [0] or .values around it
+    if part is not None:
+        return f"{x}.{'arg' * part}{word}({rest})"
     x, again = call.twice(call.args[0])
     return f"({wrapped(x)}.{word}({rest}), {again}.arg{word}({rest}))"
 
@@ -231,15 +228,6 @@ def unfold(call: Call) -> str:
     return f"jnp.moveaxis({taken}, {axis + 1}, -1)"
 
 
-def sort(call: Call) -> str:
-    """Values and places."""
-    (x, again), dim = call.twice(call.args[0]), call.argument(1, "dim")
-    rest = f", axis={call.text(dim)}" if dim is not None else ""
-    down = call.argument(2, "descending")
-    rest += f", descending={call.text(down)}" if down is not None else ""
-    return f"(jnp.sort({x}{rest}), jnp.argsort({again}{rest}))"
-
-
 def bernoulli(call: Call) -> str:
     """`x.new_empty(shape).bernoulli_(p)`: what is filled need not be made."""
     made = call.args[0]
@@ -313,6 +301,23 @@ def einsum(call: Call) -> str:
     return ported(call)
 
 
+def triangular(call: Call) -> str:
+    """`torch.linalg.solve_triangular(x, y, upper=True)`, `torch.cholesky_solve(y, x)`."""
+    upper, left = call.kwargs.get("upper"), call.kwargs.get("left")
+    if (left is not None and ast.unparse(left) != "True") or len(call.args) < 2:
+        raise call.obstacle("no rule for these arguments; write it with jax.scipy.linalg")
+    if len(call.args) > 2:
+        upper = call.args[2]
+    word = "False" if upper is None else ast.unparse(upper)
+    lower = {"True": "False", "False": "True"}.get(word, f"not {word}")
+    x, y = (call.text(arg) for arg in call.args[:2])
+    if call.key.endswith("cholesky_solve"):
+        return f"jax.scipy.linalg.cho_solve(({y}, {lower}), {x})"
+    unit = call.kwargs.get("unitriangular")
+    rest = f", unit_diagonal={call.text(unit)}" if unit is not None else ""
+    return f"jax.scipy.linalg.solve_triangular({x}, {y}, lower={lower}{rest})"
+
+
 SPECIAL: dict[str, Callable[[Call], str]] = {
     "einsum": einsum, "norm": norm, "vector_norm": norm,
     "div": divide, "div_": divide, "divide": divide,
@@ -321,15 +326,21 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
     "view_as_real": view_as_real,
-    "unflatten": unflatten, "unfold": unfold, "sort": sort, "bernoulli_": bernoulli,
-    "var_mean": both, "std_mean": both, "topk": scatter.topk,
-    "median": scatter.kth, "kthvalue": scatter.kth,
+    "unflatten": unflatten, "unfold": unfold, "sort": ordered.sort, "bernoulli_": bernoulli,
+    "var_mean": both, "std_mean": both, "topk": ordered.topk,
+    "median": ordered.kth, "kthvalue": ordered.kth, "cummax": ordered.running,
+    "cummin": ordered.running, "searchsorted": ordered.bins, "bucketize": ordered.bins,
+    "solve_triangular": triangular, "cholesky_solve": triangular,
+    "split_with_sizes": pieces.parts, "unsafe_split": pieces.parts, "unsafe_chunk": pieces.parts,
+    "index_put": scatter.put, "index_put_": scatter.put,
+    "slice_scatter": scatter.part, "select_scatter": scatter.part,
     **{f"{kind}Tensor": made for kind in ("", "Float", "Long", "Int", "Byte", "Bool")},
     **{f"{word}{end}": scatter.scatter for word in ("scatter", "scatter_add", "scatter_reduce")
        for end in ("", "_")},
     **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")
        for end in ("", "_")},
 }  # fmt: skip
+PICKED = ("max", "min", "cummax", "cummin")  # which write no pair where a part of it is taken
 RANDOM = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
     "scaled_dot_product_attention",

@@ -296,3 +296,20 @@ def test_what_several_files_call_by_one_name(tmp_path, monkeypatch):
         sys.modules.pop(name)
     for text in ("def scale(x):", "def other_part_of_two_scale(x, depth=1):", "\nLIMIT = 9.0"):
         assert text in found.source, found.source
+
+
+@LIVE
+def test_running_extremes_bins_and_written_slices(live):
+    found = port(habits.Ordered, torch.randn(4, 3).round(decimals=1), live=live)
+    assert kept(found, live), str(found)
+    for text in (
+        "low = jax.lax.cummin(x, axis=0)\n",
+        ".at[:, 1:].set(rest)",
+        ".at[where[:, 0], bins[:, 0]].set(first[:, 0])",
+    ):
+        assert text in found.source, found.source
+
+
+def test_an_axis_of_no_axes_is_an_obstacle():
+    (obstacle,) = port(habits.Scalar, torch.ones(3)).obstacles
+    assert obstacle.endswith("a tensor of no axes has none to name in JAX")

@@ -1,0 +1,93 @@
+"""Calls about order: sorted values and their places, the largest, running extremes, bins."""
+
+import ast
+
+from fx.porting.calls import Call, wrapped
+from fx.porting.named import named
+
+
+def picked(call: Call) -> int | None:
+    """Which part of a pair is taken where it is made: `[0]` and `.values`, `[1]` and `.indices`."""
+    parent = call.rewriter.parent(call.node)
+    index = ast.unparse(parent.slice) if isinstance(parent, ast.Subscript) else ""
+    names = {"0": 0, "values": 0, "1": 1, "indices": 1}
+    return names.get(index, names.get(getattr(parent, "attr", "")))
+
+
+def sort(call: Call) -> str:
+    """Values and places."""
+    (x, again), dim = call.twice(call.args[0]), call.argument(1, "dim")
+    rest = f", axis={call.text(dim)}" if dim is not None else ""
+    down = call.argument(2, "descending")
+    rest += f", descending={call.text(down)}" if down is not None else ""
+    return f"(jnp.sort({x}{rest}), jnp.argsort({again}{rest}))"
+
+
+def topk(call: Call) -> str:
+    """`x.topk(k, dim)`: `jax.lax.top_k`, which is about the last axis and the largest."""
+    k, dim, largest = (call.argument(*each) for each in ((1, "k"), (2, "dim"), (3, "largest")))
+    smallest = largest is not None and ast.unparse(largest) == "False"
+    if k is None or not (smallest or largest is None or ast.unparse(largest) == "True"):
+        raise call.obstacle("whether the largest are meant is not known here")
+    x, axis = call.text(call.args[0]), "-1" if dim is None else call.text(dim)
+    last = axis == "-1" or {axis} == {str(len(shape) - 1) for shape in call.shapes()}
+    moved = x if last else f"jnp.moveaxis({x}, {axis}, -1)"
+    text = f"jax.lax.top_k({'-' * smallest}{wrapped(moved) if smallest else moved}, {call.text(k)})"
+    if not smallest:
+        return text if last else f"[jnp.moveaxis(part, -1, {axis}) for part in {text}]"
+    pair, again = named(call, text, "smallest")
+    if last:
+        return f"(-{pair}[0], {again}[1])"
+    return f"(jnp.moveaxis(-{pair}[0], -1, {axis}), jnp.moveaxis({again}[1], -1, {axis}))"
+
+
+def kth(call: Call) -> str:
+    """`x.median(dim)` and `x.kthvalue(k, dim)`: of sorted values one, and its place."""
+    median = call.key.endswith("median")
+    dim, keep = call.argument(2 - median, "dim"), call.argument(3 - median, "keepdim")
+    if median and dim is None:
+        return f'jnp.quantile({call.text(call.args[0])}, 0.5, method="lower")'
+    x, again = call.twice(call.args[0])
+    axis = "-1" if dim is None else call.text(dim)
+    place = f"({again}.shape[{axis}] - 1) // 2"
+    if not median:
+        k = call.text(call.args[1] if len(call.args) > 1 else call.kwargs["k"])
+        place = str(int(k) - 1) if k.isdigit() else f"{wrapped(k)} - 1"
+    kept = f", keepdims={'False' if keep is None else call.text(keep)}"
+    parts = (f"jnp.sort({x}, axis={axis})", f"jnp.argsort({again}, axis={axis})")
+    values, places = (f"jax.lax.index_in_dim({part}, {place}, {axis}{kept})" for part in parts)
+    return f"({values}, {places})"
+
+
+def running(call: Call) -> str:
+    """`x.cummax(dim)`: values and places, of equal values the last one's, as in torch."""
+    dim, word = call.argument(1, "dim"), call.key.rpartition(".")[2]
+    if dim is None:
+        raise call.obstacle("its axis is not known here; write it with jax.lax")
+    rest, part = f", axis={call.text(dim)}", picked(call)
+    if part == 0:
+        return f"jax.lax.{word}({call.text(call.args[0])}{rest})"
+    x, again = call.twice(call.args[0])
+    values = f"jax.lax.{word}({x}{rest})"
+    values, once_more = (values, values) if part else named(call, values)
+    steps = f"jnp.cumsum(jnp.ones_like({again}, dtype=int){rest}) - 1"
+    same = f"{once_more} == {again}"
+    places = f"jax.lax.cummax(jnp.where({same}, {steps}, 0){rest})"
+    return places if part else f"({values}, {places})"
+
+
+def bins(call: Call) -> str:
+    """`torch.searchsorted(edges, x)` and `torch.bucketize(x, edges)`."""
+    names = ["sorted_sequence", "input"]
+    names = names if call.key.endswith("searchsorted") else ["input", "boundaries"]
+    given = [call.argument(place, name) for place, name in enumerate(names)]
+    edges, x = given if call.key.endswith("searchsorted") else given[::-1]
+    sorter, side, right = (call.kwargs.get(name) for name in ("sorter", "side", "right"))
+    if edges is None or x is None or sorter is not None:
+        raise call.obstacle("no rule for these arguments; write it with jnp.searchsorted")
+    text = "'left'" if side is None else call.text(side)
+    if right is not None and ast.unparse(right) != "False":
+        text = f"'right' if {call.text(right)} else {text}"
+        text = "'right'" if ast.unparse(right) == "True" else text
+    after = "" if text.strip("\"'") == "left" else f", side={text}"
+    return f"jnp.searchsorted({call.text(edges)}, {call.text(x)}{after})"
