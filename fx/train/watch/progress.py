@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from fx.train.checks import REPORTED_BY_PART
 from fx.train.watch.event import Event, numbers_in
 
 
@@ -166,8 +167,9 @@ def make_progress(shown: bool, epochs: int, steps_per_epoch: int, done: int):
 
 
 def _is_detail(name: str) -> bool:
-    """Whether a number is one of many: of a layer ("norm/fc1"), or of a run ("loss[3]")."""
-    return "/" in name or name.endswith("]")
+    """Whether a number is one of many: a layer's ("update_ratio/fc1"), or a run's ("loss[3]")."""
+    of, slash, _ = name.removeprefix("train_").partition("/")
+    return name.endswith("]") or (bool(slash) and of in REPORTED_BY_PART)
 
 
 def _parts(event: Event, epochs: int, clock: Clock) -> list[str]:

@@ -58,6 +58,15 @@ def test_distributions_are_not_for_the_terminal(capsys):
     assert capsys.readouterr().out == "epoch   2/3  loss 0.5000  1,234 examples/s  2.0 s\n"
 
 
+def test_what_is_reported_by_part_is_left_out_and_a_metric_with_a_slash_is_not(capsys):
+    values = {"train_loss": 0.5, "val_iou/road": 0.25, "val_loss[3]": 9.0}
+    values |= {"train_gradient_norm/fc1": 7.0, "weight/loss": 8.0, "learning_rate/head": 6.0}
+    Lines(3, 10, Clock(30))(event("epoch", **values))
+    assert capsys.readouterr().out == (
+        "epoch   2/3  loss 0.5000  val_iou/road 0.2500  1,234 examples/s  2.0 s\n"
+    )
+
+
 def test_the_bar_shows_what_the_lines_do():
     bar, out = make_bar(120)
     for _ in range(5):
