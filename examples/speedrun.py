@@ -118,6 +118,7 @@ class Net(nn.Module):
         return self.head(x) / self.divisor
 
 
+@jax.jit
 def whitening(images: jax.Array, eps: float = 5e-4) -> jax.Array:
     """Filters that make patches of 2x2 uncorrelated, and their negatives: [24, 3, 2, 2]."""
     patches = jnp.stack(
@@ -332,7 +333,7 @@ def one_run(model, step, options, train_set, test_set, seed: int) -> float:
     images, labels = prepare(train_set[0]), train_set[1]
     ts = train.create(model, step.optimizer, key)
     ts.params["whiten"]["weight"] = whitening(images[:5000])
-    ts = ts.replace(opt_state=step.optimizer.init(ts.params))  # Lookahead's weights are a copy
+    ts = ts.replace(opt_state=jax.jit(step.optimizer.init)(ts.params))  # Lookahead has a copy
     batches = Batches(
         images, labels, data_key,
         batch_size=options.batch_size, shift=options.recipe.shift, cutout=options.recipe.cutout,
@@ -388,9 +389,8 @@ def main(arguments: list[str] | None = None) -> list[float]:
     for run in range(options.runs):
         start = time.perf_counter()
         found.append(one_run(model, step, options, train_set, test_set, options.seed + run))
-        seconds = time.perf_counter() - start
-        note = ", compilation included" if run == 0 else ""
-        print(f"run {run}: test accuracy {found[-1]:.4f} in {seconds:.2f} s{note}", flush=True)
+        took = f"{time.perf_counter() - start:.2f} s" + ", compilation included" * (run == 0)
+        print(f"run {run}: test accuracy {found[-1]:.4f} in {took}", flush=True)
     if len(found) > 1:
         print(f"mean {fx.evaluate.summarize(found)}")
     return found
