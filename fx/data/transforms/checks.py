@@ -32,6 +32,21 @@ def check_images(where: str, images: jax.Array) -> None:
         )
 
 
+def check_channels(where: str, images: jax.Array) -> None:
+    """Raise unless `images` are float `[N, 1 or 3, H, W]`.
+
+    Raises:
+        TypeError: they are not floating point.
+        ValueError: they do not have four axes, or neither 1 nor 3 channels.
+    """
+    check_images(where, images)
+    if images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{where}: expected images with 1 or 3 channels, got {list(images.shape)}; "
+            "colour transforms know gray and RGB only"
+        )
+
+
 def need_key(key: jax.Array | None, transform: object) -> jax.Array:
     """Return the key, or raise where a random transform has none."""
     if key is None:
@@ -83,3 +98,55 @@ def as_size(where: str, size: Any, name: str = "size (height, width)") -> tuple[
 def each(amount: jax.Array) -> jax.Array:
     """An amount for each image, or one for all, against `[N, C, H, W]`."""
     return amount.reshape(-1, 1, 1, 1)
+
+
+def check_whole(
+    transform: Any, name: str, least: int | None = None, most: int | None = None
+) -> None:
+    """Raise unless an argument of a transform is a whole number within its range."""
+    value = getattr(transform, name)
+    low = float("-inf") if least is None else least
+    high = float("inf") if most is None else most
+    if not isinstance(value, SupportsIndex) or not low <= operator.index(value) <= high:
+        span = f" from {least} to {most}" if most is not None else f" of {least} or more"
+        raise ValueError(
+            f"{type(transform).__name__}: expected {name} to be a whole number"
+            f"{span * (least is not None)}, got {value!r}"
+        )
+    object.__setattr__(transform, name, operator.index(value))
+
+
+def check_interpolation(transform: Any) -> None:
+    """Raise unless the interpolation of a transform is one that maps have."""
+    if transform.interpolation not in ("nearest", "bilinear"):
+        raise ValueError(
+            f'{type(transform).__name__}: expected interpolation "nearest" or "bilinear", got '
+            f"{transform.interpolation!r}"
+        )
+
+
+def as_fill(transform: Any) -> float | tuple[float, ...] | None:
+    """The fill of a transform: None, a number in [0, 1], or one for each channel.
+
+    Raises:
+        ValueError: a number is not in [0, 1].
+    """
+    fill = transform.fill
+    if fill is None:
+        return None
+    values = tuple(map(float, fill if isinstance(fill, Iterable) else (fill,)))
+    if not values or not all(0 <= value <= 1 for value in values):
+        raise ValueError(
+            f"{type(transform).__name__}: expected fill in [0, 1], a number or one for each "
+            f"channel, got {fill}; divide that of bytes by 255"
+        )
+    return values if isinstance(fill, Iterable) else values[0]
+
+
+def check_fill(where: str, fill: float | tuple[float, ...] | None, images: jax.Array) -> None:
+    """Raise unless there is one fill, or one for each channel."""
+    if isinstance(fill, tuple) and len(fill) not in (1, images.shape[1]):
+        raise ValueError(
+            f"{where}: expected a fill for all or for each of {images.shape[1]} channels, got "
+            f"{len(fill)}"
+        )

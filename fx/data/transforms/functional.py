@@ -16,10 +16,17 @@ from fx.data.transforms.pixels import gaussian_blur as gaussian_blur
 from fx.data.transforms.pixels import jitter_color as jitter_color
 from fx.data.transforms.pixels import normalize as normalize
 from fx.data.transforms.pixels import rgb_to_grayscale as rgb_to_grayscale
+from fx.data.transforms.tones import adjust_sharpness as adjust_sharpness
+from fx.data.transforms.tones import autocontrast as autocontrast
+from fx.data.transforms.tones import equalize as equalize
+from fx.data.transforms.tones import invert as invert
+from fx.data.transforms.tones import posterize as posterize
+from fx.data.transforms.tones import solarize as solarize
 from fx.data.transforms.warp import affine as affine
 from fx.data.transforms.warp import center_crop as center_crop
 from fx.data.transforms.warp import crop as crop
 from fx.data.transforms.warp import hflip as hflip
+from fx.data.transforms.warp import perspective as perspective
 from fx.data.transforms.warp import resize as resize
 from fx.data.transforms.warp import resized_crop as resized_crop
 from fx.data.transforms.warp import rotate as rotate

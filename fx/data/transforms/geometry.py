@@ -9,7 +9,15 @@ import jax
 import jax.numpy as jnp
 
 from fx.data.transforms import functional
-from fx.data.transforms.checks import POSITIVE, as_range, as_size, check_images, check_p, need_key
+from fx.data.transforms.checks import (
+    POSITIVE,
+    as_range,
+    as_size,
+    check_images,
+    check_interpolation,
+    check_p,
+    need_key,
+)
 
 Range = float | tuple[float, float]
 
@@ -279,6 +287,56 @@ class RandomResizedCrop:
         top, left, height, width = jnp.where(window[2] > 0, window, whole[:, None])
         how = self.size, self.interpolation, self.antialias
         return functional.resized_crop(images, top, left, height, width, *how)  # type: ignore
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomPerspective:
+    """See each image as if its plane were tilted, with probability `p`, keeping its size.
+
+    Args:
+        distortion_scale: each corner moves inward by up to this share of half the width and half
+            the height, in whole pixels.
+        p: of an image.
+        interpolation: "nearest" or "bilinear".
+        fill: the value outside of the image, a number or one for each channel.
+
+    Raises:
+        ValueError: `distortion_scale` or `p` is not in [0, 1], or `interpolation` is another word.
+
+    Source:
+        `torchvision.transforms.RandomPerspective`. `interpolation` is a word, not an enumeration.
+    """
+
+    distortion_scale: float = 0.5
+    p: float = 0.5
+    interpolation: str = "bilinear"
+    fill: float | tuple[float, ...] = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.distortion_scale <= 1:
+            raise ValueError(
+                "RandomPerspective: expected distortion_scale in [0, 1], got "
+                f"{self.distortion_scale}"
+            )
+        check_p(self)
+        check_interpolation(self)
+
+    def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Transform a batch at random."""
+        check_images("RandomPerspective", images)
+        for_choice, for_corners = jax.random.split(need_key(key, self))
+        n, _, height, width = images.shape
+        right, down = width - 1, height - 1
+        corners = jnp.array([[0, 0], [right, 0], [right, down], [0, down]], jnp.int32)
+        inward = jnp.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], jnp.int32)
+        most = jnp.array(
+            [int(self.distortion_scale * (side // 2)) for side in (width, height)], jnp.int32
+        )
+        by = jax.random.randint(for_corners, (n, 4, 2), 0, most + 1, jnp.int32)
+        how = self.interpolation, self.fill
+        seen = functional.perspective(images, corners, corners + inward * by, *how)
+        chosen = jax.random.bernoulli(for_choice, self.p, (n, 1, 1, 1))
+        return jnp.where(chosen, seen, images)
 
 
 def _around(given):

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from fx.data.transforms.checks import check_images, each
 
-_GRAY = (0.2989, 0.587, 0.114)  # torchvision's rounding of ITU-R 601-2 luma
+GRAY = (0.2989, 0.587, 0.114)  # torchvision's rounding of ITU-R 601-2 luma
 
 
 def normalize(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
@@ -49,7 +49,7 @@ def rgb_to_grayscale(images: jax.Array) -> jax.Array:
             f"rgb_to_grayscale: expected images with 1 or 3 channels, got {list(images.shape)}; "
             "colour transforms know gray and RGB only"
         )
-    red, green, blue = (images[:, i : i + 1] * weight for i, weight in enumerate(_GRAY))
+    red, green, blue = (images[:, i : i + 1] * weight for i, weight in enumerate(GRAY))
     return red + green + blue
 
 

@@ -77,7 +77,7 @@ def rotate(
     check_images("rotate", images)
     height, width = images.shape[2:]
     x, y = _rotated_grid(jnp.asarray(angle, jnp.float32), height, width, center)
-    return _warped("rotate", images, x, y, interpolation, fill)
+    return warped("rotate", images, x, y, interpolation, fill)
 
 
 def affine(
@@ -132,7 +132,81 @@ def affine(
     y = jnp.arange(height, dtype=jnp.float32)[:, None] + (0.5 - cy) - ty
     across = (d * x - b * y) / scale + (cx - 0.5)
     down = (a * y - c * x) / scale + (cy - 0.5)
-    return _warped("affine", images, across, down, interpolation, fill)
+    return warped("affine", images, across, down, interpolation, fill)
+
+
+def perspective(
+    images: jax.Array,
+    startpoints: ArrayLike,
+    endpoints: ArrayLike,
+    interpolation: str = "bilinear",
+    fill: float | tuple[float, ...] | None = None,
+) -> jax.Array:
+    """See images as if their plane were tilted, keeping their size.
+
+    Args:
+        images: float `[N, C, H, W]`.
+        startpoints: x and y in pixels of four corners of a quadrilateral, clockwise from the top
+            left: `[4, 2]`, or `[N, 4, 2]`.
+        endpoints: where those are moved to, likewise.
+        interpolation: "nearest" or "bilinear".
+        fill: as for `rotate`.
+
+    Returns:
+        `[N, C, H, W]` in the images' dtype.
+
+    Raises:
+        ValueError: `interpolation` is another word, or there are not four corners.
+
+    Example:
+        >>> image = jnp.array([[0.0, 1.0], [2.0, 3.0]])[None, None]
+        >>> corners = jnp.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+        >>> perspective(image, corners, corners + jnp.array([1, 0]))[0, 0].tolist()
+        [[0.0, 0.0], [0.0, 2.0]]
+
+    Source:
+        `torchvision.transforms.functional.perspective`, on float tensors.
+    """
+    check_images("perspective", images)
+    height, width = images.shape[2:]
+    middle = jnp.array([width / 2, height / 2], jnp.float32)
+    # From the middle, since products of smaller numbers lose less.
+    start, end = (_projection(points, middle) for points in (startpoints, endpoints))
+    with jax.default_matmul_precision("highest"):
+        a, b, c, d, e, f, g, h, i = (start @ _adjugate(end)).reshape(-1, 9, 1, 1).swapaxes(0, 1)
+    x = jnp.arange(width, dtype=jnp.float32) + (0.5 - width / 2)
+    y = jnp.arange(height, dtype=jnp.float32)[:, None] + (0.5 - height / 2)
+    depth = g * x + h * y + i
+    across = (a * x + b * y + c) / depth + (width / 2 - 0.5)
+    down = (d * x + e * y + f) / depth + (height / 2 - 0.5)
+    return warped("perspective", images, across, down, interpolation, fill)
+
+
+def _projection(points, middle):
+    """What takes a unit square to four corners, seen from the middle: `[N or 1, 3, 3]`."""
+    points = jnp.asarray(points, jnp.float32)
+    if points.shape[-2:] != (4, 2) or points.ndim > 3:
+        raise ValueError(
+            "perspective: expected four corners (x, y), [4, 2] or [N, 4, 2], got "
+            f"{list(points.shape)}"
+        )
+    one, two, three, four = (points.reshape(-1, 4, 2) - middle).swapaxes(0, 1)  # [N or 1, 2] each
+    right, below, off = two - three, four - three, one - two + three - four
+
+    def cross(u, v):
+        return (u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])[:, None]
+
+    # Heckbert's formulas (1989, section 2.2.3), times their divisor.
+    divisor, g, h = cross(right, below), cross(off, below), cross(right, off)
+    across, down = (two - one) * divisor + g * two, (four - one) * divisor + h * four
+    last = jnp.stack([g, h, divisor], axis=2)  # [N or 1, 1, 3]
+    return jnp.concatenate([jnp.stack([across, down, one * divisor], axis=2), last], axis=1)
+
+
+def _adjugate(m):
+    """The inverse of matrices `[..., 3, 3]` times their determinants."""
+    rows = [jnp.cross(m[..., (i + 1) % 3, :], m[..., (i + 2) % 3, :]) for i in range(3)]
+    return jnp.stack(rows, axis=-1)
 
 
 def center_crop(images: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -240,7 +314,7 @@ def _cubic(x):
     return jnp.where(x < 1, near, jnp.where(x < 2, far, 0))
 
 
-def _warped(where, images, x, y, interpolation, fill):
+def warped(where, images, x, y, interpolation, fill):
     """Images whose pixels come from x and y, float32 `[N or 1, H, W]`."""
     outside = jnp.asarray(0 if fill is None else fill, images.dtype).reshape(-1, 1, 1)
     if interpolation == "nearest":
