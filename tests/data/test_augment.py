@@ -18,6 +18,13 @@ RANDOM = (
     T.RandomGrayscale(0.5),
     T.GaussianBlur(3),
     T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+    T.RandomPerspective(),
+    T.RandomInvert(),
+    T.RandomPosterize(3),
+    T.RandomSolarize(0.4),
+    T.RandomAdjustSharpness(2),
+    T.RandomAutocontrast(),
+    T.RandomEqualize(),
 )
 
 
@@ -126,6 +133,64 @@ def test_affine_draws_within_its_ranges(monkeypatch):
     assert not x.any() and not y.any() and (scale == 1).all() and not np.any(shear)
 
 
+def test_perspective_draws_as_torchvision(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(T.functional, "perspective", lambda x, *rest: drawn.append(rest) or x)
+    T.RandomPerspective(0.6)(batch(4000, 11, 20), KEY)
+    start, end, *how = drawn[0]
+    assert how == ["bilinear", 0.0]
+    np.testing.assert_array_equal(start, [[0, 0], [19, 0], [19, 10], [0, 10]])
+    inward = (np.asarray(end) - np.asarray(start)) * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
+    for axis, most in ((0, 6), (1, 3)):  # of half of 20 and half of 11
+        for corner in inward[:, :, axis].T:
+            counts = np.bincount(corner, minlength=most + 1)
+            share = 1 / (most + 1)
+            assert len(counts) == most + 1
+            assert np.abs(counts / 4000 - share).max() < 4.5 * (share / 4000) ** 0.5
+
+
+def test_perspective_of_each_image():
+    images, corners = batch(3), jnp.array([[0.0, 0], [7, 0], [7, 7], [0, 7]])
+    ends = corners + jnp.array([[0.0, 0], [1, 0], [0, 2]])[:, None]
+    moved = T.functional.perspective(images, corners, ends, "nearest")
+    np.testing.assert_array_equal(moved[0], images[0])
+    np.testing.assert_array_equal(moved[1, :, :, 1:], images[1, :, :, :-1])
+    np.testing.assert_array_equal(moved[2, :, 2:], images[2, :, :-2])
+    still = T.functional.perspective(images, corners[:, ::-1], corners[:, ::-1])
+    np.testing.assert_allclose(still, images, atol=1e-6)
+
+
+@pytest.mark.parametrize("divide", [jax.jit(lambda x: x / 255), lambda x: np.float32(x) / 255])
+def test_tones_of_bytes_are_those_of_bytes(divide):
+    pixels = np.arange(768, dtype=np.float32).reshape(1, 3, 16, 16) % 256
+    images = jnp.asarray(divide(jnp.asarray(pixels)))
+
+    def made(function, *amounts):
+        return np.round(np.asarray(function(images, *amounts)) * 255)
+
+    for bits in range(9):
+        expected = pixels.astype(int) & (256 - 2 ** (8 - bits))
+        np.testing.assert_array_equal(made(T.functional.posterize, bits), expected)
+    for threshold in range(256):
+        expected = np.where(pixels >= threshold, 255 - pixels, pixels)
+        np.testing.assert_array_equal(made(T.functional.solarize, threshold / 255), expected)
+    # Of 256 values once each, 255 count, and each is one of them.
+    np.testing.assert_array_equal(made(T.functional.equalize), pixels)
+    np.testing.assert_array_equal(made(T.functional.equalize), made(lambda x: x))
+
+
+def test_equalize_and_autocontrast_go_by_channel():
+    images = batch(2, 48, 48) * jnp.array([0.2, 0.5, 1.0])[:, None, None]
+    for out in T.functional.equalize(images), T.functional.autocontrast(images):
+        assert (out.min((2, 3)) < 0.01).all() and (out.max((2, 3)) > 0.99).all()
+        np.testing.assert_allclose(out.mean((2, 3)), 0.5, atol=0.06)
+    plain = jnp.full((1, 3, 20, 20), 0.2)
+    np.testing.assert_allclose(T.functional.equalize(plain), plain, atol=1e-6)
+    np.testing.assert_array_equal(T.functional.autocontrast(plain), plain)
+    small = batch(1, 2, 9)
+    np.testing.assert_array_equal(T.functional.adjust_sharpness(small, 3), small)
+
+
 def test_some_images_get_all_transforms_and_the_others_none():
     images = batch(400, 2, 2)
     apply = T.RandomApply([T.RandomVerticalFlip(1.0), T.RandomHorizontalFlip(1.0)], 0.3)
@@ -182,6 +247,21 @@ def test_preprocessing_exports_with_any_batch_size():
         (lambda: T.Resize((3, 4), max_size=9), "max_size with one number for size"),
         (lambda: T.Resize(3, "lanczos")(batch(2)), "or \"bicubic\", got 'lanczos'"),
         (lambda: T.Resize(3, "bicubic", antialias=False)(batch(2)), "antialias=True with"),
+        (lambda: T.RandomPerspective(1.5), r"distortion_scale in \[0, 1\], got 1\.5"),
+        (lambda: T.RandomPerspective(interpolation="cubic"), "or \"bilinear\", got 'cubic'"),
+        (
+            lambda: T.functional.perspective(batch(2), [[0, 1]], [[0, 1]]),
+            r"\[N, 4, 2\], got \[1, 2",
+        ),
+        (lambda: T.RandomPosterize(9), "bits to be a whole number from 0 to 8, got 9"),
+        (lambda: T.RandomPosterize(2.5), "bits to be a whole number from 0 to 8, got 2.5"),
+        (lambda: T.RandomSolarize(128), r"threshold in \[0, 1\], .* got 128; divide that of"),
+        (lambda: T.RandomAdjustSharpness(-1), "sharpness_factor of 0 or more, got -1"),
+        (lambda: T.RandomInvert(2), r"RandomInvert: expected p in \[0, 1\], got 2"),
+        (
+            lambda: T.functional.invert(batch(2, 8, 8, 4)),
+            "invert: expected images with 1 or 3 chan",
+        ),
         (lambda: T.Grayscale(2), "num_output_channels of 1 or 3, got 2"),
     ],
 )

@@ -93,6 +93,8 @@ def adjust_sharpness(images: jax.Array, factor: ArrayLike) -> jax.Array:
         `torchvision.transforms.functional.adjust_sharpness`, on float tensors.
     """
     check_channels("adjust_sharpness", images)
+    if min(images.shape[2:]) <= 2:
+        return images
     factor = each(jnp.asarray(factor, images.dtype))
     smooth = edged(images, weighted(images) / 13)
     return jnp.clip(factor * images + (1 - factor) * smooth, 0, 1)
