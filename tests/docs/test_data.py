@@ -20,7 +20,7 @@ def test_the_snippets_run_in_order_as_written(tmp_path, monkeypatch, capsys):
         exec(compile(block.code, f"{PAGE.name}:{block.line}", "exec"), namespace)
         said += re.findall(r"print\(.*\)  # (.*)|^# (.*)", block.code, re.M)
     expected = [inline or below for inline, below in said]
-    assert capsys.readouterr().out.splitlines() == expected and len(expected) == 8
+    assert capsys.readouterr().out.splitlines() == expected and len(expected) == 9
     graded = [batch for epoch in (0, 9) for batch in namespace["graded"].epoch(epoch)]
     assert len(graded) == 8
 

@@ -24,6 +24,7 @@ class Compose:
             with them, `MixUp` for one.
 
     Example:
+        >>> from fx.data.transforms import Normalize, ToTensor
         >>> transform = Compose((ToTensor(), Normalize(0.5, 0.5)))
         >>> transform(jnp.zeros((8, 32, 32, 3), jnp.uint8)).shape
         (8, 3, 32, 32)

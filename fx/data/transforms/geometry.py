@@ -303,6 +303,10 @@ class RandomPerspective:
     Raises:
         ValueError: `distortion_scale` or `p` is not in [0, 1], or `interpolation` is another word.
 
+    Example:
+        >>> RandomPerspective()(jnp.zeros((8, 3, 32, 32)), jax.random.key(0)).shape
+        (8, 3, 32, 32)
+
     Source:
         `torchvision.transforms.RandomPerspective`. `interpolation` is a word, not an enumeration.
     """

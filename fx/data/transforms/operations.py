@@ -88,9 +88,12 @@ def mixed(
 def over_images(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
     """A function of one image and of what is drawn for it, of each of a batch.
 
-    On a CPU a loop over images runs of each switch the branch that is drawn, with an image that
-    stays in the cache. Elsewhere that would be thousands of small kernels, and all branches are run
-    on all images, which are then chosen from.
+    On a CPU a loop over images runs of each switch the branch that is drawn, on an image that stays
+    in the cache. Two operations on 512 images of 32x32, or on 128 of 224x224, took 4 and 85 ms on
+    two cores, and 200 and over 2000 where all branches run on all images, or where one warp and one
+    formula of pixels did for all operations, with neutral numbers where an image drew another.
+    Elsewhere such a loop would be thousands of small kernels one after the other, so all branches
+    run on all images, which are then chosen from.
     """
 
     def loop(*arrays):

@@ -89,6 +89,11 @@ def adjust_sharpness(images: jax.Array, factor: ArrayLike) -> jax.Array:
     Returns:
         `[N, C, H, W]`.
 
+    Example:
+        >>> image = jnp.zeros((1, 1, 3, 3)).at[0, 0, 1, 1].set(0.13)
+        >>> round(adjust_sharpness(image, 0)[0, 0, 1, 1].item(), 4)
+        0.05
+
     Source:
         `torchvision.transforms.functional.adjust_sharpness`, on float tensors.
     """
@@ -145,6 +150,11 @@ def equalize(images: jax.Array) -> jax.Array:
 
     Returns:
         `[N, C, H, W]` in the images' dtype.
+
+    Example:
+        >>> images = jnp.arange(1024.0).reshape(1, 1, 32, 32) / 4096  # up to a quarter
+        >>> equalize(images).max().item()
+        1.0
 
     Source:
         `torchvision.transforms.functional.equalize`, which takes bytes alone.

@@ -18,6 +18,10 @@ class RandomInvert:
     Raises:
         ValueError: `p` is not in [0, 1].
 
+    Example:
+        >>> RandomInvert(1.0)(jnp.full((1, 1, 1, 1), 0.25), jax.random.key(0)).item()
+        0.75
+
     Source:
         `torchvision.transforms.RandomInvert`.
     """
@@ -42,6 +46,10 @@ class RandomPosterize:
 
     Raises:
         ValueError: `bits` is no whole number from 0 to 8, or `p` is not in [0, 1].
+
+    Example:
+        >>> RandomPosterize(1, p=1.0)(jnp.full((1, 1, 1, 1), 0.4), jax.random.key(0)).item()
+        0.0
 
     Source:
         `torchvision.transforms.RandomPosterize`.
@@ -70,6 +78,10 @@ class RandomSolarize:
 
     Raises:
         ValueError: `threshold` or `p` is not in [0, 1].
+
+    Example:
+        >>> RandomSolarize(0.5, p=1.0)(jnp.full((1, 1, 1, 1), 0.75), jax.random.key(0)).item()
+        0.25
 
     Source:
         `torchvision.transforms.RandomSolarize`, on float tensors: that of bytes has a threshold of
@@ -104,6 +116,10 @@ class RandomAdjustSharpness:
     Raises:
         ValueError: `sharpness_factor` is negative, or `p` is not in [0, 1].
 
+    Example:
+        >>> RandomAdjustSharpness(2)(jnp.zeros((8, 3, 32, 32)), jax.random.key(0)).shape
+        (8, 3, 32, 32)
+
     Source:
         `torchvision.transforms.RandomAdjustSharpness`, on float tensors.
     """
@@ -132,6 +148,11 @@ class RandomAutocontrast:
     Raises:
         ValueError: `p` is not in [0, 1].
 
+    Example:
+        >>> images = jnp.array([0.25, 0.5, 0.75]).reshape(1, 1, 1, 3)
+        >>> RandomAutocontrast(1.0)(images, jax.random.key(0)).tolist()
+        [[[[0.0, 0.5, 1.0]]]]
+
     Source:
         `torchvision.transforms.RandomAutocontrast`, on float tensors.
     """
@@ -154,6 +175,10 @@ class RandomEqualize:
 
     Raises:
         ValueError: `p` is not in [0, 1].
+
+    Example:
+        >>> RandomEqualize()(jnp.zeros((8, 3, 32, 32)), jax.random.key(0)).shape
+        (8, 3, 32, 32)
 
     Source:
         `torchvision.transforms.RandomEqualize`.
