@@ -215,15 +215,16 @@ def test_augmix_chains_may_be_of_one_depth():
     assert kind.shape == (100, 2, 4) and (kind > 0).all()
 
 
-def test_augmix_blends_as_torchvision():
+@pytest.mark.parametrize("chains", [1, 2])
+def test_augmix_blends_as_torchvision(chains):
     images, rng = bytes_of(5), np.random.default_rng(0)
-    kept, shares = rng.dirichlet([1, 1], 5).astype(np.float32)[:, 0], rng.random((5, 2))
+    kept, shares = rng.dirichlet([1, 1], 5).astype(np.float32)[:, 0], rng.random((5, chains))
     shares = (shares / shares.sum(1, keepdims=True) * (1 - kept)[:, None]).astype(np.float32)
-    kind = jnp.asarray(rng.integers(0, 15, (5, 2, 3)), jnp.int32)
-    magnitude = jnp.full((5, 2, 3), 0.3, jnp.float32)
+    kind = jnp.asarray(rng.integers(0, 15, (5, chains, 3)), jnp.int32)
+    magnitude = jnp.full((5, chains, 3), 0.3, jnp.float32)
     ours = operations.mixed(jnp.asarray(images), kept, shares, kind, magnitude, "nearest", None)
     total = kept[:, None, None, None] * images.astype(np.float32)
-    for i in range(2):
+    for i in range(chains):
         how = kind[:, i], magnitude[:, i], "nearest", None
         made = np.asarray(operations.augmented(jnp.asarray(images), *how)).astype(np.float32)
         total = total + shares[:, i, None, None, None] * made

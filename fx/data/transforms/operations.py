@@ -80,7 +80,8 @@ def mixed(
             result = chained(image, *operations, interpolation=interpolation, fill=fill)
             return total + rounded(share * result.astype(jnp.float32)), None
 
-        return _cut(jax.lax.scan(add, kept * image.astype(jnp.float32), chains)[0])
+        total = rounded(kept * image.astype(jnp.float32))
+        return _cut(jax.lax.scan(add, total, chains)[0])
 
     return over_images(one, images, kept, shares, kind, magnitude)
 
