@@ -21,6 +21,7 @@ from fx.train.state import TrainState as TrainState
 from fx.train.state import create as create
 from fx.train.step import Step as Step
 from fx.train.step import make_step as make_step
+from fx.train.update import apply_gradients as apply_gradients
 from fx.train.watch.callbacks import JsonLog as JsonLog
 from fx.train.watch.callbacks import TensorBoard as TensorBoard
 from fx.train.watch.callbacks import WandB as WandB

@@ -113,8 +113,13 @@ def check_scalars(where: str, values: Metrics) -> None:
             )
 
 
-def check_optimizer(optimizer: optax.GradientTransformation, ts: TrainState) -> None:
-    """Raise unless the state's `opt_state` is that of the optimizer."""
+def check_optimizer(
+    optimizer: optax.GradientTransformation,
+    ts: TrainState,
+    where: str = "train step",
+    name: str = "step.optimizer",
+) -> None:
+    """Raise unless the state's `opt_state` is that of the optimizer, called `name`."""
     with jax.numpy_dtype_promotion("standard"):
         fresh = jax.eval_shape(optimizer.init, ts.params)
     if jax.tree.structure(fresh) == jax.tree.structure(ts.opt_state):
@@ -123,10 +128,10 @@ def check_optimizer(optimizer: optax.GradientTransformation, ts: TrainState) -> 
     faults = [f"{name} is missing" for name in expected if name not in came]
     faults += [f"{name} is not its" for name in came if name not in expected]
     raise ValueError(
-        "train step: expected ts.opt_state to be that of the step's optimizer, but "
+        f"{where}: expected ts.opt_state to be that of the step's optimizer, but "
         + (_some(faults, ", ") or "its containers differ")
-        + "; make it with train.create(model, step.optimizer, key), or with "
-        "ts.replace(opt_state=step.optimizer.init(ts.params))"
+        + f"; make it with train.create(model, {name}, key), or with "
+        f"ts.replace(opt_state={name}.init(ts.params))"
     )
 
 

@@ -275,7 +275,8 @@ def _check_kinds(step: Any, ts: Any, loader: Any, validate: Any) -> None:
             f"fit: expected step to be a function (ts, batch) -> (ts, metrics), got "
             f"{type(step).__name__}; write fit(step, ts, loader, epochs=...)"
         )
-    if isinstance(ts, list | tuple) and ts and all(isinstance(one, TrainState) for one in ts):
+    several = isinstance(ts, list | tuple) and ts and not hasattr(ts, "step")
+    if several and all(isinstance(one, TrainState) for one in ts):
         raise TypeError(
             f"fit: expected one state, got {len(ts)}; fx.train.fit_many(step, states, ...) trains "
             "several seeds, learning rates or folds"

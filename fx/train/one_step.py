@@ -1,7 +1,6 @@
 """One training step as a pure function: augmentation, gradients, update, and what is reported."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +11,10 @@ import optax
 from fx import optim
 from fx.data.batch import split_batch, targets_of, transformed
 from fx.debug.diagnostics import gradient_norms, update_ratios
-from fx.train.checks import Metrics, check_same, check_updates
+from fx.train.checks import Metrics
 from fx.train.guard import skip_or_take
 from fx.train.state import TrainState
+from fx.train.update import updated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,16 +87,8 @@ class OneStep:
             del step  # optax's numbers the gradients of one update
             return self._clip(gradient_at(params, self._scale(ts))[0])[0]
 
-        update = optax.with_extra_args_support(self.optimizer).update
         extra = {"value": loss, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
-        extra = taken(update, extra | {"obj_fn": value_fn})
-        # Optimizers of optax mix floats and integers, which strict promotion forbids.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = update(grads, ts.opt_state, ts.params, **extra)
-            check_updates(ts.params, updates)
-            params = optax.apply_updates(ts.params, updates)
-        check_same("the parameters", ts.params, params)
-        return params, opt_state
+        return updated(ts, self.optimizer, grads, extra | {"obj_fn": value_fn})
 
     def _diagnose(self, ts: TrainState, new: TrainState, grads: Any) -> Metrics:
         if not self.diagnostics:
@@ -110,14 +102,6 @@ class OneStep:
         if not rates and self.lr is not None:
             rates = {"learning_rate": self.lr(ts.step) if callable(self.lr) else self.lr}
         return {name: jnp.asarray(rate, jnp.result_type(float)) for name, rate in rates.items()}
-
-
-def taken(update: Callable, extra: dict[str, Any]) -> dict[str, Any]:
-    """Those of the extra arguments that an optimizer's update has a place for."""
-    places = inspect.signature(update).parameters
-    if any(place.kind is place.VAR_KEYWORD for place in places.values()):
-        return extra
-    return {name: value for name, value in extra.items() if name in places}
 
 
 def rates_in(opt_state: Any) -> Metrics:

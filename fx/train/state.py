@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from fx.nn.keys import check_key
+from fx.nn.keys import check_key, named_key
 from fx.train.sharding import Sharding
 
 
@@ -20,7 +20,8 @@ class TrainState:
         params: The model's parameters: what is differentiated.
         state: The model's state: running statistics and other buffers.
         opt_state: The optimizer's state.
-        key: PRNG key of the run, []. It stays; a step uses `fold_in(key, step)`.
+        key: PRNG key of the run, []. It stays; a step uses `fold_in(key, step)`, split in two, and
+            what a step of one's own draws has its keys from `key_for`.
     """
 
     step: jax.Array
@@ -28,6 +29,32 @@ class TrainState:
     state: Any
     opt_state: Any
     key: jax.Array
+
+    def key_for(self, name: str) -> jax.Array:
+        """A key for what a step of one's own draws: of the run, of this name and of this step.
+
+        It is none of those that `make_step`'s step gives to transform and model, which
+        `jax.random.split(jax.random.fold_in(ts.key, ts.step))` would be.
+
+        Args:
+            name: What is drawn, "noise" say.
+
+        Returns:
+            A PRNG key, [].
+
+        Raises:
+            TypeError: A name that is no text, or empty.
+
+        Example:
+            >>> import fx
+            >>> ts = create(fx.nn.Linear(2, 1), fx.optim.sgd(0.1), jax.random.key(0))
+            >>> noise = jax.random.normal(ts.key_for("noise"), (3,))
+            >>> bool((noise == jax.random.normal(ts.key_for("shares"), (3,))).any())
+            False
+        """
+        if not isinstance(name, str) or not name:
+            raise TypeError(f'key_for: expected a name, "noise" say, got {name!r}')
+        return jax.random.fold_in(named_key(self.key, (name,)), self.step)
 
 
 def create(
@@ -65,11 +92,7 @@ def create(
         (0, (3,))
     """
     check_model("train.create", model, "init", "key")
-    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
-        raise TypeError(
-            f"train.create: expected an optax transformation, got {optimizer!r}; make one with "
-            "fx.optim.adam(1e-3)"
-        )
+    check_transformation("train.create", optimizer)
     check_key("train.create", key)
 
     def make(key: jax.Array) -> TrainState:
@@ -96,6 +119,21 @@ def check_model(where: str, model: Any, method: str, arguments: str) -> None:
     if "torch" in libraries:
         hint = "fx.port writes it as a model of fx (docs/porting.md)"
     raise TypeError(f"{where}: expected a model with {method}({arguments}), got {came}; {hint}")
+
+
+def check_transformation(where: str, optimizer: Any) -> None:
+    """Raise unless an optimizer is an optax transformation; a dict has an `update`, too."""
+    able = all(callable(getattr(optimizer, name, None)) for name in ("init", "update"))
+    if able and not isinstance(optimizer, type):
+        return
+    came, hint = repr(optimizer), "make one with fx.optim.adam(1e-3)"
+    if isinstance(optimizer, dict | list | tuple):
+        came = f"a {type(optimizer).__name__} of {len(optimizer)}"
+        hint = (
+            "fx.optim.groups makes one of several, and networks that take turns have an optimizer "
+            "and a training state each (docs/recipes.md)"
+        )
+    raise TypeError(f"{where}: expected an optax transformation, got {came}; {hint}")
 
 
 def _check_one_tree(opt_state: Any) -> None:

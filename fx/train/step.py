@@ -19,7 +19,7 @@ from fx.train.guard import guarded
 from fx.train.one_step import OneStep
 from fx.train.precision import check_precision, matmul_precision
 from fx.train.sharding import Sharding
-from fx.train.state import TrainState, check_model
+from fx.train.state import TrainState, check_model, check_transformation
 
 _DONATED = (
     "train step: expected a state whose arrays are there, but {} went into an earlier call, which "
@@ -285,11 +285,7 @@ def _check_options(
             f"make_step: expected loss_fn to be a function (outputs, targets) -> loss, got "
             f"{loss_fn!r}; of a loss of nn, write an instance: nn.CrossEntropyLoss()"
         )
-    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
-        raise TypeError(
-            f"make_step: expected an optax transformation, got {optimizer!r}; make one with "
-            "fx.optim.adam(1e-3)"
-        )
+    check_transformation("make_step", optimizer)
     for name, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
         if value is not None and not value > 0:
             raise ValueError(f"make_step: expected {name} above 0, got {value}")

@@ -363,6 +363,15 @@ def test_what_is_no_optimizer_is_refused(optimizer):
         fx.train.make_step(Net(), loss_fn, optimizer)
 
 
+@pytest.mark.parametrize("several", [{"a": OPTIMIZER, "b": OPTIMIZER}, [OPTIMIZER, OPTIMIZER]])
+def test_several_optimizers_are_refused(several):
+    text = f"optax transformation, got a {type(several).__name__} of 2; fx.optim.groups makes one"
+    with pytest.raises(TypeError, match=f"make_step: expected an {text}"):
+        fx.train.make_step(Net(), loss_fn, several)
+    with pytest.raises(TypeError, match=f"train.create: expected an {text}"):
+        fx.train.create(Net(), several, jax.random.key(0))
+
+
 def test_evaluation_is_the_mean_over_examples_with_padding_left_out():
     ts = fresh()
     loader = Batches(50, 8)  # 50 = 6 * 8 + 2: six rows of padding
