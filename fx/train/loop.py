@@ -11,6 +11,7 @@ import jax
 
 from fx import checkpoint
 from fx.checkpoint.processes import together
+from fx.data.listed import as_loader
 from fx.data.loader import as_integer
 from fx.donated import is_donated
 from fx.train.failure import Diverged, explain_failure
@@ -73,7 +74,7 @@ class Result:
 def fit(
     step: Callable[[Any, Any], tuple[Any, dict[str, Any]]],
     ts: Any,
-    loader: Batches,
+    loader: Batches | list[Any],
     *,
     validate: Callable[[Any], dict[str, float]] | None = None,
     epochs: int,
@@ -110,7 +111,8 @@ def fit(
             an epoch's means steps weigh as their examples do, or as "weight/<metric>" among them.
         ts: The state to start from; with `resume`, the structure to expect. Where the step donates
             its state, `ts` cannot be used afterwards; use the result's.
-        loader: Whose `epoch(n)` yields the batches of epoch n, and whose `len` is their number.
+        loader: Whose `epoch(n)` yields the batches of epoch n, and whose `len` is their number. Or
+            a list of batches, which are taken in its order in every epoch.
         validate: `ts -> {"loss": ..., ...}`, at the end of each epoch; see `make_eval`, whose
             evaluations are tried on one batch first.
         epochs: How many to train, those before a resume included.
@@ -152,7 +154,8 @@ def fit(
             checkpoints that are there stay. See `fx.checkpoint.save`.
         FloatingPointError: A step made with check_finite was not finite; the text is that of
             `fx.debug.xray`, and `out/crash` has state and batch.
-        TypeError: Several states, or none; a loader without `epoch` or length; a validate that
+        TypeError: Several states, or none; a loader without `epoch` or length that is no list, a
+            generator say; a validate that
             cannot be called or returns no dictionary of numbers; a number that is not an integer; a
             callback that is no function or returns a state; a step that returns something else than
             a state and a dictionary.
@@ -170,19 +173,16 @@ def fit(
         ...         return {"weight": jnp.zeros(())}, {}
         ...     def apply(self, params, state, x, *, train=False, key=None):
         ...         return params["weight"] * x, state
-        >>> class Ones:
-        ...     def __len__(self):
-        ...         return 2
-        ...     def epoch(self, n):
-        ...         yield from [(jnp.ones(4), jnp.ones(4))] * 2
+        >>> batches = [(jnp.ones(4), jnp.ones(4))] * 2
         >>> optimizer = fx.optim.sgd(0.25)
         >>> step = fx.train.make_step(Line(), lambda y, t: jnp.mean((y - t) ** 2), optimizer)
         >>> ts = fx.train.create(Line(), optimizer, jax.random.key(0))
-        >>> result = fit(step, ts, Ones(), epochs=3, progress=False)
+        >>> result = fit(step, ts, batches, epochs=3, progress=False)
         >>> result.stopped, [row["train_loss"] for row in result.history]
         ('finished', [0.625, 0.0390625, 0.00244140625])
     """
-    _check_kinds(step, ts, loader, validate)
+    _check_kinds(step, ts, validate)
+    loader = as_loader("fit", loader)
     _check_arguments(
         epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
     )
@@ -269,7 +269,7 @@ def _check_present(ts: Any) -> None:
         )
 
 
-def _check_kinds(step: Any, ts: Any, loader: Any, validate: Any) -> None:
+def _check_kinds(step: Any, ts: Any, validate: Any) -> None:
     if not callable(step):
         raise TypeError(
             f"fit: expected step to be a function (ts, batch) -> (ts, metrics), got "
@@ -286,11 +286,6 @@ def _check_kinds(step: Any, ts: Any, loader: Any, validate: Any) -> None:
         raise TypeError(
             f"fit: expected a training state with a step, got {type(ts).__name__}; "
             + ("go on with result.ts" if kept else "make one with fx.train.create")
-        )
-    if not callable(getattr(loader, "epoch", None)) or not hasattr(loader, "__len__"):
-        raise TypeError(
-            f"fit: expected a loader with epoch() and len(), got {type(loader).__name__}; wrap a "
-            "data set in fx.data.Loader(dataset, batch_size)"
         )
     if validate is not None and not callable(validate):
         raise TypeError(

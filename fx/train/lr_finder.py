@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fx.data.listed import as_loader
 from fx.data.loader import as_integer
 from fx.evaluate.lr_plot import lr_range
 from fx.evaluate.mean import Mean
@@ -73,7 +74,8 @@ def find_lr(
         make_optimizer: From a schedule, a function of the step, to an optimizer: `fx.optim.adam`,
             or `lambda lr: fx.optim.sgd(lr, momentum=0.9)`.
         ts: The state to start from; its optimizer's state is not used.
-        loader: Whose `epoch(n)` yields batches; as many epochs as there is need of.
+        loader: Whose `epoch(n)` yields batches, or a list of batches; as many epochs as there is
+            need of.
         lr_min: The first rate.
         lr_max: The last rate.
         steps: How many; one batch each.
@@ -83,8 +85,8 @@ def find_lr(
         An `LRRange`.
 
     Raises:
-        TypeError: A loader without `epoch`, a make_optimizer that is an optimizer already, steps
-            that is not an integer, or an option that make_step does not have.
+        TypeError: A loader without `epoch` that is no list, a make_optimizer that is an optimizer
+            already, steps that is not an integer, or an option that make_step does not have.
         ValueError: Rates that are not 0 < lr_min < lr_max; fewer than 10 steps; a loader that
             yields nothing; options that have donate or steps_per_call.
 
@@ -110,7 +112,8 @@ def find_lr(
         shifts what it suggests to higher rates.
     """
     steps = as_integer("find_lr", "steps", steps)
-    _check(loader, lr_min, lr_max, steps, options)
+    loader = as_loader("find_lr", loader, counted=False)
+    _check(lr_min, lr_max, steps, options)
     if not callable(make_optimizer):
         raise TypeError(
             "find_lr: expected make_optimizer to be a function of the learning rate, got "
@@ -133,12 +136,7 @@ def find_lr(
     return LRRange(lrs, losses, smoothed, steepest, tenth, suggestion, diverged)
 
 
-def _check(loader: Any, lr_min: float, lr_max: float, steps: int, options: dict) -> None:
-    if not callable(getattr(loader, "epoch", None)):
-        raise TypeError(
-            f"find_lr: expected a loader with epoch(), got {type(loader).__name__}; wrap a data "
-            "set in fx.data.Loader(dataset, batch_size)"
-        )
+def _check(lr_min: float, lr_max: float, steps: int, options: dict) -> None:
     if not 0 < lr_min < lr_max:
         raise ValueError(f"find_lr: expected 0 < lr_min < lr_max, got {lr_min} and {lr_max}")
     if steps < 10:

@@ -196,13 +196,13 @@ class Run:
 
     def _call(self, ts: Any, batch: Any) -> tuple[Any, int]:
         """Run the step once, without waiting for its result."""
-        kind = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(batch))
+        kind = tuple(_shape_dtype(leaf) for leaf in jax.tree.leaves(batch))
         new = kind not in self.kinds
         if new:
             check_arrays(batch)
             self._meet(kind)
             self.example = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), batch
+                lambda leaf: jax.ShapeDtypeStruct(*_shape_dtype(leaf)), batch
             )
         steps, examples = self.kinds[kind]
         called = time.perf_counter()
@@ -377,6 +377,11 @@ def _observe(ts: Any, value: float | None) -> Any:
     if value is None or not optim.has_plateau(before):
         return ts
     return dataclasses.replace(ts, opt_state=optim.observe(before, value))
+
+
+def _shape_dtype(leaf: Any) -> tuple[tuple[int, ...], Any]:
+    leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)  # a number, in a batch of one's own
+    return leaf.shape, leaf.dtype
 
 
 def _crosses(before: int, after: int, every: int | None) -> bool:

@@ -516,7 +516,12 @@ def test_another_order_of_batches_cannot_go_on(whole):
     "text, options",
     [
         ("expected epochs to be an integer, got 1.5", {"epochs": 1.5}),
-        (r"expected a loader with epoch\(\) and len\(\), got list; wrap", {"loader": [1]}),
+        (r"expected a loader with epoch\(\) and len\(\), or a list .*int; wrap", {"loader": 3}),
+        (
+            r".*got tuple; of one batch make a list, \[\(inputs, targets\)\]; wrap",
+            {"loader": (1, 2)},
+        ),
+        (".*got generator; it can be read once, .*: give a list", {"loader": (i for i in "ab")}),
         ("expected validate to be a function of ts, got int; .*make_eval", {"validate": 3}),
         ("expected validate to return a dict.*, got float; write", {"validate": lambda ts: 0.5}),
         ("expected validate's 'a' to be a number, got 'b'", {"validate": lambda ts: {"a": "b"}}),
@@ -581,3 +586,28 @@ def test_a_donated_state_is_refused():
     step(ts, next(iter(Batches().epoch(0))))
     with pytest.raises(ValueError, match=r"fit: .* use the state that it returned \(result.ts\)"):
         fx.fit(step, ts, Batches(), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 4])
+def test_a_list_of_batches(tmp_path, steps_per_call):
+    batches = list(Batches().epoch(0))
+    step, ts, _ = make()
+    for batch in batches * 2:
+        ts, _ = step(ts, batch)
+    options = {"loader": batches, "steps_per_call": steps_per_call, "validate": None}
+    assert_same_bits(fit(epochs=2, **options).ts.params, ts.params)
+    fit(tmp_path, epochs=1, **options)
+    assert_same_bits(fit(tmp_path, epochs=2, resume=True, **options).ts.params, ts.params)
+    with pytest.raises(ValueError, match="fit: expected batches, got an empty list"):
+        fx.fit(step, ts, [], epochs=1)
+
+
+@pytest.mark.parametrize("batch", [None, 1.5, {"seed": 3}])
+def test_batches_that_are_no_arrays_count_steps(batch):
+    def step(ts, came):
+        assert came == batch
+        return ts.replace(step=ts.step + 1), {"loss": jnp.float32(ts.step)}
+
+    ts = fx.train.TrainState(0, {}, {}, (), None)
+    result = fx.fit(step, ts, [batch] * 4, epochs=2, progress=False)
+    assert [row["train_loss"] for row in result.history] == [1.5, 5.5]

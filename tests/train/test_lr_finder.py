@@ -153,7 +153,8 @@ class Empty:
 @pytest.mark.parametrize(
     "loader, options, kind, text",
     [
-        ([], {}, TypeError, "expected a loader with epoch\\(\\), got list"),
+        ((), {}, TypeError, "expected a loader with epoch\\(\\), or a list of batches, got tuple"),
+        ([], {}, ValueError, "expected batches, got an empty list"),
         (Empty(), {}, ValueError, "epoch 0 of the loader is empty"),
         (Ones(), {"lr_min": 1.0, "lr_max": 0.1}, ValueError, "0 < lr_min < lr_max, got 1.0"),
         (Ones(), {"lr_min": 0.0}, ValueError, "expected 0 < lr_min < lr_max, got 0.0"),

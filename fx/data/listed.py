@@ -1,0 +1,73 @@
+"""A list of batches as a loader: one graph, the points of an equation, a few batches for a test."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fx.data.checks import check_epoch
+from fx.data.prepare import stack_steps
+
+
+class Listed:
+    """The batches of a list, in its order, in every epoch.
+
+    Args:
+        batches: At least one.
+
+    Example:
+        >>> list(Listed(["first", "second"]).epoch(3, start=1))
+        ['second']
+    """
+
+    def __init__(self, batches: list[Any]):
+        self.batches = list(batches)
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.batches)
+
+    def epoch(self, epoch: int, start: int = 0, steps_per_call: int = 1) -> Iterator[Any]:
+        """Yield the batches from `start` on; `steps_per_call` of them stacked, where it is above 1.
+
+        Raises:
+            TypeError: an argument is not an integer.
+            ValueError: an argument is out of range.
+            ReadError: batches of one call differ in shape.
+        """
+        _, start, together = check_epoch("fit", epoch, start, steps_per_call, len(self))
+        rest = self.batches[start:]
+        if together == 1:
+            return iter(rest)
+        calls = (rest[i : i + together] for i in range(0, len(rest), together))
+        return (stack_steps("fit", call) for call in calls)
+
+
+def as_loader(where: str, loader: Any, counted: bool = True) -> Any:
+    """Return a loader as it is, and a list of batches as one.
+
+    Args:
+        where: Who asks, for the errors.
+        loader: What the user gave.
+        counted: Whether it needs a length.
+
+    Raises:
+        TypeError: Neither a loader nor a list.
+        ValueError: An empty list.
+    """
+    if isinstance(loader, list):
+        if not loader:
+            raise ValueError(f"{where}: expected batches, got an empty list")
+        return Listed(loader)
+    if callable(getattr(loader, "epoch", None)) and (hasattr(loader, "__len__") or not counted):
+        return loader
+    hint = "wrap a data set in fx.data.Loader(dataset, batch_size)"
+    if isinstance(loader, tuple):
+        hint = "of one batch make a list, [(inputs, targets)]; " + hint
+    elif isinstance(loader, Iterator):
+        hint = (
+            "it can be read once, and epochs begin anew: give a list of its batches, or an object "
+            "with epoch(n) and len() (docs/data.md has one)"
+        )
+    raise TypeError(
+        f"{where}: expected a loader with epoch(){' and len()' * counted}, or a list of batches, "
+        f"got {type(loader).__name__}; {hint}"
+    )
