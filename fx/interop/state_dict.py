@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fx.interop.loaded import Loaded
 from fx.interop.torch_arrays import is_tensor, items, tensor_array
 from fx.nn import describe
 from fx.nn.initial import initial_value
@@ -51,6 +52,18 @@ def state_dict(model: Module, params: dict, state: dict | None = None) -> dict[s
     }
 
 
+@overload
+def load_state_dict(
+    model: Module, state_dict: Mapping[str, Any], strict: Literal[True] = True, *, dtype: Any = None
+) -> tuple[dict, dict]: ...
+
+
+@overload
+def load_state_dict(
+    model: Module, state_dict: Mapping[str, Any], strict: bool, *, dtype: Any = None
+) -> Loaded: ...
+
+
 def load_state_dict(
     model: Module, state_dict: Mapping[str, Any], strict: bool = True, *, dtype: Any = None
 ) -> tuple[dict, dict]:
@@ -64,7 +77,9 @@ def load_state_dict(
         dtype: for floating arrays, in place of the declared one.
 
     Returns:
-        ``(params, state)``.
+        ``(params, state)``. With ``strict=False`` this pair has the attributes `missing_keys` and
+        `unexpected_keys`, lists of names, as what torch returns: look at them, since a name that
+        is written otherwise is among both and nowhere else.
 
     Raises:
         ValueError: listing at once every missing and unexpected name (if strict), every wrong
@@ -102,6 +117,7 @@ def load_state_dict(
     for entry in listed:
         names.setdefault((entry.leaf.source, entry.index), []).append(entry)
     initial: dict[tuple[str, ...], Any] = {}
+    filled: set[str] = set()
     found: dict[tuple, Any] = {}
     for (source, index), several in names.items():
         declared = several[0].leaf.declaration
@@ -117,14 +133,17 @@ def load_state_dict(
                 own = next(entry.leaf for entry in several if entry.leaf.path == source)
                 initial[source] = initial_value(own, jax.random.key(0))
             value = initial[source][index]
+            if not _may_lack(source[-1], declared):
+                filled |= {entry.name for entry in several}
         found[source, index] = value
     known = {entry.name for entry in listed}
+    unexpected = [name for name in state_dict if name not in known]
     wrong += _advice(known, state_dict)
     if not strict and state_dict and known and known.isdisjoint(state_dict):
         own = _few(entry.name for entry in listed)
         wrong.append(f"no name is one of the model's: {_few(state_dict)} came, {own} are")
     if strict:
-        wrong += [f"unexpected: {name}" for name in state_dict if name not in known]
+        wrong += [f"unexpected: {name}" for name in unexpected]
     if wrong:
         todo = "pass strict=False where names alone differ"
         if not strict:
@@ -139,7 +158,8 @@ def load_state_dict(
             sizes = tuple(n for _, n in leaf.copies)
             value = _stacked(found, leaf.source, sizes)
             describe.put(trees[isinstance(leaf.declaration, Buffer)], leaf.source, value)
-    return trees
+    missing = [entry.name for entry in listed if entry.name in filled]
+    return trees if strict else Loaded.of(trees, missing, unexpected)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_the_snippets_run_in_order_as_written(capsys, tmp_path, monkeypatch):
             adapted = names["params"]["transformer"]["h"]["1"]["mlp"]["c_fc"]
         exec(compile(block.code, f"{PAGE.name}:{block.line}", "exec"), names)
         said += re.findall(r"^print\(.*\)  # (.*)", block.code, re.M)
-    assert capsys.readouterr().out.splitlines() == said and len(said) == 7
+    assert capsys.readouterr().out.splitlines() == said and len(said) == 8
     assert names["params"]["transformer"]["h"]["block"]["ln_1"]["weight"].shape == (2, 16)
     assert (
         fx.state_dict(names["lean"], names["params"]).keys()

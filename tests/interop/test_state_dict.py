@@ -103,6 +103,21 @@ def test_not_strict_fills_and_passes_over():
     chex.assert_trees_all_equal(filled, model.init(KEY)[0])
 
 
+def test_not_strict_says_what_did_not_fit_as_torch_does():
+    model, twin = build(nn), build(torch.nn)
+    sd = {name: array for name, array in twin.state_dict().items() if not name.startswith("1.")}
+    sd = {"other.weight": torch.ones(2), **sd, "0.scale": torch.ones(2)}
+    loaded, expected = fx.load_state_dict(model, sd, False), twin.load_state_dict(sd, False)
+    assert loaded.missing_keys == expected.missing_keys
+    assert loaded.unexpected_keys == expected.unexpected_keys == ["other.weight", "0.scale"]
+    moved = jax.device_put(loaded)
+    assert isinstance(moved, tuple) and moved.missing_keys == loaded.missing_keys
+    chex.assert_trees_all_equal(moved[0], loaded[0])
+    assert type(fx.load_state_dict(model, twin.state_dict())) is tuple
+    tied = fx.load_state_dict(Tied(), {}, strict=False)
+    assert tied.missing_keys == list(fx.state_dict(Tied(), *tied)) and not tied.unexpected_keys
+
+
 def test_dtypes():
     model, twin = nn.Linear(2, 2), torch.nn.Linear(2, 2)
     half = fx.load_state_dict(model, twin.bfloat16().state_dict())[0]
@@ -142,6 +157,7 @@ def test_buffers_that_are_not_persistent_stay_out():
     sd = fx.state_dict(Cached(), params, state)
     assert list(sd) == ["kept"]
     chex.assert_trees_all_equal(fx.load_state_dict(Cached(), sd)[1], state)
+    assert fx.load_state_dict(Cached(), {}, strict=False).missing_keys == ["kept"]
 
 
 def test_weights_do_not_share_memory_with_torch():
