@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import accumulate, check_same_dtype
+from fx.functional.dtypes import accumulate, as_array, check_same_dtype
 from fx.functional.elementwise import floating, in_float32, of_floats, of_numbers, rounded
 from fx.functional.layout import is_whole, pointwise
 
@@ -329,7 +329,7 @@ def softmin(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Arra
 
 
 def _over_axis(function, input, dim, dtype, where):
-    input = jnp.asarray(input, dtype)
+    input = jnp.asarray(as_array(input, where), dtype)
     if dim is None:
         guess = 0 if input.ndim in (0, 1, 3) else 1
         raise ValueError(

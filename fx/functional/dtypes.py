@@ -7,13 +7,30 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def as_array(x: jax.Array, where: str) -> jax.Array:
+    """An argument as an array; what `apply` returns with the state, or several outputs, is none.
+
+    Raises:
+        TypeError: a dict, or a tuple that holds a dict or a tuple.
+    """
+    if isinstance(x, dict) or (
+        isinstance(x, tuple) and any(isinstance(p, dict | tuple) for p in x)
+    ):
+        came, todo = f"a {type(x).__name__} of {len(x)}", "take from it what is wanted"
+        if isinstance(x, tuple) and len(x) == 2 and isinstance(x[1], dict):
+            came = "(outputs, state), as model.apply returns it"
+            todo = "write outputs, state = model.apply(params, state, x)"
+        raise TypeError(f"{where}: expected an array, got {came}; {todo}")
+    return jnp.asarray(x)
+
+
 def accumulate(x: jax.Array, where: str) -> jax.Array:
     """Widens float16 and bfloat16 to float32, in which sums are taken; wider floats stay.
 
     Raises:
         TypeError: the array is not of a floating dtype.
     """
-    x = jnp.asarray(x)
+    x = as_array(x, where)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             f"{where}: expected a floating input, got {x.dtype}; "
@@ -66,7 +83,7 @@ def promoted(x1: jax.Array, x2: jax.Array, where: str) -> tuple[jax.Array, jax.A
     Raises:
         TypeError: neither is floating.
     """
-    x1, x2 = jnp.asarray(x1), jnp.asarray(x2)
+    x1, x2 = as_array(x1, where), as_array(x2, where)
     if not any(jnp.issubdtype(x.dtype, jnp.floating) for x in (x1, x2)):
         raise TypeError(
             f"{where}: expected a floating input, got {x1.dtype} and {x2.dtype}; "

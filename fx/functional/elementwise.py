@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fx.functional.dtypes import accumulate
+from fx.functional.dtypes import accumulate, as_array
 from fx.functional.layout import pointwise
 
 Others = ParamSpec("Others")
@@ -34,7 +34,7 @@ def of_numbers(function: Function[Others]) -> Function[Others]:
 
     @functools.wraps(function)
     def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
-        if jnp.asarray(input).dtype == jnp.bool_:
+        if as_array(input, function.__name__).dtype == jnp.bool_:
             raise TypeError(
                 f"{function.__name__}: expected numbers, got bool; convert them with "
                 ".astype(jnp.float32)"
@@ -57,7 +57,7 @@ def in_float32(function: Function[Others]) -> Function[Others]:
         def of(x):
             return function(x, *args, **kwargs)
 
-        input = jnp.asarray(input)
+        input = as_array(input, function.__name__)
         if not jnp.issubdtype(input.dtype, jnp.floating) or input.dtype.itemsize >= 4:
             return of(input)
         if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves((args, kwargs))):

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 
+from fx.functional.dtypes import as_array
+
 Others = ParamSpec("Others")
 
 SPATIAL_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
@@ -44,7 +46,7 @@ def channels_last(
     Raises:
         ValueError: the input has neither dims + 2 nor dims + 1 axes.
     """
-    input = jnp.asarray(input)
+    input = as_array(input, where)
     if input.ndim not in (dims + 1, dims + 2):
         axes = SPATIAL_AXES[dims]
         raise ValueError(
@@ -68,7 +70,7 @@ def pointwise(
 
     @functools.wraps(function)
     def wrapped(input: jax.Array, *args: Others.args, **kwargs: Others.kwargs) -> jax.Array:
-        input = jnp.asarray(input)
+        input = as_array(input, function.__name__)
         if input.ndim < 4:
             return function(input, *args, **kwargs)
         return to_first(function(to_last(input), *args, **kwargs))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fx.functional.dtypes import as_index, check_same_dtype
+from fx.functional.dtypes import as_array, as_index, check_same_dtype
 from fx.functional.rows import add_bias
 
 
@@ -30,7 +30,7 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
         >>> linear(jnp.ones((8, 3)), jnp.ones((5, 3)), jnp.zeros(5)).shape
         (8, 5)
     """
-    input, weight = jnp.asarray(input), jnp.asarray(weight)
+    input, weight = as_array(input, "linear"), jnp.asarray(weight)
     if weight.ndim not in (1, 2):
         raise ValueError(f"linear: expected weight [out, in] or [in], got {list(weight.shape)}")
     if not input.ndim or input.shape[-1] != weight.shape[-1]:

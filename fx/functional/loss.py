@@ -11,7 +11,7 @@ a silent [N, N].
 import jax
 import jax.numpy as jnp
 
-from fx.functional.dtypes import accumulate, promoted
+from fx.functional.dtypes import accumulate, as_array, promoted
 
 
 def mse_loss(
@@ -300,7 +300,7 @@ def check_reduction(reduction: str, where: str) -> None:
 
 def check_numbers(input: jax.Array, target: jax.Array, where: str) -> None:
     """Raises for booleans, of which torch takes no difference."""
-    if jnp.bool_ in (jnp.asarray(input).dtype, jnp.asarray(target).dtype):
+    if jnp.bool_ in (as_array(input, where).dtype, as_array(target, where).dtype):
         raise TypeError(
             f"{where}: expected numbers, got booleans; convert them with .astype(jnp.float32)"
         )

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fx.functional.dtypes import as_array
 from fx.functional.layout import is_whole
 from fx.nn.module import Module, where
 
@@ -71,7 +72,7 @@ def of_dtype(module: Module, input: Any, dtype: Any) -> jax.Array:
     Raises:
         TypeError: it has another dtype.
     """
-    input = jnp.asarray(input)
+    input = as_array(input, where(module))
     if input.dtype == dtype:
         return input
     if jnp.issubdtype(input.dtype, jnp.floating):

@@ -52,6 +52,11 @@ class _Listed(Module):
         if isinstance(index, slice):
             return self._slice([n for n, v in vars(self).items() if describe.is_module(v)][index])
         parts = self._parts()
+        if isinstance(index, str):
+            raise TypeError(
+                f"{type(self).__name__}: expected a part's position or a slice, got {index!r}; "
+                f"write [0], or getattr(model, {index!r}) for a part by its name"
+            )
         if not -len(parts) <= index < len(parts):
             raise IndexError(f"{type(self).__name__}: index {index} with {len(parts)} parts")
         return parts[index]

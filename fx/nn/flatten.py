@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from fx.functional.dtypes import as_array
 from fx.nn.checks import shape_error
 from fx.nn.module import Module
 
@@ -33,7 +34,7 @@ class Flatten(Module):
 
     def forward(self, input: jax.Array) -> jax.Array:
         """[..., a, b, c, ...] in, [..., a * b * c, ...] out."""
-        input = jnp.asarray(input)
+        input = as_array(input, "flatten")
         ndim = max(input.ndim, 1)  # a scalar counts as one axis, as in torch
         start, end = (d + ndim if d < 0 else d for d in (self.start_dim, self.end_dim))
         if not 0 <= start <= end < ndim:

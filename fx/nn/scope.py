@@ -57,7 +57,7 @@ class Scope:
         if self.call.key is None:
             raise ValueError(
                 f"{self.where()}: expected a key for its random numbers, got none; "
-                "call apply(..., train=True, key=key)"
+                "give apply a key=, or make_eval or predict where these call it"
             )
         self.check_trace("a key is drawn")
         draws = self.call.draws[self.path] = self.call.draws.get(self.path, 0) + 1

@@ -81,6 +81,12 @@ def _explained(where: str, outputs: Any) -> Iterator[None]:
     except Exception as error:
         if said := spelled.hint(error):
             error.add_note(f"{where}{said}")
+        if isinstance(error, TypeError) and "positional argument" in str(error):
+            error.add_note(
+                f"{where} is called as {where}(outputs, targets); what it wants beside, a key or "
+                "parameters, is used in the model's forward, which returns what comes of it, or in "
+                "a step of your own (docs/recipes.md)"
+            )
         if isinstance(outputs, dict | tuple | list):
             names = f" with {', '.join(map(repr, outputs))}" * isinstance(outputs, dict)
             error.add_note(

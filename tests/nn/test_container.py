@@ -62,6 +62,8 @@ def test_indexing_and_slices():
     torch_tail = torch.nn.Sequential(*parts(torch.nn))[1:]
     assert list(torch_tail.state_dict()) == ["2.weight", "2.bias"]
     assert len(nn.ModuleList(parts(nn))[::2]) == 2
+    with pytest.raises(TypeError, match="part's position or a slice, got '0'; write \\[0\\]"):
+        nn.Sequential(nn.ReLU())["0"]
     with pytest.raises(IndexError, match="index 5 with 3 parts"):
         model[5]
 

@@ -357,6 +357,17 @@ def test_what_loss_and_transform_get_is_said_where_they_fail():
     )
 
 
+@pytest.mark.parametrize("name", ["loss_fn", "metrics"])
+def test_a_loss_that_wants_more_than_outputs_and_targets(name):
+    functions = {"loss_fn": loss_fn, name: lambda outputs, targets, key: 0.0}
+    step = fx.train.make_step(Net(), optimizer=OPTIMIZER, **functions)
+    with pytest.raises(TypeError, match="positional argument") as caught:
+        step(fresh(), batch())
+    assert any(
+        f"{name} is called as {name}(outputs, targets);" in n for n in caught.value.__notes__
+    )
+
+
 @pytest.mark.parametrize("optimizer", [fx.optim.adam, "adam", loss_fn])
 def test_what_is_no_optimizer_is_refused(optimizer):
     with pytest.raises(TypeError, match="make_step: expected an optax transformation, got"):
