@@ -56,6 +56,7 @@ def restore_weights(
     which: str | int = "latest",
     *,
     average: bool = False,
+    part: str | None = None,
     notify: Callable[[str], None] = print,
 ) -> tuple[Any, Any]:
     """Read a model's weights from a run, whatever optimizer trained them: to use or to export them.
@@ -68,6 +69,8 @@ def restore_weights(
         which: "latest", "best", or a step's number, as in `restore`.
         average: The average of the parameters that `make_step(ema=...)`, `optim.with_ema` or
             `optim.with_swa` kept, in place of the last ones.
+        part: Whose weights, "generator" say, where the state that was saved has several training
+            states, by the name that it has there.
         notify: Called with a sentence when a damaged step is passed over.
 
     Returns:
@@ -77,7 +80,7 @@ def restore_weights(
         FileNotFoundError: The run has no checkpoint (no best one, none of that step).
         TypeError: A model without `init`; a `which` of another kind.
         ValueError: As in `restore`; of params and state, all that differs is listed. No average,
-            or several, were kept.
+            or several, were kept. Several training states were saved, and `part` is none of them.
 
     Example:
         >>> import tempfile
@@ -99,16 +102,33 @@ def restore_weights(
     path = _newest_sound(folder_of(run_dir), _checked(which), notify)
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     manifest = read_manifest(path)
-    place = _average(path, manifest["tree"]) if average else "params"
-    like = {place: params, "state": state}
+    own = _prefix(path, manifest["tree"], part)
+    place = _average(path, manifest["tree"], own) if average else f"{own}params"
+    like = {place: params, f"{own}state": state}
     found = _load(path, manifest, like, parts=tuple(like))
-    return found[place], found["state"]
+    return found[place], found[f"{own}state"]
 
 
-def _average(path: Path, tree: dict[str, Any]) -> str:
+def _prefix(path: Path, tree: dict[str, Any], part: str | None) -> str:
+    """What the names of a training state begin with: nothing, or "generator/", one of several."""
+    several = dict.fromkeys(
+        name.partition("/params/")[0]
+        for name in tree
+        if "/params/" in name and not name.startswith(("params/", "state/", "opt_state/"))
+    )
+    if (part is None and not several) or part in several:
+        return "" if part is None else f"{part}/"
+    known = f"those of {', '.join(several)}" if several else "one training state, without a name"
+    raise ValueError(
+        f"checkpoint.restore_weights: {path} holds {known}, got part={part!r}; "
+        + (f"pass part={next(iter(several))!r}, say" if several else "leave part= out")
+    )
+
+
+def _average(path: Path, tree: dict[str, Any], own: str = "") -> str:
     """Where a step keeps the average of its parameters: "opt_state/average", say."""
     found = [name.removesuffix("n_averaged") + "average" for name in tree
-             if name.startswith("opt_state/") and name.endswith("/n_averaged")]  # fmt: skip
+             if name.startswith(f"{own}opt_state/") and name.endswith("/n_averaged")]  # fmt: skip
     if len(found) != 1:
         raise ValueError(
             f"checkpoint.restore_weights: {path} holds {len(found)} averages of the weights, "

@@ -49,11 +49,13 @@ class Evaluation:
 
     def __call__(self, ts: TrainState) -> dict[str, float]:
         """Evaluate a training state."""
+        _check_state(ts)
         check_present("make_eval", params=ts.params, state=ts.state)
         return self.average(self.collect(self.sums, ts.params, ts.state))
 
     def rehearse(self, ts: TrainState, sums: Callable | None = None) -> None:
         """Evaluate one batch, so that what fails does so before an epoch of training."""
+        _check_state(ts)
         if (first := first_batch(self.loader.padded())) is None:
             return  # which the evaluation itself says
         batch, mask = first
@@ -211,6 +213,14 @@ def _check_found(number: dict[str, Any], weight: float) -> None:
                 "it is made of, or compute it from train.predict, in a validate of your own "
                 "(docs/training.md has both)"
             )
+
+
+def _check_state(ts: Any) -> None:
+    if not hasattr(ts, "params") or not hasattr(ts, "state"):
+        raise TypeError(
+            f"make_eval: expected a training state, got {type(ts).__name__}; of several give it "
+            "one: validate=lambda both: evaluate(both.generator)"
+        )
 
 
 def _check_loss(number: dict[str, Any]) -> None:

@@ -275,8 +275,15 @@ def _check_kinds(step: Any, ts: Any, validate: Any) -> None:
             f"fit: expected step to be a function (ts, batch) -> (ts, metrics), got "
             f"{type(step).__name__}; write fit(step, ts, loader, epochs=...)"
         )
-    several = isinstance(ts, list | tuple) and ts and not hasattr(ts, "step")
-    if several and all(isinstance(one, TrainState) for one in ts):
+    several = isinstance(ts, list | tuple | dict) and ts and not hasattr(ts, "step")
+    parts = list(ts.values()) if isinstance(ts, dict) else ts
+    if several and all(isinstance(one, TrainState) for one in parts):
+        if isinstance(ts, dict) or hasattr(ts, "_fields"):
+            raise TypeError(
+                f"fit: expected a state with a step, got {type(ts).__name__} of {len(ts)} "
+                "states; make it a NamedTuple of them with "
+                "step = property(lambda self: self[0].step)"
+            )
         raise TypeError(
             f"fit: expected one state, got {len(ts)}; fx.train.fit_many(step, states, ...) trains "
             "several seeds, learning rates or folds"

@@ -130,5 +130,43 @@ def test_several_states_are_one_of_fit_and_resume(tmp_path):
     resumed = fx.fit(step, start(), loader, epochs=3, resume=True, **options).ts
     assert isinstance(resumed, Two) and int(resumed.step) == 12
     chex.assert_trees_all_equal(resumed, whole)
-    with pytest.raises(TypeError, match="fit: expected one state, got 2; fx.train.fit_many"):
-        fx.fit(step, list(start()), loader, epochs=1, progress=False)
+    params, state = fx.checkpoint.restore_weights(tmp_path, MODEL, part="second")
+    chex.assert_trees_all_equal((params, state), (whole.second.params, whole.second.state))
+    with pytest.raises(ValueError, match="holds those of first, second, got part=None; pass part="):
+        fx.checkpoint.restore_weights(tmp_path, MODEL)
+
+
+def test_the_average_of_one_of_several_states(tmp_path):
+    optimizer = optim.with_ema(optim.adam(1e-2), 0.9)
+    two = Two(*(train.create(MODEL, optimizer, jax.random.key(seed)) for seed in (0, 1)))
+    fx.checkpoint.save(tmp_path / "two", two, {})
+    fx.checkpoint.save(tmp_path / "one", two.first, {})
+    average, _ = fx.checkpoint.restore_weights(tmp_path / "two", MODEL, average=True, part="second")
+    chex.assert_trees_all_equal(average, optim.averaged_params(two.second.opt_state))
+    with pytest.raises(ValueError, match="holds one training state, .* got part='second'; leave"):
+        fx.checkpoint.restore_weights(tmp_path / "one", MODEL, part="second")
+
+
+class Nameless(NamedTuple):
+    first: train.TrainState
+
+
+def test_what_is_no_state_of_several():
+    ts = train.create(MODEL, optim.sgd(0.1), KEY)
+    loader = fx.data.Loader(fx.data.Dataset(*BATCH), 4)
+    validate = train.make_eval(MODEL, F.cross_entropy, loader)
+    for states, text in [
+        ([ts, ts], "fit: expected one state, got 2; fx.train.fit_many"),
+        ({"a": ts, "b": ts}, "a state with a step, got dict of 2 states; make it a NamedTuple"),
+        (Nameless(ts), "got Nameless of 1 states; make it a NamedTuple of them with step = prop"),
+    ]:
+        with pytest.raises(TypeError, match=text):
+            fx.fit(print, states, loader, epochs=1, progress=False)
+    with pytest.raises(
+        TypeError, match="make_eval: expected a training state, got Two; of several"
+    ):
+        validate(Two(ts, ts))
+    with pytest.raises(
+        TypeError, match="make_eval: expected a training state, got Two; of several"
+    ):
+        fx.fit(print, Two(ts, ts), loader, validate=validate, epochs=1, progress=False)
