@@ -34,7 +34,8 @@ class TrainState:
         """A key for what a step of one's own draws: of the run, of this name and of this step.
 
         It is none of those that `make_step`'s step gives to transform and model, which
-        `jax.random.split(jax.random.fold_in(ts.key, ts.step))` would be.
+        `jax.random.split(jax.random.fold_in(ts.key, ts.step))` would be. Within one step a name
+        gives one key, however often it is asked: in a loop, split it or fold the number in.
 
         Args:
             name: What is drawn, "noise" say.
