@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from fx import functional as F
 from fx import nn
 from fx.models import published
+from fx.nn import draws
 
 _ARGUMENTS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -330,5 +331,5 @@ def initial(part: Any, std: float) -> Any:
 
 
 def _normal_but_padding(key: Any, shape: tuple, dtype: Any, std: float, row: int | None) -> Any:
-    table = std * jax.random.normal(key, shape, dtype)
+    table = std * draws.normal(key, shape, dtype)
     return table if row is None else table.at[row].set(0)

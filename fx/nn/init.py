@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fx.nn import draws
+
 
 class Initialiser:
     """A pure function of a key, a shape and a dtype that compares by its settings and pickles."""
@@ -118,7 +120,7 @@ def _check_numbers(where: str, least: float = -math.inf, **given: Any) -> None:
 
 
 def _uniform(key: Any, shape: tuple, dtype: Any, a: float, b: float) -> jax.Array:
-    return jax.random.uniform(key, shape, dtype, a, b)
+    return draws.uniform(key, shape, dtype, a, b)
 
 
 def uniform(a: float = 0.0, b: float = 1.0) -> Initialiser:
@@ -130,7 +132,7 @@ def uniform(a: float = 0.0, b: float = 1.0) -> Initialiser:
 
 
 def _normal(key: Any, shape: tuple, dtype: Any, mean: float = 0.0, std: float = 1.0) -> jax.Array:
-    return mean + std * jax.random.normal(key, shape, dtype)
+    return mean + std * draws.normal(key, shape, dtype)
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initialiser:
@@ -145,7 +147,7 @@ def _trunc_normal(
     key: Any, shape: tuple, dtype: Any, mean: float, std: float, a: float, b: float
 ) -> jax.Array:
     low, high = (a - mean) / std, (b - mean) / std
-    return mean + std * jax.random.truncated_normal(key, low, high, shape, dtype)
+    return mean + std * draws.truncated_normal(key, low, high, shape, dtype)
 
 
 def trunc_normal(
@@ -221,9 +223,9 @@ def _kaiming(
 
 def _draw(key: Any, shape: tuple, dtype: Any, std: float, draw: str) -> jax.Array:
     if draw == "normal":
-        return std * jax.random.normal(key, shape, dtype)
+        return std * draws.normal(key, shape, dtype)
     bound = math.sqrt(3.0) * std
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+    return draws.uniform(key, shape, dtype, -bound, bound)
 
 
 def _kaiming_initialiser(a: float, mode: str, nonlinearity: str, draw: str) -> Initialiser:
@@ -278,7 +280,7 @@ def _orthogonal(key: Any, shape: tuple, dtype: Any, gain: float) -> jax.Array:
     fans(shape)  # raises where a matrix is not what was asked for
     rows, columns = shape[0], math.prod(shape[1:])
     wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype  # no QR in half precision
-    flat = jax.random.normal(key, (max(rows, columns), min(rows, columns)), wide)
+    flat = draws.normal(key, (max(rows, columns), min(rows, columns)), wide)
     q, r = jnp.linalg.qr(flat)
     q = q * jnp.sign(jnp.diagonal(r))  # makes the distribution uniform (Mezzadri 2006)
     return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
@@ -322,7 +324,7 @@ def _sparse(key: Any, shape: tuple, dtype: Any, sparsity: float, std: float) -> 
         raise ValueError(f"sparse: expected a weight of two dimensions, got {shape}")
     first, second = jax.random.split(key)
     ranks = jnp.argsort(jnp.argsort(jax.random.uniform(first, shape), 0), 0)  # in each column
-    values = std * jax.random.normal(second, shape, dtype)
+    values = std * draws.normal(second, shape, dtype)
     return jnp.where(ranks < math.ceil(sparsity * shape[0]), jnp.zeros((), dtype), values)
 
 

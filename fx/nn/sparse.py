@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx import functional as F
-from fx.nn import init
+from fx.nn import draws, init
 from fx.nn.checks import no_device, positive
 from fx.nn.module import Module, where
 from fx.nn.parameter import Buffer, Parameter
 
 
 def _normal_but_one_row(key: Any, shape: tuple, dtype: Any, row: int) -> jax.Array:
-    return jax.random.normal(key, shape, dtype).at[row].set(0)
+    return draws.normal(key, shape, dtype).at[row].set(0)
 
 
 def padding_row(module: Module, padding_idx: int | None, rows: int) -> int | None:
