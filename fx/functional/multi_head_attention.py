@@ -63,7 +63,7 @@ def multi_head_attention_forward(
         num_heads: H, which divides E.
         in_proj_weight: [3 * E, E], for query, key and value; None with separate weights.
         in_proj_bias: [3 * E], or None.
-        bias_k: [1, 1, E], a key more for every query; or None.
+        bias_k: [1, 1, E] or [E], a key more for every query; or None.
         bias_v: [1, 1, E], its value.
         add_zero_attn: Whether there is one more key, and value, of zeros.
         dropout_p: The probability that a weight is dropped in training.
@@ -239,7 +239,7 @@ def _append(arrays: tuple, more: tuple, static: tuple) -> tuple:
             "static_v"
         )
     size = arrays[0].shape[2]
-    if any(jnp.shape(m) != (1, 1, size) for m in more):
+    if any(jnp.shape(m) != (1, 1, size)[-jnp.ndim(m) :] for m in more):
         shapes = " and ".join(str(list(jnp.shape(m))) for m in more)
         raise ValueError(f"{WHERE}: expected bias_k and bias_v [1, 1, {size}], got {shapes}")
     ends = (jnp.broadcast_to(m, (x.shape[0], 1, x.shape[2])) for x, m in zip(arrays, more))
