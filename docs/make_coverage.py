@@ -116,6 +116,10 @@ this page is not what it would write, where a name of torch is in neither list, 
 argument or a default differs without a reason. Quantised modules (`torch.nn.quantized`, `qat`,
 `intrinsic`, `quantizable`) are not here: torch has given them up for a library of its own. What is
 not a class or function of `torch.nn` is not listed.
+
+That a function gives what torch's does is held by tables of tests here, and by the samples that
+PyTorch tests its own functions with: `make test-all` takes their values, gradients and the errors
+that they ask for (`tests/functional/test_torch_samples.py`, with the few differences in it).
 """
 
 
