@@ -33,6 +33,17 @@ def batch(n=16, rows=8, columns=8, channels=3):
     return jnp.asarray(values)
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [T.RandomCrop(8, 2), T.RandomHorizontalFlip(), T.RandomRotation(10), *RANDOM],
+    ids=lambda t: type(t).__name__,
+)
+def test_images_keep_their_dtype_with_64_bits(transform, x64):
+    for dtype in ("float32", "float64"):
+        images = batch(2).astype(dtype)
+        assert transform(images, KEY).dtype == dtype
+
+
 @pytest.mark.parametrize("transform", RANDOM, ids=lambda t: type(t).__name__)
 def test_each_image_of_a_batch_is_treated_by_itself(transform):
     images = jnp.broadcast_to(batch(1), (16, 3, 8, 8))

@@ -211,7 +211,7 @@ def erase(
         `torchvision.transforms.functional.erase`.
     """
     check_images("erase", images)
-    rows, columns = (jnp.arange(n) for n in images.shape[2:])
+    rows, columns = (jnp.arange(n, dtype=jnp.int32) for n in images.shape[2:])
     top, left, height, width = (each(jnp.asarray(x)) for x in (top, left, height, width))
     down = (rows[:, None] >= top) & (rows[:, None] < top + height)
     across = (columns >= left) & (columns < left + width)

@@ -36,7 +36,8 @@ def crop(images: jax.Array, top: jax.Array, left: jax.Array, size: tuple[int, in
     check_images("crop", images)
 
     def cut(image, row, column):
-        return jax.lax.dynamic_slice(image, (0, row, column), (image.shape[0], *size))
+        start = jnp.zeros_like(row), row, column
+        return jax.lax.dynamic_slice(image, start, (image.shape[0], *size))
 
     return jax.vmap(cut)(images, top, left)
 
