@@ -193,13 +193,13 @@ def translated(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Twin:
-    """A class of fx/porting/twins.py, by its name there."""
+    """A class or function of fx/porting/twins.py, by its name there."""
 
     name: str
 
 
 def need_twin(name: str, needs: Needs) -> str:
-    """Note that a class of fx/porting/twins.py is used; returns its name in the ported text."""
+    """Note that a name of fx/porting/twins.py is used; returns the one in the ported text."""
     return needs.define(hash(Twin(name)), name, Twin(name), "")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fx.porting import ordered, pieces, scatter
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.named import named
-from fx.porting.names import DTYPES, Obstacle
+from fx.porting.names import DTYPES, Obstacle, need_twin
 from fx.porting.record import Shape
 
 
@@ -318,6 +318,21 @@ def triangular(call: Call) -> str:
     return f"jax.scipy.linalg.solve_triangular({x}, {y}, lower={lower}{rest})"
 
 
+def spectrum(call: Call) -> str:
+    """`torch.stft` and `torch.istft`: functions in the ported file."""
+    word = call.key.rpartition(".")[2]
+    complex_ = call.kwargs.pop("return_complex", None)
+    call.kwargs.pop("align_to_window", None)
+    name, needs = need_twin(word, call.rewriter.needs), call.rewriter.needs
+    need_twin("centred_window", needs)
+    given = [call.text(arg) for arg in call.args]
+    given += [f"{key}={call.text(value)}" for key, value in call.kwargs.items()]
+    text = f"{name}({', '.join(given)})"
+    if word == "istft" or ast.unparse(complex_ or ast.Constant(None)) == "True":
+        return text
+    raise call.obstacle("pairs of numbers are not written; pass return_complex=True")
+
+
 SPECIAL: dict[str, Callable[[Call], str]] = {
     "einsum": einsum, "norm": norm, "vector_norm": norm,
     "div": divide, "div_": divide, "divide": divide,
@@ -332,6 +347,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "cummin": ordered.running, "searchsorted": ordered.bins, "bucketize": ordered.bins,
     "solve_triangular": triangular, "cholesky_solve": triangular,
     "split_with_sizes": pieces.parts, "unsafe_split": pieces.parts, "unsafe_chunk": pieces.parts,
+    "stft": spectrum, "istft": spectrum,
     "index_put": scatter.put, "index_put_": scatter.put,
     "slice_scatter": scatter.part, "select_scatter": scatter.part,
     **{f"{kind}Tensor": made for kind in ("", "Float", "Long", "Int", "Byte", "Bool")},

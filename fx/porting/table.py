@@ -240,6 +240,11 @@ torch.arange(start, end, step, dtype=None) | jnp.arange(start, end, step, dtype=
 torch.arange(start, end, dtype=None) | jnp.arange(start, end, dtype=dtype)
 torch.arange(end, dtype=None)        | jnp.arange(end, dtype=dtype)
 torch.linspace(start, end, steps, dtype=None) | jnp.linspace(start, end, steps, dtype=dtype)
+torch.hann_window(n)                 | jnp.hanning(n + 1)[:-1]
+torch.hamming_window(n)              | jnp.hamming(n + 1)[:-1]
+torch.blackman_window(n)             | jnp.blackman(n + 1)[:-1]
+torch.bartlett_window(n)             | jnp.bartlett(n + 1)[:-1]
+torch.kaiser_window(n, beta=12.0)    | jnp.kaiser(n + 1, beta)[:-1]
 torch.eye(n, m=None, dtype=None)     | jnp.eye(n, m, dtype=dtype)
 torch.tensor(data, dtype=None)       | jnp.array(data, dtype=dtype)
 torch.as_tensor(data, dtype=None)    | jnp.asarray(data, dtype=dtype)

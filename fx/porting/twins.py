@@ -1,4 +1,4 @@
-"""Classes of other libraries in fx: their text goes into a ported file that needs them.
+"""Classes and functions of other libraries in fx: their text goes into a file that needs them.
 
 Nothing here is imported where it is ported: a file that was written stands by itself.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 import einops
 import jax
+import jax.numpy as jnp
 
 from fx import nn
 
@@ -96,3 +97,51 @@ class Function:
 
         run.defvjp(lambda *arrays: (run(*arrays), arrays), backward)
         return run(*(args[n] for n in places))
+
+
+def stft(
+    x: jax.Array, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: jax.Array | None = None, center: bool = True, pad_mode: str = "reflect",
+    normalized: bool = False, onesided: bool | None = None,
+) -> jax.Array:  # fmt: skip
+    """`torch.stft` of [..., time]: [..., frequency, frames], complex."""
+    if center:
+        mode = {"replicate": "edge", "circular": "wrap"}.get(pad_mode, pad_mode)
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)], mode=mode)
+    starts = jnp.arange(0, x.shape[-1] - n_fft + 1, hop_length or n_fft // 4)
+    frames = x[..., starts[:, None] + jnp.arange(n_fft)]  # [..., frames, n_fft]
+    frames = frames * centred_window(window, win_length or n_fft, n_fft, frames.real.dtype)
+    half = onesided is not False and not jnp.iscomplexobj(x)
+    spectrum = (jnp.fft.rfft if half else jnp.fft.fft)(frames)
+    return spectrum.swapaxes(-1, -2) * (n_fft**-0.5 if normalized else 1)
+
+
+def istft(
+    spectrum: jax.Array, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: jax.Array | None = None, center: bool = True, normalized: bool = False,
+    onesided: bool | None = None, length: int | None = None,
+) -> jax.Array:  # fmt: skip
+    """`torch.istft` of [..., frequency, frames]: [..., time], real."""
+    spectrum = spectrum.swapaxes(-1, -2) * (n_fft**0.5 if normalized else 1)
+    half = onesided is True or (onesided is None and spectrum.shape[-1] != n_fft)
+    frames = jnp.fft.irfft(spectrum, n_fft) if half else jnp.fft.ifft(spectrum).real
+    window = centred_window(window, win_length or n_fft, n_fft, frames.dtype)
+    count, hop = frames.shape[-2], hop_length or n_fft // 4
+    total = n_fft + hop * (count - 1)
+    places = jnp.arange(count)[:, None] * hop + jnp.arange(n_fft)
+    sums = jnp.zeros((*frames.shape[:-2], total), frames.dtype).at[..., places].add(frames * window)
+    weights = jnp.zeros(total, frames.dtype).at[places].add(window**2)
+    start = n_fft // 2 if center else 0
+    end = total - start if length is None else min(start + length, total)
+    x = sums[..., start:end] / jnp.where(weights > 1e-11, weights, 1)[start:end]
+    lack = 0 if length is None else length - x.shape[-1]
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, lack)])
+
+
+def centred_window(
+    window: jax.Array | None, length: int, n_fft: int, dtype: jnp.dtype
+) -> jax.Array:
+    """A window of a length within n_fft places; ones where there is none."""
+    window = jnp.ones(length, dtype) if window is None else window
+    left = (n_fft - length) // 2
+    return jnp.pad(window, (left, n_fft - length - left))

@@ -110,9 +110,9 @@ class Writer:
         self.chunks[key] = chunk  # after what it needs
 
     def _twin(self, name: str, word: str) -> Chunk:
-        """A class of another library as fx has it."""
+        """A class or a function of another library as fx has it."""
         file = source(str(Path(__file__).with_name("twins.py")))
-        text = file.segment(file.find(word)).replace(f"class {word}", f"class {name}", 1)
+        text = re.sub(rf"^(\w+) {word}\b", rf"\1 {name}", file.segment(file.find(word)), count=1)
         self.needs.imports |= {"einops": "import einops", "Any": "from typing import Any"}
         return Chunk(text, [None] * (text.count("\n") + 1))
 

@@ -303,3 +303,31 @@ class Ordered(nn.Module):
 class Scalar(nn.Module):
     def forward(self, x):
         return x.mean().squeeze(0)
+
+
+class Audio(nn.Module):
+    """A spectrum, something done to its magnitudes, and sound again."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(16))
+        self.mix = nn.Linear(9, 9)
+
+    def forward(self, x):
+        spectrum = torch.stft(x, 16, 4, window=self.window, return_complex=True)
+        louder = self.mix(spectrum.abs().transpose(1, 2)).transpose(1, 2)
+        sound = torch.polar(louder, spectrum.angle())
+        y = torch.istft(sound, 16, 4, window=self.window, length=x.shape[-1])
+        wide = x.stft(
+            n_fft=16, hop_length=8, win_length=12, window=torch.hamming_window(12),
+            normalized=True, onesided=False, return_complex=True,
+        )  # fmt: skip
+        back = torch.istft(wide, 16, 8, 12, torch.hamming_window(12), normalized=True,
+                           onesided=False)  # fmt: skip
+        plain = torch.stft(x, 16, window=torch.ones(16), center=False, return_complex=True)
+        return y, torch.view_as_real(wide), back, plain.abs()
+
+
+class Pairs(nn.Module):
+    def forward(self, x):
+        return torch.stft(x, 16, window=torch.ones(16), return_complex=False)

@@ -313,3 +313,17 @@ def test_running_extremes_bins_and_written_slices(live):
 def test_an_axis_of_no_axes_is_an_obstacle():
     (obstacle,) = port(habits.Scalar, torch.ones(3)).obstacles
     assert obstacle.endswith("a tensor of no axes has none to name in JAX")
+
+
+@LIVE
+def test_spectra_and_what_they_are_of(live):
+    found = port(habits.Audio, torch.randn(2, 70), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    assert found.source.count("def stft(") == found.source.count("def istft(") == 1
+    assert "jnp.hamming(12 + 1)[:-1]" in found.source
+
+
+def test_a_spectrum_as_pairs_is_an_obstacle():
+    with pytest.warns(UserWarning, match="stft with return_complex=False is deprecated"):
+        (obstacle,) = port(habits.Pairs, torch.ones(2, 70)).obstacles
+    assert obstacle.endswith("pairs of numbers are not written; pass return_complex=True")
