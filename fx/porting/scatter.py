@@ -3,6 +3,7 @@
 import ast
 
 from fx.porting.calls import Call, simple, wrapped
+from fx.porting.named import named
 from fx.porting.record import Shape
 
 _METHODS = {"add": "add", "sum": "add", "multiply": "multiply", "prod": "multiply", "amax": "max",
@@ -18,9 +19,11 @@ def scatter(call: Call) -> str:
         raise call.obstacle("it did not run, so that its axes are not known")
     word = call.key.rpartition(".")[2]
     method = "add" if word.startswith("scatter_add") else "set"
+    mean = reduce is not None and getattr(reduce, "value", "") == "mean"
     if reduce is not None:
-        method = _METHODS.get(str(getattr(reduce, "value", "")), "")
-    if not method or (own is not None and ast.unparse(own) != "True"):
+        method = "add" if mean else _METHODS.get(str(getattr(reduce, "value", "")), "")
+    alone = own is not None and ast.unparse(own) == "False"
+    if not method or not (own is None or alone or ast.unparse(own) == "True"):
         raise call.obstacle("this reduction has no counterpart here; write it with x.at[...]")
     x, value, place = call.receiver(), call.text(given), call.text(index)
     tensor, indices = _shapes(call)
@@ -30,11 +33,33 @@ def scatter(call: Call) -> str:
     whole = all(a == b for n, (a, b) in enumerate(zip(tensor, indices)) if n != axis)
     if method == "set" and whole and len(tensor) > 1 and not simple(place):
         return f"jnp.put_along_axis({x}, {place}, {value}, axis={axis}, inplace=False)"
-    text = _places(place, axis, len(tensor))
-    if len(tensor) > 1 and not simple(place):
+    text = again = _places(place, axis, len(tensor))
+    if not simple(place) and (len(tensor) > 1 or alone or mean):
         name = "places" + "_" * ("places" in set().union(*call.rewriter.scopes))
-        text = _places(name, axis, len(tensor)).replace(name, f"({name} := {place})", 1)
-    return f"{x}.at[{text}].{method}({value})"
+        again = _places(name, axis, len(tensor))
+        text = again.replace(name, f"({name} := {place})", 1)
+    if not (alone or mean):
+        return f"{x}.at[{text}].{method}({value})"
+    return _reduced(call, (x, text, again, value), method, alone, mean)
+
+
+_NEUTRAL = {"add": "0", "multiply": "1", "max": "-jnp.inf", "min": "jnp.inf"}
+
+
+def _reduced(call: Call, texts: tuple[str, ...], method: str, alone: bool, mean: bool) -> str:
+    """A reduction without what stood there before, or a mean."""
+    x, text, again, value = texts
+    kept = x
+    if mean and not simple(x):
+        x, kept = named(call, call.text(call.args[0]))
+    if alone:
+        x, text = f"{x}.at[{text}].set({_NEUTRAL[method]})", again
+    total = f"{x}.at[{text}].{method}({value})"
+    if not mean:
+        return total
+    start = "zeros" if alone else "ones"
+    counts = f"jnp.{start}_like({kept}).at[{again}].add(1)"
+    return f"{total} / {f'jnp.maximum({counts}, 1)' if alone else counts}"
 
 
 def _shapes(call: Call) -> tuple[tuple[int, ...], tuple[int, ...]]:

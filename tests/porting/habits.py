@@ -331,3 +331,17 @@ class Audio(nn.Module):
 class Pairs(nn.Module):
     def forward(self, x):
         return torch.stft(x, 16, window=torch.ones(16), return_complex=False)
+
+
+class Gathered(nn.Module):
+    """What nodes receive along edges, as graph networks write it."""
+
+    def forward(self, x, edges):
+        near = x[edges[0]]
+        index = edges[1].unsqueeze(1).expand_as(near)
+        zeros = torch.zeros_like(x)
+        mean = zeros.scatter_reduce(0, index, near, "mean", include_self=False)
+        most = zeros.scatter_reduce(0, index, near, "amax", include_self=False)
+        both = torch.scatter_reduce(x * 2, 0, edges[1].unsqueeze(1).expand_as(near), near, "mean")
+        total = zeros.scatter_reduce_(0, index, near, reduce="sum")
+        return mean, most, both, total

@@ -327,3 +327,11 @@ def test_a_spectrum_as_pairs_is_an_obstacle():
     with pytest.warns(UserWarning, match="stft with return_complex=False is deprecated"):
         (obstacle,) = port(habits.Pairs, torch.ones(2, 70)).obstacles
     assert obstacle.endswith("pairs of numbers are not written; pass return_complex=True")
+
+
+@LIVE
+def test_reductions_along_edges(live):
+    edges = torch.tensor([[0, 1, 2, 3, 3, 4], [1, 0, 1, 1, 4, 0]])  # none goes to 2 and 3
+    found = port(habits.Gathered, torch.randn(5, 3) - 1, edges, live=live, training=True)
+    assert kept(found, live), str(found)
+    assert ".set(-jnp.inf).at[" in found.source
