@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Callable
 
-from fx.porting import ordered, pieces, scatter
+from fx.porting import matrices, ordered, pieces, scatter
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.named import named
 from fx.porting.names import DTYPES, Obstacle, need_twin
@@ -301,23 +301,6 @@ def einsum(call: Call) -> str:
     return ported(call)
 
 
-def triangular(call: Call) -> str:
-    """`torch.linalg.solve_triangular(x, y, upper=True)`, `torch.cholesky_solve(y, x)`."""
-    upper, left = call.kwargs.get("upper"), call.kwargs.get("left")
-    if (left is not None and ast.unparse(left) != "True") or len(call.args) < 2:
-        raise call.obstacle("no rule for these arguments; write it with jax.scipy.linalg")
-    if len(call.args) > 2:
-        upper = call.args[2]
-    word = "False" if upper is None else ast.unparse(upper)
-    lower = {"True": "False", "False": "True"}.get(word, f"not {word}")
-    x, y = (call.text(arg) for arg in call.args[:2])
-    if call.key.endswith("cholesky_solve"):
-        return f"jax.scipy.linalg.cho_solve(({y}, {lower}), {x})"
-    unit = call.kwargs.get("unitriangular")
-    rest = f", unit_diagonal={call.text(unit)}" if unit is not None else ""
-    return f"jax.scipy.linalg.solve_triangular({x}, {y}, lower={lower}{rest})"
-
-
 def spectrum(call: Call) -> str:
     """`torch.stft` and `torch.istft`: functions in the ported file."""
     word = call.key.rpartition(".")[2]
@@ -345,9 +328,9 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "var_mean": both, "std_mean": both, "topk": ordered.topk,
     "median": ordered.kth, "kthvalue": ordered.kth, "cummax": ordered.running,
     "cummin": ordered.running, "searchsorted": ordered.bins, "bucketize": ordered.bins,
-    "solve_triangular": triangular, "cholesky_solve": triangular,
+    "solve_triangular": matrices.triangular, "cholesky_solve": matrices.triangular,
     "split_with_sizes": pieces.parts, "unsafe_split": pieces.parts, "unsafe_chunk": pieces.parts,
-    "stft": spectrum, "istft": spectrum,
+    "stft": spectrum, "istft": spectrum, "svd": matrices.svd,
     "index_put": scatter.put, "index_put_": scatter.put,
     "slice_scatter": scatter.part, "select_scatter": scatter.part,
     **{f"{kind}Tensor": made for kind in ("", "Float", "Long", "Int", "Byte", "Bool")},

@@ -289,7 +289,7 @@ class Concrete(Abstract):
 
 
 class Ordered(nn.Module):
-    """Running extremes and their places, bins, pieces of given sizes, slices that are written."""
+    """Running extremes and their places, bins, pieces of given sizes, written slices, a SVD."""
 
     def forward(self, x):
         top, where = torch.cummax(x * 2, dim=1)
@@ -297,6 +297,8 @@ class Ordered(nn.Module):
         first, rest = x.split_with_sizes([1, 2], dim=1)
         bins = torch.bucketize(x, torch.tensor([-0.5, 0.5]), right=True)
         kept = torch.slice_scatter(x, rest, 1, 1).index_put((where[:, 0], bins[:, 0]), first[:, 0])
+        u, s, v = torch.svd(x)
+        low = low + u @ torch.diag(s) @ v.t()
         return top + low, where, bins, torch.atleast_1d(kept.select_scatter(first[:, 0], 1, 2))
 
 
