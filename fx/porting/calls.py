@@ -48,7 +48,7 @@ class Call:
 
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of the first argument that were seen."""
-        firsts = (next(iter(fact.args), None) for fact in self.facts)
+        firsts = (next(iter(fact.args), fact.kwargs.get("input")) for fact in self.facts)
         return [first.shape for first in firsts if isinstance(first, Shape)]
 
     def obstacle(self, message: str) -> Obstacle:

@@ -2,7 +2,7 @@
 
 import ast
 
-from fx.porting.calls import Call, wrapped
+from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
 
 
@@ -60,12 +60,17 @@ def kth(call: Call) -> str:
 
 
 def running(call: Call) -> str:
-    """`x.cummax(dim)`: values and places, of equal values the last one's, as in torch."""
+    """`x.cummax(dim)`: values and places, of equal values the last one's, as in torch.
+
+    Of `x.logcumsumexp(dim)` there are only values.
+    """
     dim, word = call.argument(1, "dim"), call.key.rpartition(".")[2]
     if dim is None:
         raise call.obstacle("its axis is not known here; write it with jax.lax")
-    rest, part = f", axis={call.text(dim)}", picked(call)
-    if part == 0:
+    rest = f", axis={_counted(call, dim)}"
+    if word == "logcumsumexp":
+        return f"jax.lax.cumlogsumexp({call.text(call.args[0])}{rest})"
+    if (part := picked(call)) == 0:
         return f"jax.lax.{word}({call.text(call.args[0])}{rest})"
     x, again = call.twice(call.args[0])
     values = f"jax.lax.{word}({x}{rest})"
@@ -74,6 +79,17 @@ def running(call: Call) -> str:
     same = f"{once_more} == {again}"
     places = f"jax.lax.cummax(jnp.where({same}, {steps}, 0){rest})"
     return places if part else f"({values}, {places})"
+
+
+def _counted(call: Call, dim: ast.expr) -> str:
+    """An axis counted from the first: those functions of `jax.lax` take none from the last."""
+    text, ranks = call.text(dim), {len(shape) for shape in call.shapes()}
+    if text.isdigit():
+        return text
+    if text.lstrip("-").isdigit() and len(ranks) == 1:
+        return str(int(text) % min(ranks))
+    x = call.receiver()
+    return f"{wrapped(text)} % {x}.ndim" if simple(x) else text
 
 
 def bins(call: Call) -> str:

@@ -295,6 +295,8 @@ class Rewriter:
         if head == "F" and translated(f"F.{word.removesuffix('_')}"):
             return self._functional(call, word.removesuffix("_"))
         if word in special.SPECIAL and head in ("torch", "Tensor", "torch.linalg"):
+            if not args and "input" in kwargs and word != "searchsorted":
+                args.append(kwargs.pop("input"))
             try:
                 return special.SPECIAL[word](call)
             except (IndexError, ZeroDivisionError):

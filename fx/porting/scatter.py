@@ -98,8 +98,8 @@ def at(call: Call) -> str:
 def _along(call: Call, dim: ast.expr, place: str) -> str:
     """A place along one axis, all of the others."""
     text = call.text(dim)
-    if text == "-1":
-        return f"..., {place}"
+    if text[:1] == "-" and text[1:].isdigit():
+        return f"..., {place}" + ", :" * (int(text[1:]) - 1)
     if not text.isdigit():
         raise call.obstacle("its axis is not known here; write it with x.at[...]")
     return ":, " * int(text) + place

@@ -269,7 +269,7 @@ def divide(call: Call) -> str:
     if ast.unparse(mode) == "'floor'":
         return f"{call.receiver()} // {y}"
     dtypes = [part.dtype for fact in call.facts for part in fact.args if isinstance(part, Shape)]
-    if any("float" in dtype for dtype in dtypes) or "." in y:
+    if any("float" in dtype for dtype in dtypes) or re.fullmatch(r"\(?-?\d*\.\d*\)?", y):
         return f"jnp.trunc({call.receiver()} / {y})"
     x, again = call.twice(call.args[0])
     return f"({wrapped(x)} - jnp.fmod({again}, {y})) // {y}"
@@ -311,7 +311,10 @@ def spectrum(call: Call) -> str:
     given = [call.text(arg) for arg in call.args]
     given += [f"{key}={call.text(value)}" for key, value in call.kwargs.items()]
     text = f"{name}({', '.join(given)})"
-    if word == "istft" or ast.unparse(complex_ or ast.Constant(None)) == "True":
+    wanted = "False" if complex_ is None else ast.unparse(complex_)
+    if word == "istft" and wanted != "False":
+        raise call.obstacle("complex signals are not written; leave return_complex out")
+    if word == "istft" or wanted == "True":
         return text
     raise call.obstacle("pairs of numbers are not written; pass return_complex=True")
 
@@ -327,7 +330,8 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "unflatten": unflatten, "unfold": unfold, "sort": ordered.sort, "bernoulli_": bernoulli,
     "var_mean": both, "std_mean": both, "topk": ordered.topk,
     "median": ordered.kth, "kthvalue": ordered.kth, "cummax": ordered.running,
-    "cummin": ordered.running, "searchsorted": ordered.bins, "bucketize": ordered.bins,
+    "cummin": ordered.running, "logcumsumexp": ordered.running, "searchsorted": ordered.bins,
+    "bucketize": ordered.bins,
     "solve_triangular": matrices.triangular, "cholesky_solve": matrices.triangular,
     "split_with_sizes": pieces.parts, "unsafe_split": pieces.parts, "unsafe_chunk": pieces.parts,
     "stft": spectrum, "istft": spectrum, "svd": matrices.svd,

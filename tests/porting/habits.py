@@ -302,6 +302,30 @@ class Ordered(nn.Module):
         return top + low, where, bins, torch.atleast_1d(kept.select_scatter(first[:, 0], 1, 2))
 
 
+class FromTheLast(nn.Module):
+    """Axes counted from the last, tensors given by name, whole numbers divided."""
+
+    def __init__(self):
+        super().__init__()
+        self.dim, self.by = -2, 3
+
+    def forward(self, x, i):
+        top, where = x.cummax(-1)
+        low = torch.cummin(input=x, dim=self.dim).indices
+        best = torch.topk(input=x, k=2, dim=-2).values.flatten(start_dim=-2)
+        least = torch.scatter(input=x, dim=-1, index=i, src=torch.flatten(input=x, start_dim=1))
+        total = torch.logcumsumexp(dim=-2, input=x * 2) + (x * 2).logcumsumexp(-1)
+        kept = x.index_fill(-2, i[0], 0.5)
+        # Whole numbers, or they would be no places.
+        found = x[torch.div(i, self.by, rounding_mode="trunc")]
+        return top + total + kept, where, low, best, least, found
+
+
+class ComplexSound(nn.Module):
+    def forward(self, x):
+        return torch.istft(x, 16, window=torch.ones(16), onesided=False, return_complex=True)
+
+
 class Scalar(nn.Module):
     def forward(self, x):
         return x.mean().squeeze(0)

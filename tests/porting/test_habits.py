@@ -335,3 +335,17 @@ def test_reductions_along_edges(live):
     found = port(habits.Gathered, torch.randn(5, 3) - 1, edges, live=live, training=True)
     assert kept(found, live), str(found)
     assert ".set(-jnp.inf).at[" in found.source
+
+
+@LIVE
+def test_axes_from_the_last_and_tensors_by_name(live):
+    i = torch.tensor([[0, 2, 1], [1, 0, 2], [2, 1, 0], [0, 1, 2]])
+    found = port(habits.FromTheLast, torch.randn(4, 3).round(decimals=1), i, live=live)
+    assert kept(found, live), str(found)
+    assert "jax.lax.cummax(x, axis=1)" in found.source
+    assert "jax.lax.cummin(x, axis=self.dim % x.ndim)" in found.source
+
+
+def test_a_complex_signal_is_an_obstacle():
+    found = port(habits.ComplexSound, torch.randn(2, 16, 9, dtype=torch.complex64))
+    assert "complex signals are not written; leave return_complex out" in found.obstacles[0]

@@ -53,7 +53,9 @@ torch.linalg.solve_triangular(m, m, upper=True); m.cholesky_solve(m * m + 1)
 m.index_put((i[0], i[1]), v); torch.index_put(m, (i[0],), v, accumulate=True)
 m.index_add(-1, i[0], m, alpha=2.0); m.slice_scatter(m[:2], 0, 1)
 m.slice_scatter(m[:, :1], 1, end=1); m.slice_scatter(m[:, :2], dim=-1, step=2)
-torch.select_scatter(m, v, 1, 2); m.select_scatter(v, -1, 0)
+torch.select_scatter(m, v, 1, 2); m.select_scatter(v, -1, 0); m.index_fill(-2, i[0], 3.0)
+m.slice_scatter(m[1:], -2, end=2); m.logcumsumexp(-1); torch.logcumsumexp(m, dim=-2)
+torch.bincount(i[0], v, 5); i[0].bincount(None, 4); torch.bincount(i[0], minlength=3, weights=v)
 """
 
 
