@@ -171,6 +171,40 @@ def test_perspective_of_each_image():
     np.testing.assert_allclose(still, images, atol=1e-6)
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_perspective_has_numbers_everywhere(interpolation):
+    """On the horizon a point of the plane is infinitely far, and few pixels often meet it."""
+    for size in ((2, 2), (4, 4), (3, 5), (8, 8)):
+        images = batch(64, *size)
+        found = T.RandomPerspective(1.0, 1.0, interpolation, 0.5)(images, KEY)
+        assert bool(jnp.isfinite(found).all()), size
+        assert 0 <= found.min() and found.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_perspective_leaves_images_without_corners(size):
+    images = batch(4, *size)
+    np.testing.assert_array_equal(T.RandomPerspective(p=1.0)(images, KEY), images)
+
+
+@pytest.mark.parametrize("transform", [T.RandomRotation(10), T.RandomPerspective(), T.AugMix()])
+def test_maps_of_no_images(transform):
+    assert transform(batch(0), KEY).shape == (0, 3, 8, 8)
+
+
+def test_sharpness_of_an_array_of_numpy():
+    images = np.asarray(batch(2))
+    found = T.functional.adjust_sharpness(images, 2)
+    expected = T.functional.adjust_sharpness(jnp.asarray(images), 2)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("fill", [(0.1, 0.2), [0.1, 0.2]])
+def test_a_fill_of_too_few_channels(fill):
+    with pytest.raises(ValueError, match="rotate: expected a fill for all or for each of 3 chann"):
+        T.functional.rotate(batch(2), 10.0, fill=fill)
+
+
 @pytest.mark.parametrize("divide", [jax.jit(lambda x: x / 255), lambda x: np.float32(x) / 255])
 def test_tones_of_bytes_are_those_of_bytes(divide):
     pixels = np.arange(768, dtype=np.float32).reshape(1, 3, 16, 16) % 256

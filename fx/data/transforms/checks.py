@@ -143,9 +143,9 @@ def as_fill(transform: Any) -> float | tuple[float, ...] | None:
     return values if isinstance(fill, Iterable) else values[0]
 
 
-def check_fill(where: str, fill: float | tuple[float, ...] | None, images: jax.Array) -> None:
+def check_fill(where: str, fill: Any, images: jax.Array) -> None:
     """Raise unless there is one fill, or one for each channel."""
-    if isinstance(fill, tuple) and len(fill) not in (1, images.shape[1]):
+    if isinstance(fill, tuple | list) and len(fill) not in (1, images.shape[1]):
         raise ValueError(
             f"{where}: expected a fill for all or for each of {images.shape[1]} channels, got "
             f"{len(fill)}"

@@ -293,6 +293,8 @@ class RandomResizedCrop:
 class RandomPerspective:
     """See each image as if its plane were tilted, with probability `p`, keeping its size.
 
+    Images of one row or one column have no corners to move, and stay.
+
     Args:
         distortion_scale: each corner moves inward by up to this share of half the width and half
             the height, in whole pixels.
@@ -330,6 +332,8 @@ class RandomPerspective:
         check_images("RandomPerspective", images)
         for_choice, for_corners = jax.random.split(need_key(key, self))
         n, _, height, width = images.shape
+        if min(height, width) == 1:
+            return images
         right, down = width - 1, height - 1
         corners = jnp.array([[0, 0], [right, 0], [right, down], [0, down]], jnp.int32)
         inward = jnp.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], jnp.int32)

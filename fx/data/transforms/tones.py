@@ -114,7 +114,7 @@ def weighted(images: jax.Array) -> jax.Array:
 
 def edged(images: jax.Array, inner: jax.Array) -> jax.Array:
     """Images with other pixels within their outermost ones."""
-    return images.at[..., 1:-1, 1:-1].set(inner)
+    return jnp.asarray(images).at[..., 1:-1, 1:-1].set(inner)
 
 
 def autocontrast(images: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from fx.data.transforms.checks import check_images, each
+from fx.data.transforms.checks import check_fill, check_images, each
 
 
 def hflip(images: jax.Array, flip: ArrayLike = True) -> jax.Array:
@@ -178,8 +178,13 @@ def perspective(
     x = jnp.arange(width, dtype=jnp.float32) + (0.5 - width / 2)
     y = jnp.arange(height, dtype=jnp.float32)[:, None] + (0.5 - height / 2)
     depth = g * x + h * y + i
-    across = (a * x + b * y + c) / depth + (width / 2 - 0.5)
-    down = (d * x + e * y + f) / depth + (height / 2 - 0.5)
+    horizon = depth == 0  # where nothing of the plane is seen
+
+    def place(whole, side):
+        found = whole / jnp.where(horizon, 1, depth) + (side / 2 - 0.5)
+        return jnp.where(horizon, -2, jnp.clip(found, -2, side + 1))  # those ends are outside
+
+    across, down = place(a * x + b * y + c, width), place(d * x + e * y + f, height)
     return warped("perspective", images, across, down, interpolation, fill)
 
 
@@ -317,6 +322,9 @@ def _cubic(x):
 
 def warped(where, images, x, y, interpolation, fill):
     """Images whose pixels come from x and y, float32 `[N or 1, H, W]`."""
+    check_fill(where, fill, images)
+    if not len(images):
+        return images
     outside = jnp.asarray(0 if fill is None else fill, images.dtype).reshape(-1, 1, 1)
     if interpolation == "nearest":
         sample, weight = _sample(images, jnp.round(x), jnp.round(y))
