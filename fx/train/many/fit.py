@@ -90,7 +90,8 @@ def fit_many(
         `Runs`, with a `Result` for each run. After Ctrl-C those that were begun.
 
     Raises:
-        TypeError: A step that is no `Step`; states that are not a sequence of them.
+        TypeError: A step that is no `Step`; states that are not a sequence of them; a loader
+            without `epoch` or length, a list of batches included.
         ValueError: No states; lists of other lengths; states of different steps, structures,
             shapes, or learning rates that are not `tunable`; loaders of other lengths or batch
             shapes (how="loop" takes these); an unknown how; a resume that asks for the other way;
@@ -118,6 +119,7 @@ def fit_many(
     """
     states = _check_states(step, states)
     count = len(states)
+    _check_loaders(loader if isinstance(loader, list | tuple) else [loader])
     loaders = _each("loader", loader, count)
     checks = [] if validate is None else _each("validate", validate, count)
     names = tuple(range(count)) if names is None else tuple(names)
@@ -217,12 +219,23 @@ def _each(what: str, given: Any, count: int) -> list[Any]:
             f"fit_many: expected a {what} for each of {count} states, or one for all, got a list "
             f"of {len(given)}"
         )
-    if what == "loader" and len({len(each) for each in given}) > 1:
-        raise ValueError(
-            "fit_many: expected loaders of the same number of steps, got "
-            f"{[len(each) for each in given]}; make the data sets equally long"
-        )
     return list(given)
+
+
+def _check_loaders(loaders: Sequence[Any]) -> None:
+    for each in loaders:
+        if not callable(getattr(each, "epoch", None)) or not hasattr(each, "__len__"):
+            raise TypeError(
+                f"fit_many: expected loaders with epoch() and len(), got {type(each).__name__}; "
+                "batches in a list are for fx.fit alone: wrap a data set in "
+                "fx.data.Loader(dataset, batch_size)"
+            )
+    lengths = [len(each) for each in loaders]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"fit_many: expected loaders of the same number of steps, got {lengths}; make the "
+            "data sets equally long"
+        )
 
 
 def _decide(plan: Plan, how: str) -> tuple[str, str, ManyStep | None]:

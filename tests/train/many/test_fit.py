@@ -377,6 +377,11 @@ def test_a_step_of_one_program_compiles_once():
         ({"given": states(1)[0]}, TypeError, "expected states to be a list of states, got TrainS"),
         ({"given": iter(())}, TypeError, "expected states to be a list of states, got tuple_it"),
         ({"loader": loaders(3)}, ValueError, "a loader for each of 4 states, or one for all, got"),
+        (
+            {"loader": [(1, 2)] * 4},
+            TypeError,
+            "loaders with epoch.. and len.., got tuple; batches in",
+        ),
         ({"validate": [noisy]}, ValueError, "a validate for each of 4 states, or one for all"),
         ({"names": [1]}, ValueError, "expected a name for each of 4 states, got 1"),
         ({"how": "pmap"}, ValueError, 'expected how="auto", "vmap" or "loop", got \'pmap\''),
