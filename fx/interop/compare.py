@@ -253,7 +253,7 @@ def _run_torch(module: Any, inputs: tuple, kwargs: dict) -> dict[tuple[str, int]
     def tensor(array: Any) -> Any:
         if not hasattr(array, "dtype"):
             return array
-        found = array_tensor(np.asarray(array), "compare").to(first.device)
+        found = array_tensor(np.array(array), "compare").to(first.device)
         if found.is_floating_point():
             return found.to(first.dtype)
         return found.long() if found.dtype == torch.int32 else found

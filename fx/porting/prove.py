@@ -160,17 +160,18 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     """Run the model in evaluation, and a copy in training, for the record; maybe gradients."""
     import torch
 
+    (args, named), (again, named_again) = (trial.copied((inputs, kwargs)) for _ in range(2))
     mode = module.training
     module.eval()
     try:
         with torch.no_grad():
-            record.outputs = _kinds(watch(lambda: module(*inputs, **kwargs), record))
+            record.outputs = _kinds(watch(lambda: module(*args, **named), record))
     finally:
         module.train(mode)
     trained = copy.deepcopy(module).train()
     try:
         with torch.no_grad():
-            watch(lambda: trained(*inputs, **kwargs), record)
+            watch(lambda: trained(*again, **named_again), record)
     except (RuntimeError, ValueError):
         pass  # one value per channel, say: `training` will tell
     return gradient.watched(module, inputs, kwargs, record)

@@ -37,7 +37,8 @@ def evaluation_error(found: Any, module: Any, inputs: tuple, kwargs: dict) -> fl
     module.eval()
     try:
         with torch.no_grad():
-            theirs = _numbers(module(*inputs, **kwargs))
+            given, named = copied((inputs, kwargs))
+            theirs = _numbers(module(*given, **named))
     finally:
         module.train(mode)
     error = float("inf")
@@ -55,7 +56,8 @@ def training(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
     trained = copy.deepcopy(module).train()
     try:
         with torch.no_grad():
-            theirs = _numbers(trained(*inputs, **kwargs))
+            given, named = copied((inputs, kwargs))
+            theirs = _numbers(trained(*given, **named))
     except (RuntimeError, ValueError) as error:
         return f"not run: {str(error).splitlines()[0]}"
     said = ""
@@ -71,6 +73,13 @@ def training(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
             return "random"
         raise
     return said
+
+
+def copied(inputs: Any) -> Any:
+    """Inputs of which a model may write to the tensors, as `x.mul_(2)` does."""
+    return jax.tree.map(
+        lambda leaf: leaf.detach().clone() if is_tensor(leaf) else leaf, inputs, is_leaf=is_tensor
+    )
 
 
 def runs(

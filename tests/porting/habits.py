@@ -321,6 +321,19 @@ class FromTheLast(nn.Module):
         return top + total + kept, where, low, best, least, found
 
 
+class InPlace(nn.Module):
+    """Writes to what it is called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x):
+        x.mul_(2)
+        x += 1
+        return self.fc(x)
+
+
 class ComplexSound(nn.Module):
     def forward(self, x):
         return torch.istft(x, 16, window=torch.ones(16), onesided=False, return_complex=True)

@@ -346,6 +346,15 @@ def test_axes_from_the_last_and_tensors_by_name(live):
     assert "jax.lax.cummin(x, axis=self.dim % x.ndim)" in found.source
 
 
+@LIVE
+def test_inputs_that_are_written_to_stay(live):
+    x = torch.randn(4, 3)
+    before = x.clone()
+    found = port(habits.InPlace, x, live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    assert torch.equal(x, before)
+
+
 def test_a_complex_signal_is_an_obstacle():
     found = port(habits.ComplexSound, torch.randn(2, 16, 9, dtype=torch.complex64))
     assert "complex signals are not written; leave return_complex out" in found.obstacles[0]
