@@ -199,6 +199,12 @@ def test_sharpness_of_an_array_of_numpy():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [T.RandomRotation, T.RandomAffine, T.RandomPerspective])
+def test_a_list_of_fills_is_hashed(kind):
+    listed, given = (kind(0.1, fill=fill) for fill in ([0.1, 0.2, 0.3], (0.1, 0.2, 0.3)))
+    assert listed == given and hash(listed) == hash(given)
+
+
 @pytest.mark.parametrize("fill", [(0.1, 0.2), [0.1, 0.2]])
 def test_a_fill_of_too_few_channels(fill):
     with pytest.raises(ValueError, match="rotate: expected a fill for all or for each of 3 chann"):

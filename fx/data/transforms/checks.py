@@ -143,6 +143,12 @@ def as_fill(transform: Any) -> float | tuple[float, ...] | None:
     return values if isinstance(fill, Iterable) else values[0]
 
 
+def keep_fill(transform: Any) -> None:
+    """Make a fill that is a list a tuple: transforms are hashed and compared."""
+    if isinstance(transform.fill, list):
+        object.__setattr__(transform, "fill", tuple(transform.fill))
+
+
 def check_fill(where: str, fill: Any, images: jax.Array) -> None:
     """Raise unless there is one fill, or one for each channel."""
     if isinstance(fill, tuple | list) and len(fill) not in (1, images.shape[1]):

@@ -16,6 +16,7 @@ from fx.data.transforms.checks import (
     check_images,
     check_interpolation,
     check_p,
+    keep_fill,
     need_key,
 )
 
@@ -93,6 +94,7 @@ class RandomRotation:
     fill: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
+        keep_fill(self)
         degrees = self.degrees
         if isinstance(degrees, int | float):
             if degrees < 0:
@@ -209,6 +211,7 @@ class RandomAffine:
     center: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        keep_fill(self)
         still = (0.0, 0.0)
         scale = (1.0, 1.0) if self.scale is None else self.scale
         shear = still if self.shear is None else _around(self.shear)
@@ -325,6 +328,7 @@ class RandomPerspective:
                 f"{self.distortion_scale}"
             )
         check_p(self)
+        keep_fill(self)
         check_interpolation(self)
 
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
