@@ -4,6 +4,7 @@ import ast
 
 from fx.porting.calls import Call, ported, wrapped
 from fx.porting.named import named
+from fx.porting.record import Shape
 
 
 def triangular(call: Call) -> str:
@@ -35,4 +36,6 @@ def svd(call: Call) -> str:
         full = f"not {wrapped(call.text(some))}"
     text = f"jnp.linalg.svd({call.text(call.args[0])}, full_matrices={full})"
     parts, again = named(call, text, "parts")
-    return f"({parts}[0], {again}[1], {again}[2].mT)"
+    seen = [part.dtype for fact in call.facts for part in fact.args[:1] if isinstance(part, Shape)]
+    adjoint = ".mT.conj()" if any("complex" in dtype for dtype in seen) else ".mT"
+    return f"({parts}[0], {again}[1], {again}[2]{adjoint})"

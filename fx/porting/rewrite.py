@@ -23,7 +23,13 @@ TENSORS_OWN = {
     "bernoulli_", "normal_", "uniform_", "mul_", "add_", "div_", "zero_", "fill_", "relu_", "sum",
     "rsqrt", "pow", "clamp", "tril", "triu", "clone", "item", "masked_fill_", "dim", "chunk",
 }  # fmt: skip
-READ = {"device": "None", "data": "", "is_cuda": "False", "requires_grad": "False", "mH": ".mT"}
+READ = {
+    "device": "None",
+    "data": "",
+    "is_cuda": "False",
+    "requires_grad": "False",
+    "mH": ".mT.conj()",
+}
 Statement = Callable[["Rewriter", ast.stmt], str | None]
 
 

@@ -384,3 +384,13 @@ class Gathered(nn.Module):
         both = torch.scatter_reduce(x * 2, 0, edges[1].unsqueeze(1).expand_as(near), near, "mean")
         total = zeros.scatter_reduce_(0, index, near, reduce="sum")
         return mean, most, both, total
+
+
+class Complex(nn.Module):
+    """Adjoints of complex matrices, and what is made of their parts."""
+
+    def forward(self, x):
+        z = torch.complex(x, x.flip(0) * 2)
+        u, s, v = torch.svd(z)
+        back = u @ torch.diag(s).to(z.dtype) @ v.mH
+        return back.real, (z.mH @ z).imag, v.abs()

@@ -358,3 +358,10 @@ def test_inputs_that_are_written_to_stay(live):
 def test_a_complex_signal_is_an_obstacle():
     found = port(habits.ComplexSound, torch.randn(2, 16, 9, dtype=torch.complex64))
     assert "complex signals are not written; leave return_complex out" in found.obstacles[0]
+
+
+@LIVE
+def test_adjoints_of_complex_matrices_are_conjugated(live):
+    found = port(habits.Complex, torch.randn(4, 3), live=live)
+    assert kept(found, live), str(found)
+    assert found.source.count(".mT.conj()") == 3
