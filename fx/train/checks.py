@@ -182,7 +182,7 @@ def check_validation(found: Any) -> Any:
     return found
 
 
-def check_same(what: str, before: Any, after: Any) -> None:
+def check_same(what: str, before: Any, after: Any, where: str = "train step") -> None:
     """Raise unless two trees have the same names, shapes and dtypes."""
     old, new = named_leaves(before), named_leaves(after)
     faults = [f"{name} is gone" for name in old if name not in new]
@@ -193,7 +193,7 @@ def check_same(what: str, before: Any, after: Any) -> None:
             faults += [f"{name} was {was} and is {now}"] if was != now else []
     if faults:
         raise ValueError(
-            f"train step: expected {what} to keep structure, shapes and dtypes, but "
+            f"{where}: expected {what} to keep structure, shapes and dtypes, but "
             + _some(faults, "; ")
         )
 

@@ -72,7 +72,7 @@ def apply_gradients(
     check_optimizer(optimizer, ts, "apply_gradients", "optimizer")
     _check_gradients(ts.params, grads)
     if state is not None:
-        check_same("the model's state", ts.state, state)
+        check_same("the model's state", ts.state, state, "apply_gradients")
     grads = optim.without_frozen(grads, ts.opt_state)
     params, opt_state = updated(ts, optimizer, grads, extra)
     state = ts.state if state is None else state

@@ -285,6 +285,29 @@ def test_wrong_arguments(make, text):
         make()
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: T.RandAugment(fill="a"), "RandAugment: expected fill to be a number, got 'a'"),
+        (lambda: T.RandAugment(fill=jnp.zeros(3)), "fill to be a number, .* holds no arrays"),
+        (lambda: T.AugMix(alpha="a"), "AugMix: expected alpha to be a number, got 'a'"),
+        (lambda: T.MixUp(alpha=None), "MixUp: expected alpha to be a number, got None"),
+        (lambda: T.RandomInvert("a"), "RandomInvert: expected p to be a number, got 'a'"),
+        (lambda: T.RandomSolarize("a"), "expected threshold to be a number, got 'a'"),
+        (lambda: T.RandomAdjustSharpness("a"), "sharpness_factor to be a number, got 'a'"),
+        (lambda: T.RandomPerspective("a"), "expected distortion_scale to be a number, got 'a'"),
+    ],
+)
+def test_what_is_no_number(make, text):
+    with pytest.raises(TypeError, match=text):
+        make()
+
+
+def test_a_list_is_no_policy():
+    with pytest.raises(ValueError, match=r"or \"svhn\", got \['imagenet'\]"):
+        T.AutoAugment(["imagenet"])
+
+
 @pytest.mark.parametrize("transform", AUTO[:4], ids=repr)
 def test_bytes_that_skipped_to_tensor_raise(transform):
     text = f"{type(transform).__name__}: expected float images .*put ToTensor.. before it"

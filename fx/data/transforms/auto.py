@@ -13,6 +13,7 @@ from fx.data.transforms.checks import (
     check_channels,
     check_fill,
     check_interpolation,
+    check_number,
     check_whole,
     need_key,
 )
@@ -154,7 +155,7 @@ class AutoAugment:
     fill: Fill = None
 
     def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
+        if not isinstance(self.policy, str) or self.policy not in POLICIES:
             raise ValueError(
                 f'AutoAugment: expected policy "imagenet", "cifar10" or "svhn", got {self.policy!r}'
             )
@@ -218,6 +219,7 @@ class AugMix:
         check_whole(self, "severity", 1, 10)
         check_whole(self, "mixture_width", 1)
         check_whole(self, "chain_depth")
+        check_number(self, "alpha")
         if not self.alpha > 0:
             raise ValueError(f"AugMix: expected alpha above 0, got {self.alpha}")
         _check_warp(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Iterable
 from typing import Any, SupportsIndex
@@ -57,8 +58,19 @@ def need_key(key: jax.Array | None, transform: object) -> jax.Array:
     return key
 
 
+def check_number(transform: Any, name: str, value: Any = None) -> None:
+    """Raise a TypeError unless an argument of a transform, or a value in it, is a number."""
+    value = getattr(transform, name) if value is None else value
+    if not isinstance(value, numbers.Real):
+        hint = "; a description holds no arrays, write float(...)" * hasattr(value, "shape")
+        raise TypeError(
+            f"{type(transform).__name__}: expected {name} to be a number, got {value!r}{hint}"
+        )
+
+
 def check_p(transform: Any) -> None:
     """Raise unless the probability `p` of a transform is one."""
+    check_number(transform, "p")
     if not 0 <= transform.p <= 1:
         raise ValueError(f"{type(transform).__name__}: expected p in [0, 1], got {transform.p}")
 
@@ -134,13 +146,16 @@ def as_fill(transform: Any) -> float | tuple[float, ...] | None:
     fill = transform.fill
     if fill is None:
         return None
-    values = tuple(map(float, fill if isinstance(fill, Iterable) else (fill,)))
+    listed = isinstance(fill, tuple | list)
+    for value in fill if listed else (fill,):
+        check_number(transform, "fill", value)
+    values = tuple(map(float, fill if listed else (fill,)))
     if not values or not all(0 <= value <= 1 for value in values):
         raise ValueError(
             f"{type(transform).__name__}: expected fill in [0, 1], a number or one for each "
             f"channel, got {fill}; divide that of bytes by 255"
         )
-    return values if isinstance(fill, Iterable) else values[0]
+    return values if listed else values[0]
 
 
 def keep_fill(transform: Any) -> None:

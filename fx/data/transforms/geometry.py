@@ -15,6 +15,7 @@ from fx.data.transforms.checks import (
     as_size,
     check_images,
     check_interpolation,
+    check_number,
     check_p,
     keep_fill,
     need_key,
@@ -322,6 +323,7 @@ class RandomPerspective:
     fill: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
+        check_number(self, "distortion_scale")
         if not 0 <= self.distortion_scale <= 1:
             raise ValueError(
                 "RandomPerspective: expected distortion_scale in [0, 1], got "

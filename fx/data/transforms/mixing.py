@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.data.transforms import functional
+from fx.data.transforms.checks import check_number
 
 
 def applied(
@@ -96,6 +97,7 @@ class _Mixing(_Pair, abc.ABC):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
+        check_number(self, "alpha")
         if not self.alpha > 0:
             raise ValueError(f"{name}: expected alpha above 0, got {self.alpha}")
         if self.num_classes is not None and self.num_classes < 1:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.data.transforms import functional
-from fx.data.transforms.checks import check_channels, check_p, check_whole, need_key
+from fx.data.transforms.checks import check_channels, check_number, check_p, check_whole, need_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +92,7 @@ class RandomSolarize:
     p: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number(self, "threshold")
         if not 0 <= self.threshold <= 1:
             raise ValueError(
                 f"RandomSolarize: expected threshold in [0, 1], as images are, got "
@@ -128,6 +129,7 @@ class RandomAdjustSharpness:
     p: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number(self, "sharpness_factor")
         if not self.sharpness_factor >= 0:
             raise ValueError(
                 "RandomAdjustSharpness: expected sharpness_factor of 0 or more, got "
