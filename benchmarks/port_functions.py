@@ -1,5 +1,6 @@
 """How many of PyTorch's functions `fx.port` writes, tried on PyTorch's own samples.
 
+    pip install '.[test]'
     python -m benchmarks.port_functions
 
 Each function that `torch.testing` has samples of stands in a model of its own, `torch.NAME(a, b)`
