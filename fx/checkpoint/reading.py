@@ -111,17 +111,14 @@ def restore_weights(
 
 def _prefix(path: Path, tree: dict[str, Any], part: str | None) -> str:
     """What the names of a training state begin with: nothing, or "generator/", one of several."""
-    several = dict.fromkeys(
-        name.partition("/params/")[0]
-        for name in tree
-        if "/params/" in name and not name.startswith(("params/", "state/", "opt_state/"))
-    )
+    heads = [name.removesuffix("/key") for name in tree if name.endswith("/key")]
+    several = [] if "key" in tree else [head for head in heads if f"{head}/step" in tree]
     if (part is None and not several) or part in several:
         return "" if part is None else f"{part}/"
     known = f"those of {', '.join(several)}" if several else "one training state, without a name"
     raise ValueError(
         f"checkpoint.restore_weights: {path} holds {known}, got part={part!r}; "
-        + (f"pass part={next(iter(several))!r}, say" if several else "leave part= out")
+        + (f"pass part={several[0]!r}, say" if several else "leave part= out")
     )
 
 

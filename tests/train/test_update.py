@@ -147,6 +147,22 @@ def test_the_average_of_one_of_several_states(tmp_path):
         fx.checkpoint.restore_weights(tmp_path / "one", MODEL, part="second")
 
 
+class Named(NamedTuple):
+    params: train.TrainState  # the name of a part of each training state
+    frozen: train.TrainState
+    step = property(lambda self: self.params.step)
+
+
+def test_parts_of_any_name_and_without_parameters(tmp_path):
+    plain = fx.nn.ReLU()
+    ts = (train.create(model, optim.adam(1e-2), KEY) for model in (MODEL, plain))
+    both = Named(*ts)
+    fx.checkpoint.save(tmp_path, both, {})
+    params, state = fx.checkpoint.restore_weights(tmp_path, MODEL, part="params")
+    chex.assert_trees_all_equal((params, state), (both.params.params, both.params.state))
+    assert fx.checkpoint.restore_weights(tmp_path, plain, part="frozen") == ({}, {})
+
+
 class Nameless(NamedTuple):
     first: train.TrainState
 
