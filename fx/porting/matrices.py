@@ -14,8 +14,7 @@ def triangular(call: Call) -> str:
         raise call.obstacle("no rule for these arguments; write it with jax.scipy.linalg")
     if len(call.args) > 2:
         upper = call.args[2]
-    word = "False" if upper is None else ast.unparse(upper)
-    lower = {"True": "False", "False": "True"}.get(word, f"not {word}")
+    lower = _negated(call, upper, "True")
     x, y = (call.text(arg) for arg in call.args[:2])
     if call.key.endswith("cholesky_solve"):
         return f"jax.scipy.linalg.cho_solve(({y}, {lower}), {x})"
@@ -31,11 +30,17 @@ def svd(call: Call) -> str:
     some, uv = call.argument(1, "some"), call.argument(2, "compute_uv")
     if uv is not None and ast.unparse(uv) != "True":
         raise call.obstacle("no rule for these arguments; write it with torch.linalg.svd")
-    full = "True" if some is not None and ast.unparse(some) == "False" else "False"
-    if some is not None and ast.unparse(some) not in ("True", "False"):
-        full = f"not {wrapped(call.text(some))}"
+    full = _negated(call, some, "False")
     text = f"jnp.linalg.svd({call.text(call.args[0])}, full_matrices={full})"
     parts, again = named(call, text, "parts")
     seen = [part.dtype for fact in call.facts for part in fact.args[:1] if isinstance(part, Shape)]
     adjoint = ".mT.conj()" if any("complex" in dtype for dtype in seen) else ".mT"
     return f"({parts}[0], {again}[1], {again}[2]{adjoint})"
+
+
+def _negated(call: Call, node: ast.expr | None, default: str) -> str:
+    """The opposite of a flag, or what it is where none is given."""
+    if node is None:
+        return default
+    known = {"True": "False", "False": "True"}.get(ast.unparse(node))
+    return known or f"not {wrapped(call.text(node))}"

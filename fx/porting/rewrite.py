@@ -24,12 +24,8 @@ TENSORS_OWN = {
     "rsqrt", "pow", "clamp", "tril", "triu", "clone", "item", "masked_fill_", "dim", "chunk",
 }  # fmt: skip
 READ = {
-    "device": "None",
-    "data": "",
-    "is_cuda": "False",
-    "requires_grad": "False",
-    "mH": ".mT.conj()",
-}
+    "device": "None", "data": "", "is_cuda": "False", "requires_grad": "False", "mH": ".mT.conj()",
+}  # fmt: skip
 Statement = Callable[["Rewriter", ast.stmt], str | None]
 
 
