@@ -41,8 +41,9 @@ class RandAugment:
         fill: what is outside of the image, in [0, 1], a number or one for each channel; None is 0.
 
     Raises:
+        TypeError: a value of `fill` is no number.
         ValueError: `magnitude` is not one of the magnitudes, `interpolation` is another word, or
-            `fill` is not of numbers in [0, 1].
+            a value of `fill` is not in [0, 1].
 
     Example:
         >>> augment = RandAugment()
@@ -91,8 +92,9 @@ class TrivialAugmentWide:
         fill: what is outside of the image, in [0, 1], a number or one for each channel; None is 0.
 
     Raises:
-        ValueError: there are fewer than two magnitudes, `interpolation` is another word, or `fill`
-            is not of numbers in [0, 1].
+        TypeError: a value of `fill` is no number.
+        ValueError: there are fewer than two magnitudes, `interpolation` is another word, or a
+            value of `fill` is not in [0, 1].
 
     Example:
         >>> augment = TrivialAugmentWide()
@@ -137,8 +139,9 @@ class AutoAugment:
         fill: what is outside of the image, in [0, 1], a number or one for each channel; None is 0.
 
     Raises:
-        ValueError: `policy` or `interpolation` is another word, or `fill` is not of numbers in
-            [0, 1].
+        TypeError: a value of `fill` is no number.
+        ValueError: `policy` or `interpolation` is another word, or a value of `fill` is not
+            in [0, 1].
 
     Example:
         >>> augment = AutoAugment("cifar10")
@@ -193,8 +196,9 @@ class AugMix:
         fill: what is outside of the image, in [0, 1], a number or one for each channel; None is 0.
 
     Raises:
-        ValueError: a number is outside of its range, `interpolation` is another word, or `fill` is
-            not of numbers in [0, 1].
+        TypeError: `alpha` or a value of `fill` is no number.
+        ValueError: a number is outside of its range, `interpolation` is another word, or a value of
+            `fill` is not in [0, 1].
 
     Example:
         >>> augment = AugMix()

@@ -141,7 +141,8 @@ def as_fill(transform: Any) -> float | tuple[float, ...] | None:
     """The fill of a transform: None, a number in [0, 1], or one for each channel.
 
     Raises:
-        ValueError: a number is not in [0, 1].
+        TypeError: a value is no number.
+        ValueError: one is not in [0, 1].
     """
     fill = transform.fill
     if fill is None:

@@ -71,6 +71,7 @@ class RandomGrayscale:
     """Take the colours of each image away with probability `p`; it keeps its channels.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1].
 
     Source:
@@ -137,6 +138,7 @@ class RandomErasing:
         value: what is put there: a number, one for each channel, or "random" for normal noise.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1], a range is empty or not positive, or `value` is another
             word.
 

@@ -67,6 +67,7 @@ class RandomApply:
         p: of an image.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1]; when called, the transforms change the images' size.
 
     Source:

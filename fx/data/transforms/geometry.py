@@ -29,6 +29,7 @@ class RandomHorizontalFlip:
     """Mirror each image left to right with probability `p`.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1].
 
     Source:
@@ -52,6 +53,7 @@ class RandomVerticalFlip:
     """Mirror each image top to bottom with probability `p`.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1].
 
     Source:
@@ -307,6 +309,7 @@ class RandomPerspective:
         fill: the value outside of the image, a number or one for each channel.
 
     Raises:
+        TypeError: `distortion_scale` or `p` is no number.
         ValueError: `distortion_scale` or `p` is not in [0, 1], or `interpolation` is another word.
 
     Example:

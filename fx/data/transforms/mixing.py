@@ -165,6 +165,7 @@ class MixUp(_Mixing):
             probabilities.
 
     Raises:
+        TypeError: `alpha` is no number.
         ValueError: `alpha` or `num_classes` is not positive.
 
     Example:
@@ -195,6 +196,7 @@ class CutMix(_Mixing):
         num_classes: as for `MixUp`.
 
     Raises:
+        TypeError: `alpha` is no number.
         ValueError: `alpha` or `num_classes` is not positive.
 
     Example:

@@ -29,7 +29,7 @@ def magnitudes(
         bits: what posterizing keeps, from the first to the last.
 
     Returns:
-        float32 `[len(OPERATIONS), bins]`, in the units of `operations.operate`; 0 where an
+        float32 `[len(OPERATIONS), bins]`, in the units of `operations.augmented`; 0 where an
         operation has no magnitude.
     """
     steps = np.arange(bins, dtype=np.float32) / np.float32((bins - 1) / (bits[0] - bits[1]))

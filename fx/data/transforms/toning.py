@@ -16,6 +16,7 @@ class RandomInvert:
     """Invert each image `[N, 1 or 3, H, W]` with probability `p`.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1].
 
     Example:
@@ -45,6 +46,7 @@ class RandomPosterize:
         p: of an image.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `bits` is no whole number from 0 to 8, or `p` is not in [0, 1].
 
     Example:
@@ -77,6 +79,7 @@ class RandomSolarize:
         p: of an image.
 
     Raises:
+        TypeError: `threshold` or `p` is no number.
         ValueError: `threshold` or `p` is not in [0, 1].
 
     Example:
@@ -115,6 +118,7 @@ class RandomAdjustSharpness:
         p: of an image.
 
     Raises:
+        TypeError: `sharpness_factor` or `p` is no number.
         ValueError: `sharpness_factor` is negative, or `p` is not in [0, 1].
 
     Example:
@@ -148,6 +152,7 @@ class RandomAutocontrast:
     """Stretch each channel of each image from 0 to 1 with probability `p`.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1].
 
     Example:
@@ -176,6 +181,7 @@ class RandomEqualize:
     Each value in [0, 1] stands for the nearest byte.
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is not in [0, 1].
 
     Example:
