@@ -8,6 +8,7 @@ import pytest
 
 from fx.data import transforms as T
 from fx.data.transforms.geometry import random_window
+from tests.data.each_image import check_each_image
 
 KEY = jax.random.key(0)
 RANDOM = (
@@ -46,16 +47,9 @@ def test_images_keep_their_dtype_with_64_bits(transform, x64):
 
 @pytest.mark.parametrize("transform", RANDOM, ids=lambda t: type(t).__name__)
 def test_each_image_of_a_batch_is_treated_by_itself(transform):
-    images = jnp.broadcast_to(batch(1), (16, 3, 8, 8))
-    apply = jax.jit(transform)
-    out = apply(images, KEY)
-    assert out.shape == images.shape and out.dtype == images.dtype
-    np.testing.assert_array_equal(out, apply(images, KEY))
-    assert not np.array_equal(out, apply(images, jax.random.key(1)))
-    assert len({bytes(np.asarray(image)) for image in out}) >= 2
-    assert hash(transform) is not None and transform == eval(repr(transform), vars(T) | vars(np))
+    check_each_image(transform, 8, 8, least=2)
     with pytest.raises(ValueError, match=f"{type(transform).__name__}: expected a PRNG key, got"):
-        transform(images)
+        transform(batch(2))
     with pytest.raises(TypeError, match=f"{type(transform).__name__}: .*put ToTensor.. before it"):
         transform(jnp.zeros((2, 8, 8, 3), jnp.uint8), KEY)
 

@@ -13,6 +13,7 @@ from fx.data import transforms as T
 from fx.data.transforms import auto, operations
 from fx.data.transforms.policies import magnitudes
 from tests.data import torchvision_values as pinned
+from tests.data.each_image import check_each_image
 
 KEY = jax.random.key(0)
 PINNED = json.loads(pinned.PATH.read_text())
@@ -85,16 +86,8 @@ def test_all_branches_at_once_are_the_one_of_each_image():
 
 @pytest.mark.parametrize("transform", AUTO, ids=repr)
 def test_each_image_is_augmented_by_itself(transform):
-    images = jnp.broadcast_to(batch(1, 3, 16, 20), (16, 3, 16, 20))
-    apply = jax.jit(transform)
-    out = apply(images, KEY)
-    assert out.shape == images.shape and out.dtype == images.dtype
-    np.testing.assert_array_equal(out, apply(images, KEY))
-    assert not np.array_equal(out, apply(images, jax.random.key(1)))
-    assert len({bytes(np.asarray(image)) for image in out}) >= 8
-    assert apply._cache_size() == 1
+    out = check_each_image(transform, 16, 20, least=8)
     np.testing.assert_allclose(out * 255, np.round(out * 255), atol=1e-4)
-    assert transform == eval(repr(transform), vars(T)) and hash(transform) is not None
 
 
 @pytest.mark.parametrize(
