@@ -1,0 +1,183 @@
+"""A class of the user's in the ported file: what ran of it, or can be written."""
+
+import abc
+import ast
+import dataclasses
+import re
+from typing import Any
+
+from fx.porting.layout import Made, lines
+from fx.porting.live import torch_base
+from fx.porting.names import Obstacle, torch_name
+from fx.porting.rewrite import DROP, MARK, Rewriter
+from fx.porting.sources import Place
+from fx.porting.statements import kept
+from fx.porting.tree import CONTAINERS, Tree, module_type
+
+
+class Classes:
+    """Writes classes; `tree` is what the live model was found to be."""
+
+    def __init__(self, writer: Any, tree: Tree):
+        self.writer, self.tree = writer, tree
+
+    def text(self, rw: Rewriter, place: Place, kind: type, name: str) -> str:
+        """A class: its bases, and of its body what ran or can be written."""
+        node = place.node
+        head = []
+        for base, value in zip(node.bases, kind.__bases__):
+            word = torch_name(value)
+            if value is abc.ABC and len(kind.__bases__) > 1:
+                continue  # its metaclass is not fx's
+            head.append("nn.Module" if word == "nn.Module" else rw.text(base))
+        fields, methods = [], []
+        chosen = sorted(self.tree.forwards.get(kind, ()))
+        if len(chosen) > 1:
+            raise Obstacle(node, f"its objects have different forwards: {', '.join(chosen)}")
+        chosen = [name for name in chosen if name != "forward"]
+        for part in node.body:
+            is_method = isinstance(part, ast.FunctionDef)
+            if is_method and part.name == "forward" and chosen:
+                continue
+            if is_method and part.name == "__init__" and self._makes(kind):
+                continue
+            text = self._member(rw, place, kind, part)
+            if text is not None:
+                text = shifted(text, node.col_offset + 4 - part.col_offset)
+                (methods if is_method else fields).append(text)
+        if self._makes(kind) and (made := self._constructor(kind)):
+            methods.insert(0, shifted(made, node.col_offset))
+        if chosen:
+            made = f"        return self.{chosen[0]}(*args, **kwargs)"
+            made = f"def forward(self, *args, **kwargs):\n{made}"
+            methods.append(shifted(made, node.col_offset))
+        if self._listed(kind):
+            made = "def __hash__(self):\n        return hash(repr(self))"
+            methods.append(shifted(made, node.col_offset))
+        decorators = "".join(f"@{text}\n" for text in self._decorators(rw, node, kind))
+        bases = f"({', '.join(head)})" if head else ""
+        indent = " " * (node.col_offset + 4)
+        parts = ([f"\n{indent}".join(fields)] if fields else []) + methods
+        body = f"\n\n{indent}".join(parts) or "pass"
+        return f"{decorators}{MARK}{node.lineno}{MARK}class {name}{bases}:\n{indent}{body}"
+
+    def _decorators(self, rw: Rewriter, node: ast.ClassDef, kind: type) -> list[str]:
+        """A class's decorators. Dataclasses: outputs are trees here, and what parts hold a hash."""
+        found = [rw.text(decorator) for decorator in kept(rw, node)]
+        if not dataclasses.is_dataclass(kind):
+            return found
+        if self._held(kind) and not self._listed(kind) and kind.__hash__ is None:
+            stores = [n for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store)]
+            changes = any(isinstance(n, ast.Attribute) for n in stores) or len(kind.__mro__) > 2
+            given = "unsafe_hash=True" if changes else "frozen=True"
+            found = [_with(text, given) if "dataclass" in text else text for text in found]
+        return ["jax.tree_util.register_dataclass"] * (kind in self.writer.record.outputs) + found
+
+    def _held(self, kind: type) -> list[Any]:
+        """The instances of a class that parts of the model hold."""
+        return [
+            v for part in self.writer.root.modules() for v in vars(part).values() if type(v) is kind
+        ]
+
+    def _listed(self, kind: type) -> bool:
+        """Whether a dataclass that parts hold has lists or dicts, which have no hash, in it."""
+        values = [
+            each for held in self._held(kind) for each in getattr(held, "__dict__", {}).values()
+        ]
+        unhashed = any(isinstance(each, list | dict | set) for each in values)
+        return unhashed and dataclasses.is_dataclass(kind) and kind.__hash__ is None
+
+    def _makes(self, kind: type) -> bool:
+        """Whether the constructor of a class is written from the live tree."""
+        return self.writer.generated and issubclass(kind, module_type())
+
+    def _member(self, rw: Rewriter, place: Place, kind: type, part: ast.stmt) -> str | None:
+        """One statement of a class's body; None where it is left out."""
+        if not isinstance(part, ast.FunctionDef):
+            try:
+                text = rw.text(part)
+            except Obstacle:
+                return None
+            return None if text == DROP else text
+        line = rw.source.first_line(part)
+        ran = (place.file, line) in self.writer.record.functions
+        if not ran and issubclass(kind, module_type()) and _torchs_own(part.name):
+            return None  # `train` or `_apply`, which nothing calls here
+        if ran:
+            try:
+                return rw.text(part)
+            except Obstacle as obstacle:
+                self.writer.stopped(place, obstacle)
+                return None
+        return self._tried(rw, place, part)
+
+    def _tried(self, rw: Rewriter, place: Place, part: ast.FunctionDef) -> str | None:
+        """A method that did not run: kept if it can be written and needs nothing further."""
+        needs, notes = rw.needs, list(rw.notes)
+        rw.needs = needs.trial()
+        rw.trying = True
+        try:
+            text = rw.text(part)
+            lost = any(re.search(rf"\.{name}\b", text) for name in rw.held.unread)
+            if set(rw.needs.definitions) <= (self.writer.known or set()) and not lost:
+                needs.add(rw.needs)
+                return text
+        except Obstacle:
+            pass
+        finally:
+            rw.trying, rw.needs, rw.notes = False, needs, notes
+        if not part.name.startswith("_"):
+            where = f"{place.module.rpartition('.')[2]}.py:{part.lineno}"
+            rw.notes.append(f"{where}: {part.name} did not run, and was left out")
+        return None
+
+    def _constructor(self, kind: type) -> str | None:
+        """A constructor that takes what the live parts have."""
+        if kind not in self.tree.attributes:
+            return None
+        names = self.tree.attributes[kind]
+        some = {n for n in names if self.tree.held[kind, n] < self.tree.parts[kind]}
+        given = [f"{name}=None" if name in some else name for name in names]
+        base = torch_base(kind)
+        ties = self.tree.ties if kind is type(self.writer.root) else []
+        tied = [f'nn.tie(self, "{alias}", "{source}")' for alias, source in ties]
+        body = [f"self.{name} = {name}" for name in names] + tied
+        if not body:
+            return None
+        if base == "nn.Module":
+            head = Made("def __init__(", [("", "self"), ("", "*"), *(("", n) for n in given)], "):")
+        elif base in CONTAINERS:
+            head = Made(
+                "def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in given)], "):"
+            )
+            body.insert(0, f"{base}.__init__(self, *parts)")
+        else:
+            head = Made(
+                "def __init__(", [("", n) for n in ("self", "*args", *given, "**kwargs")], "):"
+            )
+            body.insert(0, f"{base}.__init__(self, *args, **kwargs)")
+        if base == "nn.Module" and not names:
+            head = Made("def __init__(", [("", "self")], "):")
+        return lines(head, 4) + "".join(f"\n        {line}" for line in body)
+
+
+def _with(decorator: str, given: str) -> str:
+    """A decorator with one more argument."""
+    name, _, rest = decorator.partition("(")
+    return f"{name}({given}{', ' if rest.strip(' )') else ''}{rest or ')'}"
+
+
+def shifted(text: str, by: int) -> str:
+    """The lines after the first, further to the right."""
+    if by < 0:
+        return text.replace("\n" + " " * -by, "\n")
+    return re.sub(r"\n(?=[^\n])", "\n" + " " * by, text) if by else text
+
+
+def _torchs_own(name: str) -> bool:
+    """Whether a method is one of torch.nn.Module's that fx.nn.Module does not have."""
+    from fx import nn
+
+    if name.startswith("_") or not hasattr(nn.Module, name):
+        return hasattr(module_type(), name) and not name.startswith("__")
+    return False
