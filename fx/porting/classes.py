@@ -1,14 +1,14 @@
 """A class of the user's in the ported file: what ran of it, or can be written."""
 
-import abc
 import ast
 import dataclasses
 import re
 from typing import Any
 
+from fx.porting.bases import Bases
 from fx.porting.layout import Made, lines
 from fx.porting.live import torch_base
-from fx.porting.names import Obstacle, torch_name
+from fx.porting.names import Obstacle
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
 from fx.porting.statements import kept
@@ -20,16 +20,12 @@ class Classes:
 
     def __init__(self, writer: Any, tree: Tree):
         self.writer, self.tree = writer, tree
+        self.bases = Bases(writer.record, tree)
 
     def text(self, rw: Rewriter, place: Place, kind: type, name: str) -> str:
         """A class: its bases, and of its body what ran or can be written."""
         node = place.node
-        head = []
-        for base, value in zip(node.bases, kind.__bases__):
-            word = torch_name(value)
-            if value is abc.ABC and len(kind.__bases__) > 1:
-                continue  # its metaclass is not fx's
-            head.append("nn.Module" if word == "nn.Module" else rw.text(base))
+        head = self.bases.texts(rw, node, kind)
         fields, methods = [], []
         chosen = sorted(self.tree.forwards.get(kind, ()))
         if len(chosen) > 1:
@@ -89,11 +85,14 @@ class Classes:
 
     def _makes(self, kind: type) -> bool:
         """Whether the constructor of a class is written from the live tree."""
-        return self.writer.generated and issubclass(kind, module_type())
+        listed = issubclass(kind, module_type()) or kind in self.tree.attributes
+        return self.writer.generated and listed
 
     def _member(self, rw: Rewriter, place: Place, kind: type, part: ast.stmt) -> str | None:
         """One statement of a class's body; None where it is left out."""
         if not isinstance(part, ast.FunctionDef):
+            if self.bases.unread(kind, part):
+                return None
             try:
                 text = rw.text(part)
             except Obstacle:
@@ -103,6 +102,8 @@ class Classes:
         ran = (place.file, line) in self.writer.record.functions
         if not ran and issubclass(kind, module_type()) and _torchs_own(part.name):
             return None  # `train` or `_apply`, which nothing calls here
+        if self.bases.unneeded(kind, part.name, ran):
+            return None
         if ran:
             try:
                 return rw.text(part)
@@ -138,7 +139,7 @@ class Classes:
         names = self.tree.attributes[kind]
         some = {n for n in names if self.tree.held[kind, n] < self.tree.parts[kind]}
         given = [f"{name}=None" if name in some else name for name in names]
-        base = torch_base(kind)
+        base = torch_base(kind) if issubclass(kind, module_type()) else "nn.Module"
         ties = self.tree.ties if kind is type(self.writer.root) else []
         tied = [f'nn.tie(self, "{alias}", "{source}")' for alias, source in ties]
         body = [f"self.{name} = {name}" for name in names] + tied

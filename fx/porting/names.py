@@ -6,6 +6,7 @@ import re
 import sys
 import sysconfig
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ DTYPES = {
 # Classes that fx/porting/twins.py has in fx.
 _TWINS = {
     "einops.layers.torch.Rearrange": "Rearrange", "einops.layers.torch.Reduce": "Reduce",
+    "transformers.utils.generic.ModelOutput": "Output",
+    "diffusers.utils.outputs.BaseOutput": "Output",
     "torch.autograd.function.Function": "Function", "argparse.Namespace": "Namespace",
     "types.SimpleNamespace": "Namespace",
 }  # fmt: skip
@@ -249,6 +252,8 @@ def need(
     users = is_users(getattr(sys.modules.get(owner), "__file__", None) or "")
     if defined and users and not imported(owner):
         return needs.define(id(value), value.__name__, value, owner)
+    if isinstance(value, Mapping) and not isinstance(value, dict) and users:
+        raise Obstacle(node, f"{name} is a registry: what it gives is known when it is asked")
     file = getattr(sys.modules.get(module), "__file__", None) or ""
     bound = source(file).names.get(name) if file.endswith(".py") else None
     if isinstance(bound, tuple) and isinstance(bound[0], ast.ImportFrom):

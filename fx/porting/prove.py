@@ -16,7 +16,7 @@ import numpy as np
 from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
-from fx.porting import aliased, gradient, trial
+from fx.porting import aliased, gradient, observed, trial
 from fx.porting.errors import located
 from fx.porting.live import tables
 from fx.porting.record import Record, watch
@@ -160,12 +160,16 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     """Run the model in evaluation, and a copy in training, for the record; maybe gradients."""
     import torch
 
-    (args, named), (again, named_again) = (trial.copied((inputs, kwargs)) for _ in range(2))
+    (args, named), (again, named_again), (args3, named3) = (
+        trial.copied((inputs, kwargs)) for _ in range(3)
+    )
     mode = module.training
     module.eval()
     try:
         with torch.no_grad():
             record.outputs = _kinds(watch(lambda: module(*args, **named), record))
+            if record.asked:
+                observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
     finally:
         module.train(mode)
     trained = copy.deepcopy(module).train()

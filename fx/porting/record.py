@@ -4,10 +4,13 @@ Whether `x.split(2)` cuts a tensor or a string cannot be read off the text. So t
 and every call of torch is noted with the place in the source that made it.
 """
 
+import re
 import sys
 import sysconfig
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ _STANDARD = sysconfig.get_paths()["stdlib"]
 _PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
 # What torch imports when it is first asked for something: nothing of a model's.
 _LIBRARIES = ("jax", "jaxlib", "mpmath", "networkx", "numpy", "scipy", "sympy")
+COMPILES = re.compile(r"is_(tracing|\w*compiling)$")  # what packages ask, and XLA does
 _KEPT = 32  # different calls remembered of one place
 
 
@@ -43,8 +47,24 @@ class Record:
     functions: set[tuple[str, int]] = field(default_factory=set)
     constructed: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
     locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
+    values: dict[tuple[str, int, str], list[Any]] = field(default_factory=dict)  # "" is returned
+    asked: bool = False  # a package wanted to know whether the model is compiled
     outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
+
+    @cached_property
+    def seen(self) -> set[type]:
+        """The types of all that names stood for."""
+        return set().union(*self.locals.values())
+
+    @cached_property
+    def names(self) -> dict[type, set[str]]:
+        """What objects of a type were called."""
+        found: dict[type, set[str]] = {}
+        for (_, _, name), kinds in self.locals.items():
+            for kind in kinds:
+                found.setdefault(kind, set()).add(name)
+        return found
 
     def at(self, file: str, line: int, column: int) -> dict[str, list[Fact]]:
         """The torch functions that were called from a place, by name."""
@@ -62,8 +82,15 @@ class Record:
             calls, self.lines | other.lines, self.functions | other.functions,
             self.constructed | other.constructed,
             {at: self.locals.get(at, set()) | other.locals.get(at, set()) for at in both},
-            other.outputs, other.tables,
+            {at: self.values.get(at, []) + other.values.get(at, [])
+             for at in self.values.keys() | other.values.keys()},
+            self.asked or other.asked, other.outputs, other.tables,
         )  # fmt: skip
+
+
+def is_installed(file: str) -> bool:
+    """Whether a file is of an installed package, and not of whoever ports a model."""
+    return any(_within(file, folder) for folder in _PACKAGES)
 
 
 def is_users(file: str) -> bool:
@@ -133,6 +160,7 @@ def _tracer(record: Record) -> Any:
             record.lines.add((frame.f_code.co_filename, frame.f_lineno))
         elif event == "return":
             _note_types(frame, record)
+            _note_values(frame, arg, record)
         return line
 
     users: dict[str, bool] = {}
@@ -144,6 +172,8 @@ def _tracer(record: Record) -> Any:
         if not users[code.co_filename]:
             return None
         record.functions.add((code.co_filename, code.co_firstlineno))
+        if COMPILES.match(code.co_name) and is_installed(code.co_filename):
+            record.asked = True
         _note_types(frame, record)
         if code.co_name == "__init__" and code.co_argcount:
             _note_constructor(frame, record)
@@ -157,6 +187,16 @@ def _note_types(frame: Any, record: Record) -> None:
     for name, value in frame.f_locals.items():
         place = code.co_filename, code.co_firstlineno, name
         record.locals.setdefault(place, set()).add(type(value))
+
+
+def _note_values(frame: Any, returned: Any, record: Record) -> None:
+    """What names stand for where a function ends, if that can be written: a function, say."""
+    code = frame.f_code
+    for name, value in {**frame.f_locals, "": returned}.items():
+        simple = value is None or isinstance(value, bool | str | types.FunctionType | type)
+        seen = record.values.setdefault((code.co_filename, code.co_firstlineno, name), [])
+        if not any(value is each for each in seen):
+            seen.append(value if simple else ...)
 
 
 def _note_constructor(frame: Any, record: Record) -> None:

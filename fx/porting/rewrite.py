@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import cached, constant, declared, rules, special
+from fx.porting import cached, constant, declared, keys, observed, rules, special
 from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
@@ -63,6 +63,8 @@ class Rewriter:
             except Obstacle as obstacle:
                 if self.trying or not self.functions:
                     raise
+                if (seen := observed.value(self, node)) is not None:
+                    return f"{MARK}{node.lineno}{MARK}{seen}"
                 self.obstacles.append(obstacle)
                 return "pass"  # nobody runs it; what can be read shows the other obstacles
             return text if text == DROP else f"{MARK}{node.lineno}{MARK}{text}"
@@ -101,17 +103,8 @@ class Rewriter:
         return f"{self.place.module.rpartition('.')[2]}.py:{node.lineno}"
 
     def key(self, node: Any) -> str:
-        """The text that draws a key for random numbers: the module's, or the function's own."""
-        function = self.functions[0] if self.functions else None
-        if function is None:
-            raise Obstacle(node, "draws random numbers outside of a function")
-        if function.args.args and function.args.args[0].arg == "self":
-            return "self.next_key()"
-        if isinstance(self.parent(function), ast.ClassDef):
-            raise Obstacle(node, "draws random numbers without self; draw them where it is called")
-        self.draws.add(id(self.names.get(function.name)))
-        nth = self.drawn[function] = self.drawn.get(function, -1) + 1
-        return f"jax.random.fold_in(key, {nth})" if nth else "key"
+        """The text that draws a key for random numbers: a module's, or the function's own."""
+        return keys.text(self, node)
 
     def takes_key(self, function: Any) -> bool:
         """Whether a function that is written gets a `key` argument."""
@@ -224,6 +217,8 @@ class Rewriter:
                 return constant.data(self, node, self.text(node.value))
             into = READ[node.attr]
             return into if into.isalpha() else self.text(node.value) + into
+        if (own := observed.own(self, node)) is not None:
+            return own
         if node.attr == "type" and ast.unparse(node.value).endswith(".device"):
             return '"cpu"'  # where the model ran; what other devices need is XLA's affair
         if node.attr == "device" and isinstance(node.value, ast.Name) and not self.ran_any(node):
@@ -278,7 +273,9 @@ class Rewriter:
         if key is None and node.args and self.resolve(node.func)[1] is functools.partial:
             return self._partial(node)
         if key is None:
-            return self._children(node) or self._passed_key(node)
+            said = observed.answer(self, node)
+            known = observed.kinds(self, node) if said is None else str(said)
+            return known or self._children(node) or self._passed_key(node)
         args = list(node.args)
         if key.startswith("Tensor."):
             assert isinstance(node.func, ast.Attribute)

@@ -4,8 +4,7 @@ import ast
 import re
 from typing import Any, NamedTuple
 
-from fx.porting import cached, checked, declared, held, inplace, lost
-from fx.porting.constant import Constant
+from fx.porting import cached, checked, constant, declared, held, inplace, lost, observed
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -15,7 +14,6 @@ FALSE = {
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
     "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
 }  # fmt: skip
-CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled")
 
 
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:
@@ -40,8 +38,8 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.Return) and node.value is None and rw.functions:
         argument = lost.returned(rw, rw.functions[-1])
         return f"return {argument}" if argument else None
-    if isinstance(node, ast.With) and _is_context(rw, node):
-        with Constant(rw, [item.context_expr for item in node.items], node):
+    if isinstance(node, ast.With) and constant.is_context(rw, node):
+        with constant.Constant(rw, [item.context_expr for item in node.items], node):
             return _dedented(rw, node)
     if isinstance(node, ast.For) and initialises(rw, [node]):
         return left_out(rw, node)
@@ -57,7 +55,7 @@ def _effect(rw: Rewriter, node: Any) -> str:
 
 def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
     """A function without torch's decorators; what it did not run may be left out."""
-    with rw.inside(node), Constant(rw, node.decorator_list, node):
+    with rw.inside(node), constant.Constant(rw, node.decorator_list, node):
         parts = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         parts += [arg for arg in (node.args.vararg, node.args.kwarg) if arg]
         written = {id(arg): _argument(rw, arg) for arg in parts}
@@ -71,8 +69,10 @@ def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
             pieces_of.append((node.returns, annotation(rw, node.returns)))
         body = _without_devices(node, block(rw, node.body))
         if rw.takes_key(node) and (parts or defaults):
+            pieces_before = [(c, t) for c, t in pieces_of if c is not node.args.kwarg]
             last = max(
-                pieces_of[: len(parts) + len(defaults)], key=lambda each: rw.source.span(each[0])
+                pieces_before[: len(parts) + len(defaults) - (node.args.kwarg is not None)],
+                key=lambda each: rw.source.span(each[0]),
             )
             pieces_of[pieces_of.index(last)] = (last[0], f"{last[1]}, key=None")
         for child, text in sorted(pieces_of, key=lambda each: rw.source.span(each[0])):
@@ -97,8 +97,10 @@ def _without_devices(node: ast.FunctionDef, body: str) -> str:
 
 def block(rw: Rewriter, body: list[ast.stmt]) -> str:
     """Statements one after another; one that did not run and cannot be ported raises instead."""
-    if not rw.ran(body[0]) and rw.functions and not docstring(body[0]):
-        return _untried(rw, body)
+    code = [node for node in body if not docstring(node)]
+    if code and not rw.ran(code[0]) and rw.functions:
+        said = "".join(f"{rw.text(n)}\n{' ' * n.col_offset}" for n in body if docstring(n))
+        return said + _untried(rw, code)
     texts, at = [], None
     for node in body:
         first, last = rw.source.span(node)
@@ -204,7 +206,13 @@ def _if(rw: Rewriter, node: ast.If) -> str | None:
         if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
             return rw.text(node.orelse[0])
         return _shifted(rw, node, node.orelse)
-    test = rw.text(node.test) if value is None else value
+    try:
+        test = rw.text(node.test) if value is None else value
+    except Obstacle:
+        taken = observed.way(rw, node)
+        if taken is None:
+            raise
+        return _shifted(rw, node, taken) if taken else DROP
     pieces = [f"if ({test}):" if "\n" in test else f"if {test}:"]
     head = rw.source.span(node.test)[1]
     first = rw.source.span(node.body[0])[0]
@@ -242,6 +250,9 @@ def _folded(rw: Rewriter, node: ast.expr) -> bool | str | None:
             return False
         if known and getattr(value, "__name__", "") in ("is_exportable", "is_scriptable"):
             return False
+        if (said := observed.answer(rw, node)) is not None:
+            return said
+        return False if observed.kinds(rw, node) == "False" else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         inner = _folded(rw, node.operand)
         return not inner if isinstance(inner, bool) else None
@@ -276,6 +287,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return assigned
     known, value = rw.resolve(node.func)
     if known and getattr(value, "__name__", "") == "_log_api_usage_once":
+        return DROP
+    if isinstance(node.func, ast.Attribute) and observed.is_log(rw, node.func.value):
         return DROP
     if initialises(rw, [ast.Expr(node)]):
         return left_out(rw, node)
@@ -357,16 +370,6 @@ def _path(node: ast.expr) -> str | None:
     text = ast.unparse(node)
     dotted = all(isinstance(n, ast.Attribute | ast.Name | ast.expr_context) for n in ast.walk(node))
     return text.removeprefix("self.") if dotted and text.startswith("self.") else None
-
-
-def _is_context(rw: Rewriter, node: ast.With) -> bool:
-    for item in node.items:
-        called = item.context_expr
-        called = called.func if isinstance(called, ast.Call) else called
-        known, value = rw.resolve(called)
-        if not known or getattr(value, "__name__", "") not in CONTEXTS:
-            return False
-    return True
 
 
 def _dedented(rw: Rewriter, node: Any) -> str:

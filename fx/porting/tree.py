@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting import rules
+from fx.porting import objects, rules
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -68,6 +68,8 @@ class Tree:
     seen: dict[int, str] = field(default_factory=dict)
     registered: set[int] = field(default_factory=set)  # the root's parts
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
+    objects: dict[int, tuple[str, str]] = field(default_factory=dict)  # settings: name and text
+    names: dict[type, set[str]] = field(default_factory=dict)  # what objects of a class are called
 
     def make(self, module: Any, path: str = "") -> Made:
         """The expression that makes a module.
@@ -293,8 +295,10 @@ class Tree:
             if isinstance(value, list):
                 return f"[{inner}]"
             return f"({inner},)" if len(value) == 1 else f"({inner})"
+        if objects.is_settings(value):
+            return objects.settings(self, value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return self._dataclass(value)
+            return objects.dataclass(self, value)
         if isinstance(value, dict):
             pairs = (f"{self.text(k)}: {self.text(v)}" for k, v in value.items())
             return f"{{{', '.join(pairs)}}}"
@@ -325,18 +329,9 @@ class Tree:
             kind = type(value)
             name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
             return self._constructor_call(value, name)
+        if objects.is_plain(value) and self.constructed is None:
+            return objects.plain(self, value)
         return self._unknown(value)
-
-    def _dataclass(self, value: Any) -> str:
-        """An instance of one of the user's dataclasses, defaults left out."""
-        kind = type(value)
-        name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
-        given = [
-            f"{f.name}={self.text(getattr(value, f.name))}"
-            for f in dataclasses.fields(value)
-            if f.init and not same(getattr(value, f.name), f.default)
-        ]
-        return f"{name}({', '.join(given)})"
 
     def text(self, value: Any) -> str:
         """A value as source on one line."""

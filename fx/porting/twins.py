@@ -33,6 +33,21 @@ class Namespace:
         return hash(repr(sorted(vars(self).items())))
 
 
+class Output:
+    """What a model returns, by name and by number, as Hugging Face's libraries have it."""
+
+    def to_tuple(self) -> tuple:
+        """What is not None, in order."""
+        return tuple(value for value in vars(self).values() if value is not None)
+
+    def __getitem__(self, key: Any) -> Any:
+        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A value by name."""
+        return default if getattr(self, key, None) is None else getattr(self, key)
+
+
 class Rearrange(nn.Module):
     """`einops.rearrange` as a layer."""
 

@@ -12,7 +12,7 @@ from fx.porting.classes import Classes
 from fx.porting.held import Held, found
 from fx.porting.layout import lines
 from fx.porting.names import Needs, Obstacle, renamed, twin
-from fx.porting.record import Record
+from fx.porting.record import Record, is_installed
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place, constant, definition, source
 from fx.porting.statements import statement
@@ -87,7 +87,9 @@ class Writer:
             self.returns, self.held,
         )  # fmt: skip
         try:
-            if isinstance(place.node, ast.ClassDef) and isinstance(value, type):
+            if _is_told(place, value):
+                text = f"{name} = {value!r}"
+            elif isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 assert self.tree is not None
                 text = Classes(self, self.tree).text(rewriter, place, value, self.needs.names[key])
             else:
@@ -152,6 +154,7 @@ def write(module: Any, record: Record, built: Record | None = None) -> Written:
 def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str, Tree]:
     seen = writer.record.constructed if keep else None
     tree = writer.tree = Tree(used, seen, writer.needs, tables=writer.record.tables)
+    tree.names = writer.record.names
     tree.registered = set(map(id, module.modules()))
     writer.root = module
     try:
@@ -183,9 +186,17 @@ def _reads(texts: Iterable[str]) -> set[str]:
     return found
 
 
+def _is_told(place: Place, value: Any) -> bool:
+    """Whether an installed package asks something for a constant: which version there is, say."""
+    asks = isinstance(place.node, ast.Assign) and isinstance(place.node.value, ast.Call)
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return asks and plain and is_installed(place.file)
+
+
 def _assembled(writer: Writer, made: str, tree: Tree, module: Any) -> Written:
     chunks = [chunk for chunk in writer.chunks.values() if chunk.text.strip()]
-    build = f'def build():\n    """The model, as it was ported."""\n    return {made}'
+    shared = "".join(f"    {name} = {text}\n" for name, text in tree.objects.values())
+    build = f'def build():\n    """The model, as it was ported."""\n{shared}    return {made}'
     body = "\n\n\n".join([*(chunk.text for chunk in chunks), build])
     names = {n.id for n in ast.walk(ast.parse(body)) if isinstance(n, ast.Name)}
     imports = {n: s for n, s in {**_FX, **writer.needs.imports}.items() if n in names}

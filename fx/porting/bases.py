@@ -1,0 +1,104 @@
+"""What is left of the bases that installed packages give their models, of which little runs.
+
+    class Net(PreTrainedModel, HubMixin):      class Net(nn.Module):
+
+A base of which nothing ran and nothing is read goes. Of one that stays, and that no part of the
+model is an object of, what ran stays.
+"""
+
+import abc
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from fx.porting.names import need, torch_name, twin
+from fx.porting.record import Record, is_installed, is_users
+from fx.porting.tree import Tree, module_type
+
+_MADE = (
+    "__new__",
+    "__init_subclass__",
+    "__getattr__",
+    "__setattr__",
+    "__getstate__",
+    "__setstate__",
+)
+
+
+class Bases:
+    """Says which bases and members of classes are needed."""
+
+    def __init__(self, record: Record, tree: Tree):
+        self.record, self.tree = record, tree
+
+    def texts(self, rw: Any, node: ast.ClassDef, kind: type) -> list[str]:
+        """The bases of a class, as they are written."""
+        found: dict[str, Any] = {}
+        for base, value in zip(node.bases, kind.__bases__):
+            if value is abc.ABC and len(kind.__bases__) > 1:
+                continue  # its metaclass is not fx's
+            if not self.idle(value):
+                found["nn.Module" if value is module_type() else rw.text(base)] = value
+                continue
+            for each in self._instead(value):
+                found[_named(rw, each, node)] = each
+        modules = [text for text, value in found.items() if issubclass(value, module_type())]
+        if len(modules) > 1:
+            found.pop("nn.Module", None)
+        return list(found)
+
+    def _instead(self, kind: type) -> Iterator[type]:
+        """The nearest bases of an idle class that are needed."""
+        for base in kind.__bases__:
+            if base not in (object, abc.ABC):
+                yield from self._instead(base) if self.idle(base) else [base]
+
+    def idle(self, kind: type) -> bool:
+        """Whether nothing of a base of an installed package ran, or is read."""
+        if not _installed(kind) or twin(kind) or kind in self.tree.forwards:
+            return False
+        return not any(self._needed(name, part) for name, part in vars(kind).items())
+
+    def _needed(self, name: str, part: Any) -> bool:
+        part = getattr(part, "__func__", getattr(part, "fget", None) or part)
+        code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
+        if code is not None:
+            return (code.co_filename, code.co_firstlineno) in self.record.functions
+        return not name.startswith("__") and name in self.tree.used
+
+    def bare(self, kind: type) -> bool:
+        """Whether a class is an installed package's, and no part of the model is just that."""
+        return _installed(kind) and kind not in self.tree.forwards
+
+    def unneeded(self, kind: type, name: str, ran: bool) -> bool:
+        """Whether a method of such a class is left out: what did not run, and how it is made."""
+        if issubclass(kind, module_type()) and _installed(kind):
+            if name in _MADE or name in ("dtype", "device"):
+                return True  # the dtype is that of the weights, the device XLA's affair
+        return not ran and self.bare(kind) and not name.startswith("__")
+
+    def unread(self, kind: type, part: ast.stmt) -> bool:
+        """Whether a statement gives such a class what nothing reads."""
+        targets = part.targets if isinstance(part, ast.Assign) else []
+        targets = [part.target] if isinstance(part, ast.AnnAssign) else targets
+        if not targets or hasattr(kind, "__dataclass_fields__") or not _installed(kind):
+            return False
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        hidden = self.bare(kind) or all(name.startswith("_") for name in names)
+        return hidden and not any(name in self.tree.used for name in names)
+
+
+def _installed(kind: type) -> bool:
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    return is_users(file) and is_installed(file) and torch_name(kind) is None
+
+
+def _named(rw: Any, kind: type, node: Any) -> str:
+    if kind is module_type():
+        return "nn.Module"
+    name = torch_name(kind)
+    if name is not None or kind.__module__ == "builtins":
+        return name or kind.__name__
+    return need(kind, kind.__name__, {}, kind.__module__, rw.needs, node)

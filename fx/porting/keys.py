@@ -1,0 +1,32 @@
+"""Where random numbers get their key: from the module at hand, or from who calls a function."""
+
+import ast
+from typing import Any
+
+from fx.porting.names import Obstacle
+
+
+def text(rw: Any, node: Any) -> str:
+    """The text that draws a key for random numbers: a module's, or the function's own."""
+    function = rw.functions[0] if rw.functions else None
+    if function is None:
+        raise Obstacle(node, "draws random numbers outside of a function")
+    if (module := _module(rw, function)) is not None:
+        return f"{module}.next_key()"
+    if isinstance(rw.parent(function), ast.ClassDef):
+        raise Obstacle(node, "draws random numbers without self; draw them where it is called")
+    rw.draws.add(id(rw.names.get(function.name)))
+    nth = rw.drawn[function] = rw.drawn.get(function, -1) + 1
+    return f"jax.random.fold_in(key, {nth})" if nth else "key"
+
+
+def _module(rw: Any, function: Any) -> str | None:
+    """The argument of a function that is a module: itself, or one it is given."""
+    first, given = rw.source.first_line(function), function.args.args
+    if given and given[0].arg == "self":
+        return "self"
+    for name in (arg.arg for arg in given):
+        kinds = rw.record.locals.get((rw.place.file, first, name), set())
+        if kinds and all(hasattr(kind, "register_forward_hook") for kind in kinds):
+            return name
+    return None

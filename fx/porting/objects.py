@@ -1,0 +1,85 @@
+"""Settings that parts of a model hold: dataclasses, and kinds of an installed package's own."""
+
+import dataclasses
+import sys
+from typing import Any
+
+from fx.porting.live import same
+from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
+from fx.porting.record import is_installed, is_users
+
+
+def is_settings(value: Any) -> bool:
+    """Whether an object is of a class of an installed package, with bases of such a package."""
+    kind = type(value)
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    if isinstance(value, type) or callable(value) or twin(kind) or torch_name(kind):
+        return False
+    plain = all(base.__module__ == "builtins" for base in kind.__mro__[1:])
+    return is_users(file) and is_installed(file) and not plain and hasattr(value, "__dict__")
+
+
+def settings(tree: Any, value: Any) -> str:
+    """The name of a namespace with what the written code reads of an object."""
+    if id(value) not in tree.objects:
+        kind = type(value).__name__
+        taken = {name for name, _ in tree.objects.values()}
+        word = "config" if "config" in kind.lower() else "settings"
+        name = next(n for n in (word, *(f"{word}{i}" for i in range(2, 999))) if n not in taken)
+        tree.objects[id(value)] = name, ""
+        read = ", ".join(f"{n}={text}" for n, text in _read(tree, value))
+        namespace = need_twin("Namespace", tree.needs)
+        tree.objects[id(value)] = name, f"{namespace}({read})"
+    return tree.objects[id(value)][0]
+
+
+def _read(tree: Any, value: Any) -> list[tuple[str, str]]:
+    """The attributes that are read, by name, with their text."""
+    found = []
+    for name in sorted(tree.used):
+        if not name.isidentifier() or name.startswith("__") or not hasattr(value, name):
+            continue
+        given = getattr(value, name)
+        if callable(given):
+            continue
+        try:
+            found.append((name, tree.text(given)))
+        except Obstacle:
+            continue
+    return found
+
+
+def is_plain(value: Any) -> bool:
+    """Whether an object is of a class of the user's, with attributes and no other bases."""
+    kind = type(value)
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    ours = is_users(file) and not twin(kind) and not torch_name(kind)
+    return ours and kind.__mro__[1:] == (object,) and kind.__qualname__.isidentifier()
+
+
+def plain(tree: Any, value: Any) -> str:
+    """An object by its attributes that are read, which its class takes here."""
+    kind = type(value)
+    name = need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)
+    names = tree.attributes.setdefault(kind, [])
+    tree.parts[kind] += 1
+    given = []
+    for key, held in getattr(value, "__dict__", {}).items():
+        if key in tree.used:
+            given.append(f"{key}={tree.text(held)}")
+            tree.held[kind, key] += 1
+            if key not in names:
+                names.append(key)
+    return f"{name}({', '.join(given)})"
+
+
+def dataclass(tree: Any, value: Any) -> str:
+    """An instance of one of the user's dataclasses, defaults left out."""
+    kind = type(value)
+    name = need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)
+    given = [
+        f"{f.name}={tree.text(getattr(value, f.name))}"
+        for f in dataclasses.fields(value)
+        if f.init and not same(getattr(value, f.name), f.default)
+    ]
+    return f"{name}({', '.join(given)})"

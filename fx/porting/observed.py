@@ -1,0 +1,153 @@
+"""What cannot be written, and was one thing whenever it was seen: a branch, a name, a yes or no.
+
+if isinstance(mask, BlockMask):          (left out: nothing was one, and nothing here can be)
+attend = REGISTRY[self.config.kind]      attend = eager_attention
+if is_torchdynamo_compiling():           if False:
+"""
+
+import ast
+import contextlib
+import logging
+import re
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from fx.porting import rules
+from fx.porting.names import Obstacle, need, torch_name, translated, twin
+from fx.porting.record import COMPILES, is_installed, is_users
+
+# Functions of installed packages that say how a model runs: compiled, traced, with which library.
+_ASKS = re.compile(r"is_(\w+_)?(tracing|compiling|exporting|scripting|capturing|available)$")
+
+
+def kinds(rw: Any, node: ast.Call) -> str | None:
+    """`isinstance(x, Kind)` without classes of which there is no object; None where it stays."""
+    if len(node.args) != 2 or rw.resolve(node.func)[1] is not isinstance:
+        return None
+    given = node.args[1]
+    each = given.elts if isinstance(given, ast.Tuple) else _united(given)
+    stay = [kind for kind in each if _occurs(rw, kind)]
+    if len(stay) == len(each):
+        return None
+    texts = [rw.text(kind) for kind in stay]
+    several = f"({', '.join(texts)})" if len(texts) > 1 else "".join(texts)
+    return f"isinstance({rw.text(node.args[0])}, {several})" if texts else "False"
+
+
+def _united(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _united(node.left) + _united(node.right)
+    return [node]
+
+
+def _occurs(rw: Any, node: ast.expr) -> bool:
+    """Whether a class can be written, or has objects in what ran."""
+    known, kind = rw.resolve(node)
+    if not known or not isinstance(kind, type) or twin(kind):
+        return True
+    name, owner = torch_name(kind), kind.__module__
+    file = getattr(sys.modules.get(owner), "__file__", None) or ""
+    if name is not None:
+        lost = not (translated(name) or rules.function(name))
+    else:
+        lost = is_installed(file) and is_users(file)
+    return not lost or any(issubclass(seen, kind) for seen in rw.record.seen)
+
+
+def answer(rw: Any, node: ast.Call) -> bool | None:
+    """What an installed package's question, such as `is_tracing()`, was answered with."""
+    known, value = rw.resolve(node.func)
+    if not (known and isinstance(value, types.FunctionType) and _ASKS.match(value.__name__)):
+        return None
+    code = getattr(value, "__wrapped__", value).__code__
+    if not is_installed(code.co_filename) or torch_name(value):
+        return None
+    if COMPILES.match(value.__name__):
+        return True
+    seen = rw.record.values.get((code.co_filename, code.co_firstlineno, ""), [])
+    said = seen[0] if len(seen) == 1 else False if not seen else None
+    return said if isinstance(said, bool) else None
+
+
+def as_compiled(run: Callable[[], Any]) -> None:
+    """Run a model as if it was compiled, which lets it choose what does not depend on values."""
+    import torch
+
+    with mock.patch.object(torch.compiler, "is_compiling", lambda: True):
+        with contextlib.suppress(Exception):  # what only a compiler can do is not needed
+            run()
+
+
+def own(rw: Any, node: ast.Attribute) -> str | None:
+    """`self.dtype` and `self.device` of an installed package's model: those of its weights."""
+    if node.attr not in ("dtype", "device") or ast.unparse(node.value) != "self":
+        return None
+    owner = rw.parent(rw.functions[0]) if rw.functions else None
+    kind = rw.names.get(getattr(owner, "name", ""))
+    if not (isinstance(kind, type) and isinstance(getattr(kind, node.attr, None), property)):
+        return None
+    if not (hasattr(kind, "register_forward_hook") and is_installed(rw.place.file)):
+        return None
+    return "jax.tree.leaves(self.functional()[1][0])[0].dtype" if node.attr == "dtype" else "None"
+
+
+def is_log(rw: Any, node: ast.expr) -> bool:
+    """Whether a name is an installed package's log, to which a compiled program writes nothing."""
+    known, log = rw.resolve(node)
+    return known and isinstance(log, logging.Logger) and is_installed(rw.place.file)
+
+
+def value(rw: Any, node: ast.stmt) -> str | None:
+    """`name = ...` of what cannot be written, with what the name was seen to stand for."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
+        return None
+    function = rw.functions[-1] if rw.functions else None
+    if function is None or _bound(function, target.id) != 1:
+        return None
+    place = rw.place.file, rw.source.first_line(function), target.id
+    seen = rw.record.values.get(place, [])
+    if len(seen) != 1 or seen[0] is ...:
+        return None
+    text = written(rw, seen[0], node)
+    if text is None:
+        return None
+    rw.notes.append(f"{rw.where(node)}: {target.id} is {text} here, which it was when this ran")
+    return f"{target.id} = {text}"
+
+
+def written(rw: Any, seen: Any, node: Any) -> str | None:
+    """A function or a plain value as text; None where it has none."""
+    if seen is None or isinstance(seen, bool | str):
+        return repr(seen)
+    seen = getattr(seen, "__wrapped__", seen)
+    if "<" in seen.__qualname__ or torch_name(seen):
+        return None
+    try:
+        return need(seen, seen.__name__, {}, seen.__module__, rw.needs, node)
+    except Obstacle:
+        return None
+
+
+def _bound(function: Any, name: str) -> int:
+    """How often a function gives a name to something."""
+    nodes = (n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id == name)
+    return sum(isinstance(n.ctx, ast.Store) for n in nodes)
+
+
+def way(rw: Any, node: ast.If) -> list[ast.stmt] | None:
+    """The branch of an `if` that was always taken, where its test cannot be written.
+
+    Raises:
+        Obstacle: both ways were, or which ones is not known.
+    """
+    ran = (rw.place.file, node.lineno) in rw.record.lines
+    first = (rw.place.file, node.body[0].lineno) in rw.record.lines
+    other = bool(node.orelse) and (rw.place.file, node.orelse[0].lineno) in rw.record.lines
+    if rw.trying or not ran or not (not first or (node.orelse and not other)):
+        return None
+    rw.notes.append(f"{rw.where(node)}: its condition is left out, which went one way")
+    return node.body if first else node.orelse
