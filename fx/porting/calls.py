@@ -90,6 +90,15 @@ def _enclosed(text: str) -> bool:
         return False
 
 
+def whole(text: str) -> str:
+    """An expression that can stand after `=`: one of several lines may need parentheses."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return f"({text})"
+    return text
+
+
 def wrapped(text: str) -> str:
     """An expression that can stand before a dot."""
     return text if plain(text) else f"({text})"

@@ -140,23 +140,22 @@ class Classes:
         some = {n for n in names if self.tree.held[kind, n] < self.tree.parts[kind]}
         given = [f"{name}=None" if name in some else name for name in names]
         base = torch_base(kind) if issubclass(kind, module_type()) else "nn.Module"
+        me = "self" if "self" not in names else "this"  # a part of that name is BERT's
         ties = self.tree.ties if kind is type(self.writer.root) else []
-        tied = [f'nn.tie(self, "{alias}", "{source}")' for alias, source in ties]
-        body = [f"self.{name} = {name}" for name in names] + tied
+        tied = [f'nn.tie({me}, "{alias}", "{source}")' for alias, source in ties]
+        body = [f"{me}.{name} = {name}" for name in names] + tied
         if not body:
             return None
         if base == "nn.Module":
-            head = Made("def __init__(", [("", "self"), ("", "*"), *(("", n) for n in given)], "):")
+            head = Made("def __init__(", [("", me), ("", "*"), *(("", n) for n in given)], "):")
         elif base in CONTAINERS:
             head = Made(
-                "def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in given)], "):"
+                "def __init__(", [("", me), ("", "*parts"), *(("", n) for n in given)], "):"
             )
-            body.insert(0, f"{base}.__init__(self, *parts)")
+            body.insert(0, f"{base}.__init__({me}, *parts)")
         else:
-            head = Made(
-                "def __init__(", [("", n) for n in ("self", "*args", *given, "**kwargs")], "):"
-            )
-            body.insert(0, f"{base}.__init__(self, *args, **kwargs)")
+            head = Made("def __init__(", [("", n) for n in (me, "*args", *given, "**kwargs")], "):")
+            body.insert(0, f"{base}.__init__({me}, *args, **kwargs)")
         if base == "nn.Module" and not names:
             head = Made("def __init__(", [("", "self")], "):")
         return lines(head, 4) + "".join(f"\n        {line}" for line in body)

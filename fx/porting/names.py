@@ -241,7 +241,7 @@ def need(
             needs.imports[name] = plain if name == value.__name__ else f"{plain} as {name}"
             return name
         raise Obstacle(node, f"the module {value.__name__} is not part of the port")
-    if getattr(builtins, name, None) is value:
+    if getattr(builtins, name, ...) is value:
         return name
     owner = getattr(value, "__module__", None) or ""
     defined = isinstance(value, type | types.FunctionType) and value.__name__ != "<lambda>"

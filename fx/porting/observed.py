@@ -7,10 +7,10 @@ if is_torchdynamo_compiling():           if False:
 
 import ast
 import contextlib
+import inspect
 import logging
 import re
 import sys
-import types
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -20,7 +20,9 @@ from fx.porting.names import Obstacle, need, torch_name, translated, twin
 from fx.porting.record import COMPILES, is_installed, is_users
 
 # Functions of installed packages that say how a model runs: compiled, traced, with which library.
-_ASKS = re.compile(r"is_(\w+_)?(tracing|compiling|exporting|scripting|capturing|available)$")
+_ASKS = re.compile(
+    r"is_(\w+_)?(tracing|compiling|exporting|scripting|capturing)$|(is_\w+_available|is_torch_\w+)$"
+)
 
 
 def kinds(rw: Any, node: ast.Call) -> str | None:
@@ -60,14 +62,20 @@ def _occurs(rw: Any, node: ast.expr) -> bool:
 def answer(rw: Any, node: ast.Call) -> bool | None:
     """What an installed package's question, such as `is_tracing()`, was answered with."""
     known, value = rw.resolve(node.func)
-    if not (known and isinstance(value, types.FunctionType) and _ASKS.match(value.__name__)):
+    if not (known and callable(value) and _ASKS.match(getattr(value, "__name__", ""))):
         return None
-    code = getattr(value, "__wrapped__", value).__code__
+    code = getattr(inspect.unwrap(value), "__code__", None)
+    if code is None:
+        return None
     if not is_installed(code.co_filename) or torch_name(value):
         return None
     if COMPILES.match(value.__name__):
         return True
     seen = rw.record.values.get((code.co_filename, code.co_firstlineno, ""), [])
+    if not seen and _ASKS.match(value.__name__)[2]:  # type: ignore[index]
+        given = [*node.args, *(word.value for word in node.keywords)]
+        if all(isinstance(each, ast.Constant) for each in given):
+            seen = [value(*(each.value for each in given))]
     said = seen[0] if len(seen) == 1 else False if not seen else None
     return said if isinstance(said, bool) else None
 

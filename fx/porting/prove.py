@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import inspect
 import itertools
 import linecache
 import sys
@@ -128,8 +129,12 @@ def port(
             f"{type(module).__name__}"
         )
     record.tables = tables(module)
+    notes = []
+    if "use_cache" in inspect.signature(module.forward).parameters and "use_cache" not in kwargs:
+        kwargs["use_cache"] = False
+        notes = ["ported with use_cache=False: a cache that grows is not for compiled code"]
     gradients = _run(module, inputs, kwargs, record)
-    example = _Example(module, inputs, kwargs, layers, training, gradients)
+    example = _Example(module, inputs, kwargs, layers, training, gradients, notes)
     if live:
         return _proved(write(module, record), example, tolerance)
     kept = _proved(write(module, record, built), example, tolerance)
@@ -154,6 +159,7 @@ class _Example:
     layers: bool
     training: bool
     gradients: tuple | None
+    notes: list[str]
 
 
 def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | None:
@@ -193,8 +199,9 @@ def _kinds(outputs: Any) -> set[type]:
 def _proved(written: Written, example: _Example, tolerance: float) -> Port:
     """Execute the source, load the weights, and compare."""
     found = Port(
-        written.source, obstacles=written.obstacles, notes=written.notes, tolerance=tolerance
-    )
+        written.source, obstacles=written.obstacles, notes=example.notes + written.notes,
+        tolerance=tolerance,
+    )  # fmt: skip
     if found.obstacles:
         return found
     module = example.module

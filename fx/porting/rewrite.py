@@ -221,7 +221,8 @@ class Rewriter:
             return own
         if node.attr == "type" and ast.unparse(node.value).endswith(".device"):
             return '"cpu"'  # where the model ran; what other devices need is XLA's affair
-        if node.attr == "device" and isinstance(node.value, ast.Name) and not self.ran_any(node):
+        named = isinstance(node.value, ast.Name | ast.Attribute)
+        if node.attr == "device" and named and not self._in_a_line_that_ran(node):
             return "None"
         if node.attr in ("values", "indices") and self._is_pair(node.value):
             return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
@@ -233,6 +234,12 @@ class Rewriter:
             if word in ("topk", "sort", "median", "kthvalue"):
                 return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
         return None
+
+    def _in_a_line_that_ran(self, node: Any) -> bool:
+        """Whether a node's statement ran, whatever is tried now."""
+        while node is not None and not isinstance(node, ast.stmt):
+            node = self.parent(node)
+        return node is not None and (self.place.file, node.lineno) in self.record.lines
 
     def _is_pair(self, node: ast.expr) -> bool:
         """Whether a name stands for the pair that torch's max, sort, topk and others give."""

@@ -244,17 +244,22 @@ def bernoulli(call: Call) -> str:
 def dropout(call: Call) -> str:
     """What is random in training draws a key there."""
     given = [call.text(arg) for arg in call.args]
-    given += [f"{n}={call.text(v)}" for n, v in call.kwargs.items() if n != "inplace"]
+    given += [
+        f"{name}={call.text(value)}" if name else f"**{call.text(value)}"
+        for name, value in call.kwargs.items()
+        if name != "inplace"
+    ]
     training = call.argument(2, "training")
-    mode = "self.training" if training is None else call.text(training)
     key = call.rewriter.key(call.node)
+    module = key.removesuffix(".next_key()") if key.endswith(".next_key()") else "self"
+    mode = f"{module}.training" if training is None else call.text(training)
     word = call.key.rpartition(".")[2].removesuffix("_")
     name = "dropout_key" if word == "scaled_dot_product_attention" else "key"
     if word == "scaled_dot_product_attention":
         drop = call.argument(4, "dropout_p")
         if drop is None or ast.unparse(drop) in ("0", "0.0"):
             return f"F.{word}({', '.join(given)})"
-        mode = "self.training"
+        mode = f"{module}.training"
     return f"F.{word}({', '.join(given)}, {name}={key} if {mode} else None)"
 
 

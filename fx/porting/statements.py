@@ -5,6 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from fx.porting import cached, checked, constant, declared, held, inplace, lost, observed
+from fx.porting.calls import whole
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -347,7 +348,7 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         if "." in str(shared[1]):
             return declared.tie(rw, node, str(shared[1]), str(shared[0]))
     if isinstance(target, ast.Name | ast.Attribute) and isinstance(node.value, ast.Call):
-        written = rw.text(node.value)
+        written = whole(rw.text(node.value))
         return DROP if written == rw.text(target) else f"{rw.text(target)} = {written}"
     return None
 

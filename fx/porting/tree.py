@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting import objects, rules
+from fx.porting import objects, rules, values
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -40,7 +40,6 @@ from fx.porting.names import (
 SKIPPED = {"device", "dtype", "inplace", "_weight", "_freeze", "_random_samples"}
 SKIPPED |= {"enable_nested_tensor", "mask_check", "size_average", "reduce", "init"}
 CONTAINERS = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
-_SMALL = 16  # numbers of a buffer that are written out
 
 
 @dataclass
@@ -234,8 +233,7 @@ class Tree:
             return f"nn.Parameter({shape}, nn.init.zeros{dtype})"
         if name in module._buffers and name not in module._non_persistent_buffers_set:
             return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
-        if value.numel() <= _SMALL and not value.is_complex() and bool(value.isfinite().all()):
-            array = f"jnp.array({value.tolist()!r}, jnp.{word})"
+        if array := values.text(value):
             return f"nn.Buffer({array}, persistent=False)"
         self.saved[full] = value
         return f"nn.Buffer({shape}, nn.init.zeros{dtype})"

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,7 @@ def write(module: Any, record: Record, built: Record | None = None) -> Written:
         writer = Writer(record, not keep, known, held, draws=set(draws), returns=dict(returns))
         made, tree = _made(module, writer, used, keep)
         reads = _reads(chunk.text for chunk in writer.chunks.values())
+        reads |= _matching(module, reads)
         done = known == set(writer.chunks) and reads <= used
         done = done and (writer.draws, writer.returns) == (draws, returns)
         known, used = set(writer.chunks), used | reads
@@ -180,10 +182,20 @@ def _reads(texts: Iterable[str]) -> set[str]:
                 found.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)  # getattr(self, "name")
+            elif isinstance(node, ast.JoinedStr):  # getattr(self, f"{kind}_scale")
+                parts = [n.value if isinstance(n, ast.Constant) else "*" for n in node.values]
+                found.add("".join(map(str, parts)))
             elif isinstance(node, ast.ClassDef):
                 private = (n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute))
                 found |= {f"_{node.name.lstrip('_')}{n}" for n in private if n.startswith("__")}
     return found
+
+
+def _matching(module: Any, reads: set[str]) -> set[str]:
+    """The attributes of parts whose names are put together where they are read."""
+    patterns = [each for each in reads if "*" in each and each.replace("*", "").isidentifier()]
+    names = {name for part in module.modules() for name in vars(part)} if patterns else ()
+    return {name for name in names if any(fnmatchcase(name, each) for each in patterns)}
 
 
 def _is_told(place: Place, value: Any) -> bool:
