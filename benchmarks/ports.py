@@ -1,6 +1,7 @@
-"""The share of torchvision's and timm's architectures that `fx.port` ports with equal logits.
+"""The share of other libraries' architectures that `fx.port` ports with equal outputs.
 
     python -m benchmarks.ports torchvision
+    python -m benchmarks.ports transformers --parameters 100
     python -m benchmarks.ports timm --every 13
     python -m benchmarks.ports timm --smallest 692
 
@@ -9,8 +10,9 @@ input of a list that it takes. Those with more than `--parameters` million param
 over, and counted as such: a model is in memory four times. Equal is a largest difference of 1e-4 of
 the largest logit. Results go to `benchmarks/results/ports-LIBRARY.json` after each name; a second
 run goes on where the first ended, `--again` tries what failed. `--smallest` takes the smallest
-of each of timm's modules, then the smallest of all, and has a file of its own. Neither torchvision
-nor timm is a dependency: install them beside fx first.
+of each of timm's modules, then the smallest of all, and has a file of its own. Of transformers, the
+base model of each type is made with two layers. Neither torchvision nor timm is a dependency:
+install them beside fx first.
 """
 
 import argparse
@@ -24,6 +26,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.shared import hugging_face
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (64, 96, 128, 160, 192, 224, 240, 256, 288, 299, 336, 384, 448, 512)
@@ -60,7 +64,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Count the architectures that port.")
-    parser.add_argument("library", choices=("torchvision", "timm"))
+    parser.add_argument("library", choices=("torchvision", "timm", "transformers"))
     parser.add_argument("names", nargs="*", help="by default all, in alphabetical order")
     parser.add_argument("--every", type=int, default=1, help="take each n-th name")
     parser.add_argument("--smallest", type=int, help="so many of timm's, by size")
@@ -72,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def all_names(library: str) -> list[str]:
-    """The classification models of torchvision, or timm's architectures."""
+    """The classification models of torchvision, timm's architectures, or Hugging Face's types."""
+    if library == "transformers":
+        return hugging_face.names()
     if library == "timm":
         return sorted(importlib.import_module("timm").list_models())
     models = importlib.import_module("torchvision.models")
@@ -98,6 +104,8 @@ def smallest_names(names: list[str]) -> list[str]:
 
 def maker(library: str, name: str) -> Callable[[], Any]:
     """A function that makes an architecture with random weights."""
+    if library == "transformers":
+        return hugging_face.maker(name)
     if library == "timm":
         timm = importlib.import_module("timm")
         return lambda: timm.create_model(name, pretrained=False)
@@ -136,7 +144,10 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     torch.manual_seed(0)
     make = maker(arguments.library, name)
-    size = millions(make)
+    try:
+        size = millions(make)
+    except Exception as error:  # a type that needs another library, or settings of its own
+        return {"result": "no input", "reason": f"is not made: {error}"[:300]}
     if size > arguments.parameters:
         return {"result": "too large", "reason": f"{size:.0f} million parameters"}
 
@@ -149,15 +160,18 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         shake(model)
         return model
 
-    x = smallest(shaken())
+    named = arguments.library == "transformers"
+    x = hugging_face.inputs(shaken()) if named else smallest(shaken())
     if x is None:
-        return {"result": "no input", "reason": "takes no image of the sizes that are tried"}
-    # timm's constructors come out of tables of settings: the parts are written instead.
-    given = model if arguments.library == "timm" else shaken
-    port = fx.port(given, x, layers=False, training=False)
-    found: dict[str, Any] = {"input": list(x.shape), "constructors": port.constructors}
+        return {"result": "no input", "reason": "takes none of the inputs that are tried"}
+    # Other constructors come out of tables of settings: the parts are written instead.
+    given = shaken if arguments.library == "torchvision" else model
+    words = x if named else {}
+    port = fx.port(given, () if named else x, layers=False, training=False, **words)
+    shapes = {word: list(value.shape) for word, value in words.items()} or list(x.shape)
+    found: dict[str, Any] = {"input": shapes, "constructors": port.constructors}
     with torch.no_grad():
-        logits = model(x)
+        logits = model(**words)[0] if named else model(x)
     if not (torch.isfinite(logits).all() and logits.std() > 1e-3 * logits.abs().max()):
         return found | {"result": "different", "reason": "its logits in PyTorch say nothing"}
     if port.equal:

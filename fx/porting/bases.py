@@ -10,6 +10,7 @@ import abc
 import ast
 import inspect
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,8 @@ class Bases:
         """Whether nothing of a base of an installed package ran, or is read."""
         if not _installed(kind) or twin(kind) or kind in self.tree.forwards:
             return False
+        if "__dataclass_fields__" in vars(kind):
+            return False
         return not any(self._needed(name, part) for name, part in vars(kind).items())
 
     def _needed(self, name: str, part: Any) -> bool:
@@ -79,6 +82,28 @@ class Bases:
                 return True  # the dtype is that of the weights, the device XLA's affair
         return not ran and self.bare(kind) and not name.startswith("__")
 
+    def replaced(self, kind: type, node: Any) -> Any:
+        """The function that a decorator ran in place of a forward; None where the forward ran."""
+        ran = [
+            (file, line)
+            for (file, line, name), kinds in self.record.locals.items()
+            if name == "self" and kind in kinds and is_installed(file)
+        ]
+        found = [value for place in ran if (value := _top_level(*place)) is not None]
+        found = [value for value in found if value not in self.attached(kind).values()]
+        return found[0] if len(found) == 1 else None
+
+    def attached(self, kind: type) -> dict[str, Any]:
+        """The methods that a class got after it was made, by name."""
+        found = {}
+        for name, value in vars(kind).items():
+            code = getattr(value, "__code__", None)
+            place = (code.co_filename, code.co_firstlineno) if code else ()
+            if isinstance(value, types.FunctionType) and place in self.record.functions:
+                if "." not in value.__qualname__ and not name.startswith("__"):
+                    found[name] = value
+        return found
+
     def unread(self, kind: type, part: ast.stmt) -> bool:
         """Whether a statement gives such a class what nothing reads."""
         targets = part.targets if isinstance(part, ast.Assign) else []
@@ -93,6 +118,16 @@ class Bases:
 def _installed(kind: type) -> bool:
     file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
     return is_users(file) and is_installed(file) and torch_name(kind) is None
+
+
+def _top_level(file: str, line: int) -> Any:
+    """The function of a module that is defined at a line, if it is one."""
+    modules = [m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == file]
+    for value in (each for module in modules for each in vars(module).values()):
+        code = getattr(value, "__code__", None)
+        if code and (code.co_filename, code.co_firstlineno) == (file, line):
+            return value
+    return None
 
 
 def _named(rw: Any, kind: type, node: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from fx.porting.bases import Bases
 from fx.porting.layout import Made, lines
 from fx.porting.live import torch_base
-from fx.porting.names import Obstacle
+from fx.porting.names import Obstacle, need
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
 from fx.porting.statements import kept
@@ -41,6 +41,9 @@ class Classes:
             if text is not None:
                 text = shifted(text, node.col_offset + 4 - part.col_offset)
                 (methods if is_method else fields).append(text)
+        for word, value in self.bases.attached(kind).items():
+            named = need(value, value.__name__, {}, value.__module__, rw.needs, node)
+            fields.append(f"{word} = {named}")
         if self._makes(kind) and (made := self._constructor(kind)):
             methods.insert(0, shifted(made, node.col_offset))
         if chosen:
@@ -104,6 +107,10 @@ class Classes:
             return None  # `train` or `_apply`, which nothing calls here
         if self.bases.unneeded(kind, part.name, ran):
             return None
+        if part.name == "forward" and not ran and kind in self.tree.forwards:
+            instead = self.bases.replaced(kind, part)
+            if instead is not None:
+                return self._by(rw, part, instead)
         if ran:
             try:
                 return rw.text(part)
@@ -131,6 +138,13 @@ class Classes:
             where = f"{place.module.rpartition('.')[2]}.py:{part.lineno}"
             rw.notes.append(f"{where}: {part.name} did not run, and was left out")
         return None
+
+    def _by(self, rw: Rewriter, part: ast.FunctionDef, function: Any) -> str:
+        """A forward that is the function which a decorator ran in its place."""
+        name = need(function, function.__name__, {}, function.__module__, rw.needs, part)
+        pad = " " * (part.col_offset + 4)
+        rw.notes.append(f"{rw.where(part)}: {name} ran in place of this forward, and is it here")
+        return f"def forward(self, *args, **kwargs):\n{pad}return {name}(self, *args, **kwargs)"
 
     def _constructor(self, kind: type) -> str | None:
         """A constructor that takes what the live parts have."""

@@ -19,11 +19,12 @@ DTYPES = {
     "int64": "int32", "int": "int32", "int32": "int32", "int16": "int16", "short": "int16",
     "int8": "int8", "uint8": "uint8", "bool": "bool_", "complex64": "complex64",
 }  # fmt: skip
-# Classes that fx/porting/twins.py has in fx.
+# Classes and functions that fx/porting/twins.py has in fx.
 _TWINS = {
     "einops.layers.torch.Rearrange": "Rearrange", "einops.layers.torch.Reduce": "Reduce",
     "transformers.utils.generic.ModelOutput": "Output",
     "diffusers.utils.outputs.BaseOutput": "Output",
+    "transformers.integrations.moe._grouped_mm": "grouped_mm",
     "torch.autograd.function.Function": "Function", "argparse.Namespace": "Namespace",
     "types.SimpleNamespace": "Namespace",
 }  # fmt: skip
@@ -210,7 +211,8 @@ def twin(value: Any) -> str | None:
     """The name of the class in fx/porting/twins.py that stands for one of another library."""
     if isinstance(value, Twin):
         return value.name
-    owner = getattr(value, "__module__", None) if isinstance(value, type) else None
+    named = isinstance(value, type | types.FunctionType)
+    owner = getattr(value, "__module__", None) if named else None
     return _TWINS.get(f"{owner}.{value.__qualname__}") if owner else None
 
 

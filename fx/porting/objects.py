@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from fx.porting.live import same
-from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
+from fx.porting.names import need, need_twin, torch_name, twin
 from fx.porting.record import is_installed, is_users
 
 
@@ -38,14 +38,13 @@ def _read(tree: Any, value: Any) -> list[tuple[str, str]]:
     """The attributes that are read, by name, with their text."""
     found = []
     for name in sorted(tree.used):
-        if not name.isidentifier() or name.startswith("__") or not hasattr(value, name):
-            continue
-        given = getattr(value, name)
-        if callable(given):
+        if not name.isidentifier() or name.startswith("__"):
             continue
         try:
-            found.append((name, tree.text(given)))
-        except Obstacle:
+            given = getattr(value, name)
+            if not callable(given):
+                found.append((name, tree.text(given)))
+        except Exception:  # there is none, it says no, or it has no form in source
             continue
     return found
 

@@ -102,6 +102,15 @@ def own(rw: Any, node: ast.Attribute) -> str | None:
     return "jax.tree.leaves(self.functional()[1][0])[0].dtype" if node.attr == "dtype" else "None"
 
 
+def is_device(rw: Any, node: ast.expr) -> bool:
+    """Whether an expression stands for where an array is."""
+    if not isinstance(node, ast.Name) or not rw.functions:
+        return ast.unparse(node).endswith(".device")
+    first = rw.source.first_line(rw.functions[-1])
+    kinds = rw.record.locals.get((rw.place.file, first, node.id), ())
+    return bool(kinds) and {kind.__name__ for kind in kinds} == {"device"}
+
+
 def is_log(rw: Any, node: ast.expr) -> bool:
     """Whether a name is an installed package's log, to which a compiled program writes nothing."""
     known, log = rw.resolve(node)

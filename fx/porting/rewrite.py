@@ -219,7 +219,7 @@ class Rewriter:
             return into if into.isalpha() else self.text(node.value) + into
         if (own := observed.own(self, node)) is not None:
             return own
-        if node.attr == "type" and ast.unparse(node.value).endswith(".device"):
+        if node.attr == "type" and observed.is_device(self, node.value):
             return '"cpu"'  # where the model ran; what other devices need is XLA's affair
         named = isinstance(node.value, ast.Name | ast.Attribute)
         if node.attr == "device" and named and not self._in_a_line_that_ran(node):

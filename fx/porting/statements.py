@@ -150,6 +150,8 @@ def kept(rw: Rewriter, node: Any) -> list[ast.expr]:
         known, value = rw.resolve(called)
         module = getattr(value, "__module__", "") or ""
         builtin = value in (property, staticmethod, classmethod)
+        if known and getattr(value, "__name__", "") in ("cache", "lru_cache"):
+            continue  # what is kept while a program is traced is of no use outside of it
         if not known or builtin or module in ("functools", "dataclasses", "enum"):
             stay.append(decorator)
     return stay

@@ -48,6 +48,12 @@ class Output:
         return default if getattr(self, key, None) is None else getattr(self, key)
 
 
+def grouped_mm(input: jax.Array, weight: jax.Array, offs: jax.Array) -> jax.Array:
+    """Rows [S, in] by groups that end at `offs`, each by its matrix of [groups, in, out]."""
+    sizes = jnp.diff(offs, prepend=0).astype(jnp.int32)
+    return jax.lax.ragged_dot(input.astype(weight.dtype), weight, sizes)
+
+
 class Rearrange(nn.Module):
     """`einops.rearrange` as a layer."""
 
