@@ -157,11 +157,16 @@ class Classes:
         me = "self" if "self" not in names else "this"  # a part of that name is BERT's
         ties = self.tree.ties if kind is type(self.writer.root) else []
         tied = [f'nn.tie({me}, "{alias}", "{source}")' for alias, source in ties]
-        body = [f"{me}.{name} = {name}" for name in names] + tied
+        body = [f"{me}.{name} = {name}" for name in names if name.isidentifier()]
+        if any(not name.isidentifier() for name in names):  # add_module("0", ...)
+            given = [name for name in given if name.partition("=")[0].isidentifier()] + ["**parts"]
+            body += ["for name, part in parts.items():", f"    setattr({me}, name, part)"]
+        body += tied
         if not body:
             return None
         if base == "nn.Module":
-            head = Made("def __init__(", [("", me), ("", "*"), *(("", n) for n in given)], "):")
+            only = ["*"] if any(name[:2] != "**" for name in given) else []
+            head = Made("def __init__(", [("", n) for n in (me, *only, *given)], "):")
         elif base in CONTAINERS:
             head = Made(
                 "def __init__(", [("", me), ("", "*parts"), *(("", n) for n in given)], "):"

@@ -209,6 +209,7 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         found.model = _executed(written).build()
         weights = from_torch({**module.state_dict(), **written.saved})
         found.params, found.state = load_state_dict(found.model, weights)
+        found.obstacles += _untied(found, module)
         if example.layers:
             found.report = trial.layers(found, module, example.inputs, example.kwargs)
             found.error = found.report.layers[-1].error
@@ -224,6 +225,15 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(located(error, written))
     return found
+
+
+def _untied(found: Port, module: Any) -> list[str]:
+    """An obstacle where there are more weights than in PyTorch: some are shared there."""
+    theirs = sum(value.numel() for value in module.parameters())
+    ours = sum(leaf.size for leaf in jax.tree.leaves(found.params))
+    if ours <= theirs:
+        return []
+    return [f"there are {ours} numbers to train, and {theirs} in PyTorch, which shares weights"]
 
 
 def _gradients(found: Port, example: _Example) -> str:

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Callable
 
-from fx.porting import matrices, ordered, pieces, scatter
+from fx.porting import matrices, ordered, pieces, scatter, strided
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.named import named
 from fx.porting.names import DTYPES, Obstacle, need_twin
@@ -339,6 +339,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "bucketize": ordered.bins,
     "solve_triangular": matrices.triangular, "cholesky_solve": matrices.triangular,
     "split_with_sizes": pieces.parts, "unsafe_split": pieces.parts, "unsafe_chunk": pieces.parts,
+    "stride": strided.strides, "as_strided": strided.as_strided,
     "stft": spectrum, "istft": spectrum, "svd": matrices.svd,
     "index_put": scatter.put, "index_put_": scatter.put,
     "slice_scatter": scatter.part, "select_scatter": scatter.part,

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting import objects, rules, values
+from fx.porting import normed, objects, rules, values
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -21,7 +21,6 @@ from fx.porting.live import (
     one,
     plain,
     same,
-    spectral,
     tensors,
     torch_base,
 )
@@ -81,17 +80,16 @@ class Tree:
         base = torch_base(kind)
         self.forwards.setdefault(kind, set()).add(chosen(module, path))
         if hasattr(module, "parametrizations"):
-            raise Obstacle(
-                None, f'"{path}": has parametrizations: give fx.port a function that makes it'
-            )
+            layer = normed.layer(module, path)
+            return normed.parametrized(module, self._layer(module, layer, layer, path), path)
         if translated(base) is None:
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
-            return _normed(module, self._layer(module, base, base, path))
+            return normed.older(module, self._layer(module, base, base, path))
         name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         if self.constructed is not None:
             if kind.__init__.__module__.startswith("torch.") and base != "nn.Module":
-                return _normed(module, self._layer(module, base, name, path))
+                return normed.older(module, self._layer(module, base, name, path))
             return self._constructor_call(module, name)
         if twin(kind):
             return _of_einops(module, name)
@@ -101,7 +99,7 @@ class Tree:
             made = self._layer(module, base, name, path)
             own = inherited(base)
         self._give(module, made, own, path)
-        return _normed(module, made)
+        return normed.older(module, made)
 
     def _constructor_call(self, module: Any, name: str) -> Made:
         """The call of a constructor as it was seen, defaults left out."""
@@ -212,7 +210,10 @@ class Tree:
             if name not in names:
                 names.insert(before, name)
             before = names.index(name) + 1
-            made.args.append((f"{name}=", text))
+            if name.isidentifier():
+                made.args.append((f"{name}=", text))
+            else:  # add_module("0", ...)
+                made.args.append(("**", Made("{", [(f'"{name}": ', text)], "}")))
 
     def _part(self, module: Any, name: str, value: Any, full: str) -> Made | str:
         import torch
@@ -351,7 +352,7 @@ class Tree:
             self.ties.append((path, self.seen[id(module)]))
             return
         self.seen[id(module)] = path
-        if type(module).__module__.split(".")[0] == "torch":
+        if torch_base(type(module)) != "nn.Module":  # a layer of torch, or a subclass of one
             for name, parameter in module._parameters.items():
                 if parameter is not None:
                     self._share_tensor(parameter, f"{path}.{name}".lstrip("."))
@@ -375,16 +376,3 @@ def module_type() -> type:
     import torch
 
     return torch.nn.Module
-
-
-def _normed(module: Any, made: Made) -> Made:
-    """A layer with torch's older weight_norm or spectral_norm, which are hooks."""
-    for hook in module._forward_pre_hooks.values():
-        if type(hook).__module__ == "torch.nn.utils.weight_norm":
-            args: list = [("", made)]
-            args += [("name=", repr(hook.name))] if hook.name != "weight" else []
-            args += [("dim=", repr(hook.dim))] if hook.dim != 0 else []
-            made = Made("nn.utils.weight_norm(", args)
-        if type(hook).__module__ == "torch.nn.utils.spectral_norm":
-            made = Made("nn.utils.spectral_norm(", [("", made), *spectral(hook)])
-    return made

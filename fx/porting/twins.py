@@ -3,6 +3,7 @@
 Nothing here is imported where it is ported: a file that was written stands by itself.
 """
 
+import math
 from typing import Any
 
 import einops
@@ -157,6 +158,20 @@ def istft(
     x = sums[..., start:end] / jnp.where(weights > 1e-11, weights, 1)[start:end]
     lack = 0 if length is None else length - x.shape[-1]
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, lack)])
+
+
+def strides(x: jax.Array) -> tuple[int, ...]:
+    """`x.stride()` of a tensor whose numbers lie in order."""
+    return tuple(math.prod(x.shape[axis + 1 :]) for axis in range(x.ndim))
+
+
+def as_strided(
+    x: jax.Array, size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int = 0
+) -> jax.Array:
+    """`x.as_strided(size, stride)` of a tensor whose numbers lie in order; a copy."""
+    steps = (jnp.arange(n) * step for n, step in zip(size, stride))
+    places = sum(jnp.ix_(*steps), jnp.asarray(storage_offset))
+    return x.reshape(-1)[places]
 
 
 def centred_window(

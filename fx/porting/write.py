@@ -115,7 +115,12 @@ class Writer:
         """A class or a function of another library as fx has it."""
         file = source(str(Path(__file__).with_name("twins.py")))
         text = re.sub(rf"^(\w+) {word}\b", rf"\1 {name}", file.segment(file.find(word)), count=1)
-        self.needs.imports |= {"einops": "import einops", "Any": "from typing import Any"}
+        imports = {
+            "einops": "import einops",
+            "math": "import math",
+            "Any": "from typing import Any",
+        }
+        self.needs.imports |= imports
         return Chunk(text, [None] * (text.count("\n") + 1))
 
     def stopped(self, place: Place, obstacle: Obstacle) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import fx
-from fx.porting import constant, trial
+from fx.porting import constant, tree, trial
 from tests.porting import traps
 
 
@@ -110,3 +110,37 @@ def test_gradients_that_float32_cannot_tell_apart_are_compared_in_float64():
     x = torch.randn(64, 64)
     found = port(traps.Cancels(), torch.cat([x, 1e-7 - x]))
     assert found.equal and found.gradients == "equal", str(found)
+
+
+def test_a_weight_that_subclasses_of_layers_share_is_one():
+    found = port(traps.Shared().eval(), torch.tensor([[1, 2, 0]]))
+    assert found.equal, str(found)
+    assert sum(leaf.size for leaf in jax.tree.leaves(found.params)) == 21
+    assert 'nn.tie(self, "second.weight", "first.weight")' in found.source
+
+
+def test_weights_that_are_not_shared_as_in_pytorch_are_an_obstacle(monkeypatch):
+    monkeypatch.setattr(tree.Tree, "_share_tensor", lambda *given: None)
+    found = port(traps.Shared().eval(), torch.tensor([[1, 2, 0]]))
+    assert not found.equal
+    assert "there are 63 numbers to train, and 21 in PyTorch" in found.obstacles[0]
+
+
+def test_parts_whose_names_are_numbers():
+    found = port(traps.Numbered().eval(), torch.randn(2, 3))
+    assert found.equal, str(found)
+    assert 'Numbered(n=2, **{"0": nn.Linear(3, 3)}, **{"1": nn.Linear(3, 3)})' in found.source
+
+
+def test_windows_by_strides():
+    found = port(traps.Windows(), torch.randn(2, 8, 3))
+    assert found.equal, str(found)
+    assert again(found, traps.Windows(), torch.randn(3, 12, 2)) < 1e-6
+
+
+def test_parametrisations_of_a_live_model():
+    torch.manual_seed(0)
+    found = port(traps.normalised(), torch.randn(2, 3, 9))
+    assert found.equal, str(found)
+    assert "weight_norm(nn.Conv1d(3, 4, 3), dim=2)" in found.source
+    assert "n_power_iterations=2" in found.source

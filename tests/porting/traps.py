@@ -189,3 +189,59 @@ class Sized(nn.Module):
 class Samples(nn.Module):
     def forward(self, x):
         return x + torch.randn_like(x)
+
+
+class Scaled(nn.Embedding):
+    """A subclass of a layer, of which several share a weight."""
+
+    def forward(self, x):
+        return super().forward(x) * 2.0
+
+
+class Shared(nn.Module):
+    """One weight in three layers, two of them of the user's own class."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = Scaled(7, 3), Scaled(7, 3)
+        self.last = nn.Linear(3, 7, bias=False)
+        self.second.weight = self.first.weight
+        self.last.weight = self.first.weight
+
+    def forward(self, x):
+        return self.last(self.first(x) + self.second(x))
+
+
+class Numbered(nn.Module):
+    """Parts whose names are numbers."""
+
+    def __init__(self):
+        super().__init__()
+        for n in range(2):
+            self.add_module(str(n), nn.Linear(3, 3))
+        self.n = 2
+
+    def forward(self, x):
+        for n in range(self.n):
+            x = getattr(self, str(n))(x).relu()
+        return x
+
+
+class Windows(nn.Module):
+    """Overlapping windows, by strides."""
+
+    def forward(self, x):
+        stride = list(x.stride())
+        size = (x.shape[0], x.shape[1] // 2 - 1, 4, x.shape[2])
+        stride = [stride[0], 2 * stride[1], stride[1], stride[2]]
+        return x.as_strided(size=size, stride=stride) * x.stride(0)
+
+
+def normalised():
+    """A live layer whose weight is normalised by torch's parametrisations, one after the other."""
+    from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+    return nn.Sequential(
+        weight_norm(nn.Conv1d(3, 4, 3), dim=2),
+        spectral_norm(nn.Conv1d(4, 2, 1, bias=False), n_power_iterations=2),
+    ).eval()

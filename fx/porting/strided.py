@@ -1,0 +1,19 @@
+"""`x.stride()` and `x.as_strided(...)`: as of a tensor whose numbers lie in order."""
+
+from fx.porting.calls import Call
+from fx.porting.names import need_twin
+
+
+def strides(call: Call) -> str:
+    """All of them, or that of one axis."""
+    text = f"{need_twin('strides', call.rewriter.needs)}({call.text(call.args[0])})"
+    dim = call.argument(1, "dim")
+    return text if dim is None else f"{text}[{call.text(dim)}]"
+
+
+def as_strided(call: Call) -> str:
+    """A function in the ported file, which takes the numbers by their places."""
+    name = need_twin("as_strided", call.rewriter.needs)
+    given = [call.text(arg) for arg in call.args]
+    given += [f"{word}={call.text(value)}" for word, value in call.kwargs.items()]
+    return f"{name}({', '.join(given)})"
