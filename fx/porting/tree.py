@@ -296,6 +296,9 @@ class Tree:
             return f"({inner},)" if len(value) == 1 else f"({inner})"
         if objects.is_settings(value):
             return objects.settings(self, value)
+        if isinstance(value, set | frozenset):
+            inner = ", ".join(sorted(map(self.text, value)))
+            return f"frozenset({{{inner}}})" if value else "frozenset()"
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return objects.dataclass(self, value)
         if isinstance(value, dict):
