@@ -141,7 +141,9 @@ class Classes:
         base = torch_base(kind)
         ties = self.tree.ties if kind is type(self.writer.root) else []
         tied = [f'nn.tie(self, "{alias}", "{source}")' for alias, source in ties]
-        body = [f"self.{name} = {name}" for name in names] + tied
+        lacking = some - {n for k, n in self.tree.empty if k is kind}  # hasattr may ask for them
+        body = [f"if {name} is not None:\n            self.{name} = {name}" if name in lacking
+                else f"self.{name} = {name}" for name in names] + tied  # fmt: skip
         if not body:
             return None
         if base == "nn.Module":

@@ -133,6 +133,10 @@ class Rewriter:
         function = node.func
         if not (isinstance(function, ast.Attribute) and function.attr == "copy" and self.functions):
             return None
+        if isinstance(function.value, ast.Attribute):
+            held = getattr(self.parent(self.functions[0]), "name", ""), function.value.attr
+            known = ast.unparse(function.value.value) == "self" and held in self.held.lists
+            return f"list({self.text(function.value)})" if known else None
         if not isinstance(function.value, ast.Name):
             return None
         place = self.place.file, self.source.first_line(self.functions[-1]), function.value.id
@@ -219,6 +223,9 @@ class Rewriter:
 
     def _attribute(self, node: ast.Attribute) -> str | None:
         seen = self.seen(node)
+        if node.attr == "_modules":
+            named = f"vars({self.text(node.value)}).items() if isinstance(part, nn.Module)"
+            return f"{{name: part for name, part in {named}}}"
         if f"torch.Tensor.{node.attr}.__get__" in seen and node.attr in READ:
             if node.attr == "data":
                 return constant.data(self, node, self.text(node.value))

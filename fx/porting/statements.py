@@ -5,6 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from fx.porting import cached, checked, declared, held, inplace, lost
+from fx.porting.calls import one_line
 from fx.porting.constant import Constant
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
@@ -15,7 +16,8 @@ FALSE = {
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
     "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
 }  # fmt: skip
-CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled")
+CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled",
+            "sdp_kernel", "sdpa_kernel")  # fmt: skip
 
 
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:
@@ -162,7 +164,7 @@ def annotation(rw: Rewriter, node: ast.expr) -> str:
         elif text is not None:
             before.add(rw.needs)
             if rw.needs.definitions and '"' not in text:
-                text = f'"{text}"'  # its definition may come later
+                text = f'"{one_line(text)}"'  # its definition may come later
     except Obstacle:
         text = None
     finally:

@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting import rules
+from fx.porting import closures, rules, values
+from fx.porting.computed import normed, parametrized
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -21,7 +22,6 @@ from fx.porting.live import (
     one,
     plain,
     same,
-    spectral,
     tensors,
     torch_base,
 )
@@ -60,6 +60,7 @@ class Tree:
     needs: Needs = field(default_factory=Needs)
     attributes: dict[type, list[str]] = field(default_factory=dict)
     held: Counter[tuple[type, str]] = field(default_factory=Counter)  # parts that have one
+    empty: set[tuple[type, str]] = field(default_factory=set)  # where a part has None
     parts: Counter[type] = field(default_factory=Counter)
     saved: dict[str, Any] = field(default_factory=dict)
     forwards: dict[type, set[str]] = field(default_factory=dict)  # which methods are called
@@ -80,17 +81,15 @@ class Tree:
         base = torch_base(kind)
         self.forwards.setdefault(kind, set()).add(chosen(module, path))
         if hasattr(module, "parametrizations"):
-            raise Obstacle(
-                None, f'"{path}": has parametrizations: give fx.port a function that makes it'
-            )
+            return parametrized(self, module, path)
         if translated(base) is None:
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
-            return _normed(module, self._layer(module, base, base, path))
+            return normed(module, self._layer(module, base, base, path))
         name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         if self.constructed is not None:
             if kind.__init__.__module__.startswith("torch.") and base != "nn.Module":
-                return _normed(module, self._layer(module, base, name, path))
+                return normed(module, self._layer(module, base, name, path))
             return self._constructor_call(module, name)
         if twin(kind):
             return _of_einops(module, name)
@@ -100,7 +99,7 @@ class Tree:
             made = self._layer(module, base, name, path)
             own = inherited(base)
         self._give(module, made, own, path)
-        return _normed(module, made)
+        return normed(module, made)
 
     def _constructor_call(self, module: Any, name: str) -> Made:
         """The call of a constructor as it was seen, defaults left out."""
@@ -122,6 +121,8 @@ class Tree:
         """A layer of torch.nn, or the part of a subclass that is one."""
         if base == "nn.Module":
             return self._bare(module, path)
+        if base == "nn.ParameterList" and module._modules and not module._parameters:
+            base = name = "nn.ModuleList"  # of lists of parameters
         if base in CONTAINERS:
             return self._container(module, base, name, path)
         if base in ("nn.ParameterList", "nn.ParameterDict"):
@@ -201,6 +202,7 @@ class Tree:
                 continue
             full = f"{path}.{name}".lstrip(".")
             self.held[kind, name] += 1
+            self.empty |= {(kind, name)} if value is None else set()
             try:
                 text = self._part(module, name, value, full)
             except Obstacle as obstacle:
@@ -288,13 +290,15 @@ class Tree:
             return repr(value)
         if (type(value).__module__, type(value).__name__) == ("torch", "device"):
             return "None"  # where arrays are is XLA's affair
-        if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return values.named_tuple(self, value)
+        if isinstance(value, tuple | list):
             inner = ", ".join(map(self.text, value))
             if isinstance(value, list):
                 return f"[{inner}]"
             return f"({inner},)" if len(value) == 1 else f"({inner})"
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return self._dataclass(value)
+            return values.of_dataclass(self, value)
         if isinstance(value, dict):
             pairs = (f"{self.text(k)}: {self.text(v)}" for k, v in value.items())
             return f"{{{', '.join(pairs)}}}"
@@ -327,17 +331,6 @@ class Tree:
             return self._constructor_call(value, name)
         return self._unknown(value)
 
-    def _dataclass(self, value: Any) -> str:
-        """An instance of one of the user's dataclasses, defaults left out."""
-        kind = type(value)
-        name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
-        given = [
-            f"{f.name}={self.text(getattr(value, f.name))}"
-            for f in dataclasses.fields(value)
-            if f.init and not same(getattr(value, f.name), f.default)
-        ]
-        return f"{name}({', '.join(given)})"
-
     def text(self, value: Any) -> str:
         """A value as source on one line."""
         made = self.value(value)
@@ -348,7 +341,9 @@ class Tree:
             owner = vars(sys.modules[value.__module__])
             for name in [name for name, each in owner.items() if each is value]:
                 return need(value, name, owner, value.__module__, self.needs, None)
-            raise Obstacle(None, "a lambda has no form in source; write it as a function")
+            return closures.made(value, self)
+        if (text := values.called(self, value)) is not None:
+            return text
         raise Obstacle(None, f"{type(value).__name__} has no form in source")
 
     def _share(self, module: Any, path: str) -> None:
@@ -382,16 +377,3 @@ def module_type() -> type:
     import torch
 
     return torch.nn.Module
-
-
-def _normed(module: Any, made: Made) -> Made:
-    """A layer with torch's older weight_norm or spectral_norm, which are hooks."""
-    for hook in module._forward_pre_hooks.values():
-        if type(hook).__module__ == "torch.nn.utils.weight_norm":
-            args: list = [("", made)]
-            args += [("name=", repr(hook.name))] if hook.name != "weight" else []
-            args += [("dim=", repr(hook.dim))] if hook.dim != 0 else []
-            made = Made("nn.utils.weight_norm(", args)
-        if type(hook).__module__ == "torch.nn.utils.spectral_norm":
-            made = Made("nn.utils.spectral_norm(", [("", made), *spectral(hook)])
-    return made

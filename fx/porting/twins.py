@@ -145,3 +145,10 @@ def centred_window(
     window = jnp.ones(length, dtype) if window is None else window
     left = (n_fft - length) // 2
     return jnp.pad(window, (left, n_fft - length - left))
+
+
+def with_attributes(kind: type, **attributes: Any) -> Any:
+    """An object of a class, given its attributes; its constructor does not run."""
+    made = object.__new__(kind)
+    vars(made).update(attributes)
+    return made

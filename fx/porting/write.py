@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fx.porting.classes import Classes
+from fx.porting.closures import Inner
 from fx.porting.held import Held, found
 from fx.porting.layout import lines
 from fx.porting.names import Needs, Obstacle, renamed, twin
@@ -77,7 +78,7 @@ class Writer:
             return
         place = definition(value) if isinstance(value, type) or callable(value) else None
         given = self.needs.given[key]
-        place = place or constant(module, given)
+        place = value.place if isinstance(value, Inner) else place or constant(module, given)
         if place is None:
             self.obstacles.append(f"{module}: the source of {name!r} was not found")
             return
@@ -90,6 +91,8 @@ class Writer:
             if isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 assert self.tree is not None
                 text = Classes(self, self.tree).text(rewriter, place, value, self.needs.names[key])
+            elif isinstance(value, Inner):
+                text = value.text(rewriter, name)
             else:
                 text = renamed(rewriter.text(place.node), given, name)
         except Obstacle as obstacle:

@@ -1,0 +1,48 @@
+"""Instances of the user's own types as source: dataclasses, named tuples, objects to be called."""
+
+import dataclasses
+import sys
+from typing import Any
+
+from fx.porting.live import same
+from fx.porting.names import Obstacle, need, need_twin
+from fx.porting.record import is_users
+
+
+def of_dataclass(tree: Any, value: Any) -> str:
+    """An instance of one of the user's dataclasses, defaults left out."""
+    given = [
+        f"{f.name}={tree.text(getattr(value, f.name))}"
+        for f in dataclasses.fields(value)
+        if f.init and not same(getattr(value, f.name), f.default)
+    ]
+    return f"{_kind(tree, value)}({', '.join(given)})"
+
+
+def named_tuple(tree: Any, value: Any) -> str:
+    """A named tuple, whose type a module has under a name that may be another one."""
+    kind = type(value)
+    names = vars(sys.modules[kind.__module__])
+    word = next((word for word, each in names.items() if each is kind), None)
+    if word is None:
+        raise Obstacle(None, f"the type {kind.__name__} has no global name")
+    name = need(kind, word, names, kind.__module__, tree.needs, None)
+    given = (f"{field}={tree.text(getattr(value, field))}" for field in value._fields)
+    return f"{name}({', '.join(given)})"
+
+
+def called(tree: Any, value: Any) -> str | None:
+    """An object with `__call__` and attributes, as its class and those; None for any other."""
+    kind = type(value)
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    if "__call__" not in vars(kind) or not is_users(file) or not hasattr(value, "__dict__"):
+        return None
+    read = {name: each for name, each in vars(value).items() if name in tree.used}
+    given = "".join(f", {name}={tree.text(each)}" for name, each in read.items())
+    return f"{need_twin('with_attributes', tree.needs)}({_kind(tree, value)}{given})"
+
+
+def _kind(tree: Any, value: Any) -> str:
+    """The name of a value's class in the ported text."""
+    kind = type(value)
+    return need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)
