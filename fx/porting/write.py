@@ -103,7 +103,7 @@ class Writer:
                 text = DROP
         for obstacle in rewriter.obstacles:
             self.stopped(place, obstacle)
-        chunk = finished(text, place)
+        chunk = self._parsed(finished(text, place), place)
         self.needs.add(rewriter.needs)
         self.notes += [note for note in rewriter.notes if note not in self.notes]
         for other, (word, needed, owner) in list(rewriter.needs.definitions.items()):
@@ -117,6 +117,18 @@ class Writer:
         text = re.sub(rf"^(\w+) {word}\b", rf"\1 {name}", file.segment(file.find(word)), count=1)
         self.needs.imports |= {"einops": "import einops", "Any": "from typing import Any"}
         return Chunk(text, [None] * (text.count("\n") + 1))
+
+    def _parsed(self, chunk: Chunk, place: Place) -> Chunk:
+        """A definition, or an empty one and an obstacle where its text is no Python."""
+        try:
+            ast.parse(chunk.text)
+        except SyntaxError as error:
+            line = (chunk.origins[(error.lineno or 1) - 1 :] or [None])[0]
+            node = ast.Pass(lineno=line[1] if line else place.node.lineno)
+            said = f"fx.port wrote what is no Python here ({error.msg}): a fault of its own"
+            self.stopped(place, Obstacle(node, said))
+            return Chunk("", [])
+        return chunk
 
     def stopped(self, place: Place, obstacle: Obstacle) -> None:
         """Note what stands in the way."""

@@ -170,3 +170,31 @@ class Sizes(nn.Module):
         first, rest = torch.tensor_split(x, indices=(1,), dim=1)
         left, *_ = x.tensor_split([1, 2], dim=-1)
         return rearrange(rest, "b n d -> b (n d)") + first.sum() + left.sum()
+
+
+class Flat(nn.Module):
+    def forward(self, x):
+        return x.flatten()
+
+
+class Doubles(torch.autograd.Function):
+    """Of which PyTorch takes no gradient: what is kept for it has changed."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x * 2
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        (y,) = ctx.saved_tensors
+        return grad * 2 + 0 * y
+
+
+class Changed(nn.Module):
+    def forward(self, x):
+        y = Doubles.apply(x)
+        z = y.sin()
+        y.mul_(3)
+        return y + z

@@ -1,10 +1,13 @@
 """What libraries of models do that plain models do not ports, and computes the same."""
 
+import inspect
+
 import jax
 import pytest
 import torch
 
 import fx
+from fx.porting import special
 from tests.porting import library
 
 LIVE = pytest.mark.parametrize("live", [False, True])
@@ -68,3 +71,23 @@ def test_lists_named_tuples_and_contexts_of_kernels(live):
     assert "from einops import rearrange\n" in found.source
     said = "sizes: Any" if live else 'sizes: "list[int] | Kernels | None"'
     assert said in found.source and "sdp" not in found.source
+
+
+def test_functions_that_are_compiled():
+    from tests.porting import compiled
+
+    found = port(compiled.Compiled, torch.randn(2, 3))
+    assert found.equal and "torch.compile" not in found.source, str(found)
+
+
+def test_text_that_is_no_python_is_an_obstacle(monkeypatch):
+    monkeypatch.setitem(special.SPECIAL, "flatten", lambda call: "x.reshape(-1")
+    (said,) = port(library.Flat, torch.ones(2, 3)).obstacles
+    line = inspect.getsourcelines(library.Flat)[1] + 2
+    assert said.startswith(f"{library.__file__}:{line}: fx.port wrote what is no Python here")
+
+
+def test_gradients_that_pytorch_cannot_take():
+    found = port(library.Changed, torch.randn(2, 3))
+    assert found.equal and found.gradients == "", str(found)
+    assert any(note.startswith("gradients were not compared: one of the") for note in found.notes)
