@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from fx.porting.layout import Made, lines
-from fx.porting.live import torch_base
+from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
@@ -135,7 +135,8 @@ class Classes:
         """A constructor that takes what the live parts have."""
         if kind not in self.tree.attributes:
             return None
-        names = self.tree.attributes[kind]
+        names = [name for name in self.tree.attributes[kind] if nameable(name)]
+        odd = len(names) < len(self.tree.attributes[kind])  # "0" of add_module("0", ...)
         some = {n for n in names if self.tree.held[kind, n] < self.tree.parts[kind]}
         given = [f"{name}=None" if name in some else name for name in names]
         base = torch_base(kind)
@@ -144,10 +145,15 @@ class Classes:
         lacking = some - {n for k, n in self.tree.empty if k is kind}  # hasattr may ask for them
         body = [f"if {name} is not None:\n            self.{name} = {name}" if name in lacking
                 else f"self.{name} = {name}" for name in names] + tied  # fmt: skip
+        if odd:
+            rest = "parts" + "_" * ("parts" in names)
+            body.append(f"for name, part in {rest}.items():\n            setattr(self, name, part)")
+            given.append(f"**{rest}")
         if not body:
             return None
         if base == "nn.Module":
-            head = Made("def __init__(", [("", "self"), ("", "*"), *(("", n) for n in given)], "):")
+            given = ["*", *given] if names else given
+            head = Made("def __init__(", [("", n) for n in ("self", *given)], "):")
         elif base in CONTAINERS:
             head = Made(
                 "def __init__(", [("", "self"), ("", "*parts"), *(("", n) for n in given)], "):"
@@ -158,8 +164,6 @@ class Classes:
                 "def __init__(", [("", n) for n in ("self", "*args", *given, "**kwargs")], "):"
             )
             body.insert(0, f"{base}.__init__(self, *args, **kwargs)")
-        if base == "nn.Module" and not names:
-            head = Made("def __init__(", [("", "self")], "):")
         return lines(head, 4) + "".join(f"\n        {line}" for line in body)
 
 

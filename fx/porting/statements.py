@@ -15,6 +15,7 @@ FALSE = {
     "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
     "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
+    "torch.cuda.is_available", "torch.xpu.is_available", "torch.backends.mps.is_available",
 }  # fmt: skip
 CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled",
             "sdp_kernel", "sdpa_kernel")  # fmt: skip

@@ -349,6 +349,9 @@ torch.jit.is_scripting()             | False
 torch.jit.is_tracing()               | False
 torch.onnx.is_in_onnx_export()       | False
 torch.compiler.is_compiling()        | False
+torch.cuda.is_available()            | False
+torch.xpu.is_available()             | False
+torch.backends.mps.is_available()    | False
 torch.compiler.is_dynamo_compiling() | False
 torch.compiler.is_exporting()        | False
 torch.is_grad_enabled()              | True

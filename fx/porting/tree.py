@@ -19,6 +19,7 @@ from fx.porting.live import (
     chosen,
     held_apart,
     inherited,
+    nameable,
     one,
     plain,
     same,
@@ -195,6 +196,7 @@ class Tree:
         parts |= module._modules
         apart = {n: v for n, v in parts.items() if n not in module._modules and held_apart(v)}
         parts = {n: v for n, v in parts.items() if n not in apart} | apart  # after what they share
+        odd: list = []
         for name, value in parts.items():
             held = name in module._modules and value is not None
             held |= name in {*module._parameters, *module._buffers} and value is not None
@@ -213,7 +215,14 @@ class Tree:
             if name not in names:
                 names.insert(before, name)
             before = names.index(name) + 1
-            made.args.append((f"{name}=", text))
+            if nameable(name):
+                made.args.append((f"{name}=", text))
+            elif torch_base(kind) == "nn.Module":
+                odd.append((f"{name!r}: ", text))
+            else:
+                raise Obstacle(None, f'"{full}": {name!r} is no name for an argument')
+        if odd:
+            made.args.append(("**", Made("{", odd, "}")))
 
     def _part(self, module: Any, name: str, value: Any, full: str) -> Made | str:
         import torch

@@ -128,7 +128,15 @@ class Walks(nn.Sequential):
             x = part(x) + int(name) if n < self.last else x
         for part in self[1]._modules.values():
             x = part(x)
-        return x
+        inner = self[1]
+        for part in inner.children():
+            x = part(x) if torch.cuda.is_available() else x - part(x)
+        for name, part in self[1].named_children():
+            x = part(x) * (1 + int(name))
+        if torch.cuda.is_available():
+            x = x.cuda()
+        linear = [part for part in self.modules() if isinstance(part, nn.Linear)]
+        return x * len(linear)
 
 
 class Unit(nn.Module):
@@ -198,3 +206,27 @@ class Changed(nn.Module):
         z = y.sin()
         y.mul_(3)
         return y + z
+
+
+class Numbered(nn.Module):
+    """Parts whose names can be no argument's, which one object has and another has not."""
+
+    def __init__(self, count, parts=2):
+        super().__init__()
+        self.parts = parts
+        for n in range(count):
+            self.add_module(str(n), nn.Linear(3, 3))
+        self.add_module("class", nn.Linear(3, 3)) if count > 1 else None
+
+    def forward(self, x):
+        return sum(part(x) for part in self.children()) + self.parts
+
+
+class Several(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = Numbered(2), Numbered(0)
+        self.add_module("3", nn.Tanh())
+
+    def forward(self, x):
+        return getattr(self, "3")(self.first(x) + self.second(x))

@@ -43,7 +43,7 @@ def test_a_lambda_that_reads_a_module():
 
 
 @LIVE
-@pytest.mark.parametrize("kind", [library.Asks, library.Gaps, library.Walks])
+@pytest.mark.parametrize("kind", [library.Asks, library.Gaps, library.Walks, library.Several])
 def test_parts_that_are_not_there(kind, live):
     found = port(kind, torch.randn(2, 3), live=live)
     assert found.equal and found.training == "equal", str(found)
@@ -78,6 +78,14 @@ def test_functions_that_are_compiled():
 
     found = port(compiled.Compiled, torch.randn(2, 3))
     assert found.equal and "torch.compile" not in found.source, str(found)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_attention_with_functions_of_places():
+    from tests.porting import compiled
+
+    found = port(compiled.Flexible, torch.randn(2, 2, 8, 4))
+    assert found.equal and "def later(b, h, q, k):" in found.source, str(found)
 
 
 def test_text_that_is_no_python_is_an_obstacle(monkeypatch):
