@@ -33,13 +33,22 @@ def _check(container: Module, name: str, module: Any) -> None:
     setattr(container, name, module)
 
 
+def _is_gap(name: str, value: Any) -> bool:
+    """Whether an attribute is a place in a list where no module is."""
+    return value is None and name.isdigit()
+
+
 class _Listed(Module):
     """What Sequential and ModuleList share: parts under the names "0", "1", ..."""
 
     _grows = True
 
+    def _names(self) -> list[str]:
+        """The names of the parts; None has a place among them, as in torch."""
+        return [n for n, v in vars(self).items() if describe.is_module(v) or _is_gap(n, v)]
+
     def _parts(self) -> list[Any]:
-        return [value for value in vars(self).values() if describe.is_module(value)]
+        return [vars(self)[name] for name in self._names()]
 
     def __len__(self) -> int:
         return len(self._parts())
@@ -50,7 +59,7 @@ class _Listed(Module):
     def __getitem__(self, index: Any) -> Any:
         """A part by position; a slice gives a container of the same kind."""
         if isinstance(index, slice):
-            return self._slice([n for n, v in vars(self).items() if describe.is_module(v)][index])
+            return self._slice(self._names()[index])
         parts = self._parts()
         if isinstance(index, str):
             raise TypeError(
@@ -100,7 +109,7 @@ class _Listed(Module):
 
     def __setitem__(self, index: int, module: Any) -> None:
         """Put another part at a position, under the name that is there."""
-        names = [name for name, value in vars(self).items() if describe.is_module(value)]
+        names = self._names()
         self[index]  # raises where there is none
         _check(self, names[index], module)
 
@@ -125,9 +134,8 @@ class _Listed(Module):
         return self.extend(other)
 
     def _number(self, parts: list[Any]) -> None:
-        for name, value in list(vars(self).items()):
-            if describe.is_module(value):
-                delattr(self, name)
+        for name in self._names():
+            delattr(self, name)
         for position, module in enumerate(parts):
             _check(self, str(position), module)
 

@@ -77,6 +77,11 @@ def _parsed(text: str) -> ast.expr:
     return ast.parse(f"({text.strip()}\n)", mode="eval").body
 
 
+def one_line(text: str) -> str:
+    """An expression that may go over several lines, on one."""
+    return ast.unparse(_parsed(text)) if "\n" in text else text
+
+
 def plain(text: str) -> bool:
     """Whether an expression can stand before a dot without parentheses."""
     return isinstance(_parsed(text), _PLAIN) or _enclosed(text.strip())

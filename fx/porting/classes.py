@@ -7,7 +7,7 @@ from typing import Any
 
 from fx.porting.bases import Bases
 from fx.porting.layout import Made, lines
-from fx.porting.live import torch_base
+from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, need
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
@@ -150,23 +150,26 @@ class Classes:
         """A constructor that takes what the live parts have."""
         if kind not in self.tree.attributes:
             return None
-        names = self.tree.attributes[kind]
+        names = [name for name in self.tree.attributes[kind] if nameable(name)]
+        odd = len(names) < len(self.tree.attributes[kind])  # "0" of add_module("0", ...)
         some = {n for n in names if self.tree.held[kind, n] < self.tree.parts[kind]}
         given = [f"{name}=None" if name in some else name for name in names]
         base = torch_base(kind) if issubclass(kind, module_type()) else "nn.Module"
         me = "self" if "self" not in names else "this"  # a part of that name is BERT's
         ties = self.tree.ties if kind is type(self.writer.root) else []
         tied = [f'nn.tie({me}, "{alias}", "{source}")' for alias, source in ties]
-        body = [f"{me}.{name} = {name}" for name in names if name.isidentifier()]
-        if any(not name.isidentifier() for name in names):  # add_module("0", ...)
-            given = [name for name in given if name.partition("=")[0].isidentifier()] + ["**parts"]
-            body += ["for name, part in parts.items():", f"    setattr({me}, name, part)"]
-        body += tied
+        lacking = some - {n for k, n in self.tree.empty if k is kind}  # hasattr may ask for them
+        body = [f"if {name} is not None:\n            {me}.{name} = {name}" if name in lacking
+                else f"{me}.{name} = {name}" for name in names] + tied  # fmt: skip
+        if odd:
+            rest = "parts" + "_" * ("parts" in names)
+            body.append(f"for name, part in {rest}.items():\n            setattr({me}, name, part)")
+            given.append(f"**{rest}")
         if not body:
             return None
         if base == "nn.Module":
-            only = ["*"] if any(name[:2] != "**" for name in given) else []
-            head = Made("def __init__(", [("", n) for n in (me, *only, *given)], "):")
+            given = ["*", *given] if names else given
+            head = Made("def __init__(", [("", n) for n in (me, *given)], "):")
         elif base in CONTAINERS:
             head = Made(
                 "def __init__(", [("", me), ("", "*parts"), *(("", n) for n in given)], "):"
@@ -175,8 +178,6 @@ class Classes:
         else:
             head = Made("def __init__(", [("", n) for n in (me, "*args", *given, "**kwargs")], "):")
             body.insert(0, f"{base}.__init__({me}, *args, **kwargs)")
-        if base == "nn.Module" and not names:
-            head = Made("def __init__(", [("", "self")], "):")
         return lines(head, 4) + "".join(f"\n        {line}" for line in body)
 
 

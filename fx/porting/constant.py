@@ -9,7 +9,10 @@ from typing import Any
 
 from fx.porting.names import torch_name
 
-CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled")
+CONTEXTS = (
+    "no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled", "sdp_kernel",
+    "sdpa_kernel",
+)  # fmt: skip
 
 
 def is_off(rw: Any, node: ast.expr) -> bool | None:

@@ -24,12 +24,14 @@ class Held:
         local: Names that one function writes and then reads, and that function.
         lines: What ran in a forward.
         tensors: Class and name of attributes that are tensors, which torch does not register.
+        lists: Class and name of attributes that are lists, which are tuples here.
     """
 
     unread: set[str] = field(default_factory=set)
     local: dict[str, Any] = field(default_factory=dict)
     lines: set[tuple[str, int]] = field(default_factory=set)
     tensors: set[tuple[str, str]] = field(default_factory=set)
+    lists: set[tuple[str, str]] = field(default_factory=set)
 
     def name(self, node: ast.Attribute, functions: list[Any]) -> str | None:
         """The local name for `self.name`; None where it stays."""
@@ -44,6 +46,8 @@ class Held:
 
 def found(record: Record, module: Any) -> Held:
     """What the forwards of a model that ran assign, its parts and buffers aside."""
+    import torch
+
     stores: dict[str, list[tuple[Any, ast.stmt]]] = {}
     reads: dict[str, list[Any]] = {}
     for file in {file for file, _ in record.lines}:
@@ -52,7 +56,8 @@ def found(record: Record, module: Any) -> Held:
                 _note(file, node, record, stores, reads)
     known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
              for name in vars(part)[kind]}  # fmt: skip
-    held = Held(lines=record.lines, tensors=_tensors(module))
+    tensors, lists = (_of_kind(module, kind) for kind in (torch.Tensor, list))
+    held = Held(lines=record.lines, tensors=tensors, lists=lists)
     for name in stores.keys() - known:
         inside = {id(part) for _, statement in stores[name] for part in ast.walk(statement)}
         others = [node for node in reads.get(name, ()) if id(node) not in inside]
@@ -70,14 +75,13 @@ def found(record: Record, module: Any) -> Held:
     return held
 
 
-def _tensors(module: Any) -> set[tuple[str, str]]:
-    import torch
-
+def _of_kind(module: Any, sought: type) -> set[tuple[str, str]]:
+    """Class and name of the attributes of parts that are of a type."""
     return {
         (kind.__name__, name)
         for part in module.modules()
         for name, value in vars(part).items()
-        if isinstance(value, torch.Tensor)
+        if isinstance(value, sought)
         for kind in type(part).__mro__
     }
 

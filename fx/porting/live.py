@@ -1,6 +1,7 @@
 """What a live module of PyTorch says of itself: its class, its arguments, its attributes."""
 
 import dis
+import keyword
 import types
 from typing import Any
 
@@ -84,6 +85,11 @@ def argument(module: Any, base: str, name: str, default: Any) -> Any:
             or not getattr(module, "elementwise_affine", True)
         )
     return getattr(module, name, default)
+
+
+def nameable(name: str) -> bool:
+    """Whether an attribute can be an argument of a constructor: "0" cannot."""
+    return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def one(value: Any) -> Any:

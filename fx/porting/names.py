@@ -235,7 +235,7 @@ def need(
     value: Any, name: str, file_names: dict[str, Any], module: str, needs: Needs, node: Any
 ) -> str:
     """Note that the ported text uses a global that is not torch's; returns its name there."""
-    from fx.porting.sources import absolute, source
+    from fx.porting.sources import absolute, definition, source
 
     if isinstance(value, types.ModuleType):
         if imported(value.__name__):
@@ -252,7 +252,8 @@ def need(
     if owner.startswith("einops.layers.torch"):
         raise Obstacle(node, f"{owner}.{name} has no counterpart here; write it with jnp.einsum")
     users = is_users(getattr(sys.modules.get(owner), "__file__", None) or "")
-    if defined and users and not imported(owner):
+    bare = hasattr(value, "_fields") and definition(value) is None  # namedtuple("...")
+    if defined and users and not imported(owner) and not bare:
         return needs.define(id(value), value.__name__, value, owner)
     if isinstance(value, Mapping) and not isinstance(value, dict) and users:
         raise Obstacle(node, f"{name} is a registry: what it gives is known when it is asked")
@@ -269,6 +270,12 @@ def need(
             if (origin in sys.modules and origin != module)
             else name
         )
+    if defined and imported(owner):  # found by a function that imports
+        root = owner.split(".")[0]
+        origin = root if getattr(sys.modules[root], value.__name__, None) is value else owner
+        renamed = "" if value.__name__ == name else f" as {name}"
+        needs.imports[name] = f"from {origin} import {value.__name__}{renamed}"
+        return name
     if bound is not None:
         return needs.define(hash((module, name)), name, value, module)
     raise Obstacle(node, f"{name!r} is {value!r}, which has no definition that can be written")

@@ -1,10 +1,8 @@
 """Settings that parts of a model hold: dataclasses, and kinds of an installed package's own."""
 
-import dataclasses
 import sys
 from typing import Any
 
-from fx.porting.live import same
 from fx.porting.names import need, need_twin, torch_name, twin
 from fx.porting.record import is_installed, is_users
 
@@ -50,11 +48,11 @@ def _read(tree: Any, value: Any) -> list[tuple[str, str]]:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether an object is of a class of the user's, with attributes and no other bases."""
-    kind = type(value)
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-    ours = is_users(file) and not twin(kind) and not torch_name(kind)
-    return ours and kind.__mro__[1:] == (object,) and kind.__qualname__.isidentifier()
+    """Whether an object is of a class of the user's, and its bases are, too."""
+    kinds = type(value).__mro__[:-1]
+    files = [getattr(sys.modules.get(k.__module__), "__file__", None) or "" for k in kinds]
+    ours = all(map(is_users, files)) and not any(twin(k) or torch_name(k) for k in kinds)
+    return ours and all(kind.__qualname__.isidentifier() for kind in kinds)
 
 
 def plain(tree: Any, value: Any) -> str:
@@ -70,16 +68,4 @@ def plain(tree: Any, value: Any) -> str:
             tree.held[kind, key] += 1
             if key not in names:
                 names.append(key)
-    return f"{name}({', '.join(given)})"
-
-
-def dataclass(tree: Any, value: Any) -> str:
-    """An instance of one of the user's dataclasses, defaults left out."""
-    kind = type(value)
-    name = need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)
-    given = [
-        f"{f.name}={tree.text(getattr(value, f.name))}"
-        for f in dataclasses.fields(value)
-        if f.init and not same(getattr(value, f.name), f.default)
-    ]
     return f"{name}({', '.join(given)})"

@@ -184,7 +184,9 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
             watch(lambda: trained(*again, **named_again), record)
     except (RuntimeError, ValueError):
         pass  # one value per channel, say: `training` will tell
-    return gradient.watched(module, inputs, kwargs, record)
+    with contextlib.suppress(RuntimeError):  # of PyTorch's own, which a note will say
+        return gradient.watched(module, inputs, kwargs, record)
+    return None
 
 
 def _kinds(outputs: Any) -> set[type]:
@@ -218,7 +220,7 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         if found.error > tolerance:
             given = module, example.inputs, example.kwargs, tolerance
             found.obstacles += aliased.obstacles(*given)
-        if example.gradients is not None or "stop_gradient(" in written.source:
+        if any(word in written.source for word in ("stop_gradient(", "jax.custom_vjp")):
             found.gradients = _gradients(found, example)
         if example.training:
             found.training = trial.training(found, module, example.inputs, example.kwargs)

@@ -4,6 +4,7 @@ Whether `x.split(2)` cuts a tensor or a string cannot be read off the text. So t
 and every call of torch is noted with the place in the source that made it.
 """
 
+import contextlib
 import re
 import sys
 import sysconfig
@@ -114,10 +115,20 @@ def watch(run: Callable[[], Any], record: Record) -> Any:
     before = sys.gettrace()
     sys.settrace(_tracer(record))
     try:
-        with mode:
+        with _uncompiled(), mode:
             return run()
     finally:
         sys.settrace(before)
+
+
+def _uncompiled() -> Any:
+    """A context in which what was given to `torch.compile` runs line by line, to be seen."""
+    import torch
+
+    compiles = {"torch._dynamo", "torch.nn.attention.flex_attention"}  # the second loads the first
+    if compiles.isdisjoint(sys.modules):
+        return contextlib.nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def _mode(record: Record) -> Any:

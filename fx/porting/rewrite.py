@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import cached, constant, declared, keys, observed, rules, special
+from fx.porting import cached, constant, declared, keys, observed, rules, special, walks
 from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
@@ -126,6 +126,10 @@ class Rewriter:
         function = node.func
         if not (isinstance(function, ast.Attribute) and function.attr == "copy" and self.functions):
             return None
+        if isinstance(function.value, ast.Attribute):
+            held = getattr(self.parent(self.functions[0]), "name", ""), function.value.attr
+            known = ast.unparse(function.value.value) == "self" and held in self.held.lists
+            return f"list({self.text(function.value)})" if known else None
         if not isinstance(function.value, ast.Name):
             return None
         place = self.place.file, self.source.first_line(self.functions[-1]), function.value.id
@@ -212,6 +216,8 @@ class Rewriter:
 
     def _attribute(self, node: ast.Attribute) -> str | None:
         seen = self.seen(node)
+        if (named := walks.parts(self, node)) is not None:
+            return named
         if f"torch.Tensor.{node.attr}.__get__" in seen and node.attr in READ:
             if node.attr == "data":
                 return constant.data(self, node, self.text(node.value))
@@ -282,7 +288,7 @@ class Rewriter:
         if key is None:
             said = observed.answer(self, node)
             known = observed.kinds(self, node) if said is None else str(said)
-            return known or self._children(node) or self._passed_key(node)
+            return known or walks.written(self, node) or self._passed_key(node)
         args = list(node.args)
         if key.startswith("Tensor."):
             assert isinstance(node.func, ast.Attribute)
@@ -300,7 +306,7 @@ class Rewriter:
             return None  # the name is translated, the arguments are the same
         if head == "F" and translated(f"F.{word.removesuffix('_')}"):
             return self._functional(call, word.removesuffix("_"))
-        if word in special.SPECIAL and head in ("torch", "Tensor", "torch.linalg"):
+        if word in special.SPECIAL and head in special.HEADS:
             if not args and "input" in kwargs and word != "searchsorted":
                 args.append(kwargs.pop("input"))
             try:
@@ -319,16 +325,6 @@ class Rewriter:
         given += [f"{renamed[1].get(k.arg or '', k.arg)}={self.text(k.value)}"
                   for k in node.keywords]  # fmt: skip
         return f"{self.text(node.func)}({', '.join(given)})"
-
-    def _children(self, node: ast.Call) -> str | None:
-        """`self.children()` and `self.named_children()`: what of the attributes are modules."""
-        which = "if isinstance(part, nn.Module)"
-        found = {
-            "next(self.parameters())": "jax.tree.leaves(self.functional()[1][0])[0]",
-            "self.children()": f"[part for part in vars(self).values() {which}]",
-            "self.named_children()": f"[(name, part) for name, part in vars(self).items() {which}]",
-        }
-        return found.get(ast.unparse(node))
 
     def _functional(self, call: Call, word: str) -> str:
         given = [self.text(arg) for arg in call.args]

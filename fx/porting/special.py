@@ -324,6 +324,17 @@ def spectrum(call: Call) -> str:
     raise call.obstacle("pairs of numbers are not written; pass return_complex=True")
 
 
+def flexible(call: Call) -> str:
+    """`flex_attention` and `create_block_mask`: functions in the ported file."""
+    word = call.key.rpartition(".")[2]
+    places = {"B": "batch", "H": "heads", "Q_LEN": "queries", "KV_LEN": "keys"}
+    unused = ("device", "BLOCK_SIZE", "_compile", "kernel_options")
+    given = [call.text(arg) for arg in call.args]
+    given += [f"{places.get(name, name)}={call.text(value)}"
+              for name, value in call.kwargs.items() if name not in unused]  # fmt: skip
+    return f"{need_twin(word, call.rewriter.needs)}({', '.join(given)})"
+
+
 SPECIAL: dict[str, Callable[[Call], str]] = {
     "einsum": einsum, "norm": norm, "vector_norm": norm,
     "div": divide, "div_": divide, "divide": divide,
@@ -340,6 +351,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "solve_triangular": matrices.triangular, "cholesky_solve": matrices.triangular,
     "split_with_sizes": pieces.parts, "unsafe_split": pieces.parts, "unsafe_chunk": pieces.parts,
     "stride": strided.strides, "as_strided": strided.as_strided,
+    "flex_attention": flexible, "create_block_mask": flexible,
     "stft": spectrum, "istft": spectrum, "svd": matrices.svd,
     "index_put": scatter.put, "index_put_": scatter.put,
     "slice_scatter": scatter.part, "select_scatter": scatter.part,
@@ -349,6 +361,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")
        for end in ("", "_")},
 }  # fmt: skip
+HEADS = ("torch", "Tensor", "torch.linalg", "torch.nn.attention.flex_attention")
 PICKED = ("max", "min", "cummax", "cummin")  # which write no pair where a part of it is taken
 RANDOM = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",

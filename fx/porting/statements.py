@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from fx.porting import cached, checked, constant, declared, held, inplace, lost, observed
-from fx.porting.calls import whole
+from fx.porting.calls import one_line, whole
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -14,6 +14,7 @@ FALSE = {
     "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
     "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
+    "torch.cuda.is_available", "torch.xpu.is_available", "torch.backends.mps.is_available",
 }  # fmt: skip
 
 
@@ -109,9 +110,9 @@ def block(rw: Rewriter, body: list[ast.stmt]) -> str:
             texts.append(rw.source.text[at:first].decode())
         texts.append(rw.text(node))
         at = last
-    whole = "".join(texts)
+    joined = "".join(texts)
     code = [t for t, n in zip(texts[::2], body) if t != DROP and not docstring(n)]
-    return whole if code or any(docstring(n) for n in body) else f"pass{whole}"
+    return joined if code or any(docstring(n) for n in body) else f"pass{joined}"
 
 
 def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
@@ -167,7 +168,7 @@ def annotation(rw: Rewriter, node: ast.expr) -> str:
         elif text is not None:
             before.add(rw.needs)
             if rw.needs.definitions and '"' not in text:
-                text = f'"{text}"'  # its definition may come later
+                text = f'"{one_line(text)}"'  # its definition may come later
     except Obstacle:
         text = None
     finally:

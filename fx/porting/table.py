@@ -146,6 +146,8 @@ x.resolve_neg()                      | x
 x.histc(bins=100)                    | jnp.histogram(x, bins)[0].astype(x.dtype)
 x.histc(bins, min, max)              | jnp.histogram(x, bins, (min, max))[0].astype(x.dtype)
 x.tensor_split(sections, dim=0)      | jnp.array_split(x, sections, axis=dim)
+x.tensor_split(indices, dim=0)       | jnp.array_split(x, indices, axis=dim)
+x.tensor_split(indices_or_sections, dim=0) | jnp.array_split(x, indices_or_sections, axis=dim)
 x.hsplit(sections)                   | jnp.hsplit(x, sections)
 x.vsplit(sections)                   | jnp.vsplit(x, sections)
 x.dsplit(sections)                   | jnp.dsplit(x, sections)
@@ -342,10 +344,14 @@ torch.finfo(dtype)                   | jnp.finfo(dtype)
 torch.Size(x)                        | tuple(x)
 torch.device(x)                      | None
 torch.jit.annotate(kind, value)      | value
+torch.jit.isinstance(x, of)          | isinstance(x, of)
 torch.jit.is_scripting()             | False
 torch.jit.is_tracing()               | False
 torch.onnx.is_in_onnx_export()       | False
 torch.compiler.is_compiling()        | False
+torch.cuda.is_available()            | False
+torch.xpu.is_available()             | False
+torch.backends.mps.is_available()    | False
 torch.compiler.is_dynamo_compiling() | False
 torch.compiler.is_exporting()        | False
 torch.is_grad_enabled()              | True

@@ -11,13 +11,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting import normed, objects, rules, values
+from fx.porting import closures, numbers, objects, rules, values
+from fx.porting.computed import normed, parametrized
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
     chosen,
     held_apart,
     inherited,
+    nameable,
     one,
     plain,
     same,
@@ -58,6 +60,7 @@ class Tree:
     needs: Needs = field(default_factory=Needs)
     attributes: dict[type, list[str]] = field(default_factory=dict)
     held: Counter[tuple[type, str]] = field(default_factory=Counter)  # parts that have one
+    empty: set[tuple[type, str]] = field(default_factory=set)  # where a part has None
     parts: Counter[type] = field(default_factory=Counter)
     saved: dict[str, Any] = field(default_factory=dict)
     forwards: dict[type, set[str]] = field(default_factory=dict)  # which methods are called
@@ -80,16 +83,15 @@ class Tree:
         base = torch_base(kind)
         self.forwards.setdefault(kind, set()).add(chosen(module, path))
         if hasattr(module, "parametrizations"):
-            layer = normed.layer(module, path)
-            return normed.parametrized(module, self._layer(module, layer, layer, path), path)
+            return parametrized(self, module, path)
         if translated(base) is None:
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
-            return normed.older(module, self._layer(module, base, base, path))
+            return normed(module, self._layer(module, base, base, path))
         name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         if self.constructed is not None:
             if kind.__init__.__module__.startswith("torch.") and base != "nn.Module":
-                return normed.older(module, self._layer(module, base, name, path))
+                return normed(module, self._layer(module, base, name, path))
             return self._constructor_call(module, name)
         if twin(kind):
             return _of_einops(module, name)
@@ -99,7 +101,7 @@ class Tree:
             made = self._layer(module, base, name, path)
             own = inherited(base)
         self._give(module, made, own, path)
-        return normed.older(module, made)
+        return normed(module, made)
 
     def _constructor_call(self, module: Any, name: str) -> Made:
         """The call of a constructor as it was seen, defaults left out."""
@@ -121,6 +123,8 @@ class Tree:
         """A layer of torch.nn, or the part of a subclass that is one."""
         if base == "nn.Module":
             return self._bare(module, path)
+        if base == "nn.ParameterList" and module._modules and not module._parameters:
+            base = name = "nn.ModuleList"  # of lists of parameters
         if base in CONTAINERS:
             return self._container(module, base, name, path)
         if base in ("nn.ParameterList", "nn.ParameterDict"):
@@ -193,6 +197,7 @@ class Tree:
         parts |= module._modules
         apart = {n: v for n, v in parts.items() if n not in module._modules and held_apart(v)}
         parts = {n: v for n, v in parts.items() if n not in apart} | apart  # after what they share
+        odd: list = []
         for name, value in parts.items():
             held = name in module._modules and value is not None
             held |= name in {*module._parameters, *module._buffers} and value is not None
@@ -200,6 +205,7 @@ class Tree:
                 continue
             full = f"{path}.{name}".lstrip(".")
             self.held[kind, name] += 1
+            self.empty |= {(kind, name)} if value is None else set()
             try:
                 text = self._part(module, name, value, full)
             except Obstacle as obstacle:
@@ -210,10 +216,14 @@ class Tree:
             if name not in names:
                 names.insert(before, name)
             before = names.index(name) + 1
-            if name.isidentifier():
+            if nameable(name):
                 made.args.append((f"{name}=", text))
-            else:  # add_module("0", ...)
-                made.args.append(("**", Made("{", [(f'"{name}": ', text)], "}")))
+            elif torch_base(kind) == "nn.Module":
+                odd.append((f"{name!r}: ", text))
+            else:
+                raise Obstacle(None, f'"{full}": {name!r} is no name for an argument')
+        if odd:
+            made.args.append(("**", Made("{", odd, "}")))
 
     def _part(self, module: Any, name: str, value: Any, full: str) -> Made | str:
         import torch
@@ -234,7 +244,7 @@ class Tree:
             return f"nn.Parameter({shape}, nn.init.zeros{dtype})"
         if name in module._buffers and name not in module._non_persistent_buffers_set:
             return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
-        if array := values.text(value):
+        if array := numbers.text(value):
             return f"nn.Buffer({array}, persistent=False)"
         self.saved[full] = value
         return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
@@ -289,7 +299,9 @@ class Tree:
             return repr(value)
         if (type(value).__module__, type(value).__name__) == ("torch", "device"):
             return "None"  # where arrays are is XLA's affair
-        if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return values.named_tuple(self, value)
+        if isinstance(value, tuple | list):
             inner = ", ".join(map(self.text, value))
             if isinstance(value, list):
                 return f"[{inner}]"
@@ -300,7 +312,7 @@ class Tree:
             inner = ", ".join(sorted(map(self.text, value)))
             return f"frozenset({{{inner}}})" if value else "frozenset()"
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return objects.dataclass(self, value)
+            return values.of_dataclass(self, value)
         if isinstance(value, dict):
             pairs = (f"{self.text(k)}: {self.text(v)}" for k, v in value.items())
             return f"{{{', '.join(pairs)}}}"
@@ -345,7 +357,7 @@ class Tree:
             owner = vars(sys.modules[value.__module__])
             for name in [name for name, each in owner.items() if each is value]:
                 return need(value, name, owner, value.__module__, self.needs, None)
-            raise Obstacle(None, "a lambda has no form in source; write it as a function")
+            return closures.made(value, self)
         raise Obstacle(None, f"{type(value).__name__} has no form in source")
 
     def _share(self, module: Any, path: str) -> None:

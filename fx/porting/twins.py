@@ -181,3 +181,29 @@ def centred_window(
     window = jnp.ones(length, dtype) if window is None else window
     left = (n_fft - length) // 2
     return jnp.pad(window, (left, n_fft - length - left))
+
+
+def flex_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, score_mod: Any = None,
+    block_mask: Any = None, scale: float | None = None, enable_gqa: bool = False,
+) -> jax.Array:  # fmt: skip
+    """Attention whose scores a function of score, batch, head, query and key changes."""
+    if enable_gqa:
+        times = query.shape[1] // key.shape[1]
+        key, value = (jnp.repeat(x, times, axis=1) for x in (key, value))
+    scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if score_mod is not None:
+        places = jnp.ogrid[tuple(map(slice, scores.shape))]
+        scores = jnp.vectorize(score_mod)(scores, *places)
+    seen = scores > -jnp.inf
+    seen = seen if block_mask is None else seen & block_mask
+    weights = jax.nn.softmax(jnp.where(seen, scores, jnp.finfo(scores.dtype).min))
+    return jnp.where(seen.any(axis=-1, keepdims=True), weights, 0) @ value
+
+
+def create_block_mask(
+    mask_mod: Any, batch: int | None, heads: int | None, queries: int, keys: int, **_: Any
+) -> jax.Array:
+    """Which key each query sees, by a function of batch, head, query and key: all of it at once."""
+    places = jnp.ogrid[: batch or 1, : heads or 1, :queries, :keys]
+    return jnp.vectorize(mask_mod)(*places)

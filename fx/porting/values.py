@@ -1,38 +1,36 @@
-"""A tensor of numbers as source: a short list, or one of the patterns that buffers have."""
+"""Instances of the user's own types as source: dataclasses and named tuples."""
 
+import dataclasses
+import sys
 from typing import Any
 
-import numpy as np
-
-from fx.interop.torch_arrays import tensor_array
-from fx.porting.names import DTYPES
-
-_SMALL = 256  # numbers that are written out
+from fx.porting.live import same
+from fx.porting.names import Obstacle, need
 
 
-def text(value: Any) -> str | None:
-    """The array as an expression of `jax.numpy`; None where it is neither short nor regular."""
-    word = DTYPES[str(value.dtype).removeprefix("torch.")]
-    array = tensor_array(value, "port")
-    if array.dtype.kind not in "fiub" or not np.isfinite(array).all() or not array.size:
-        return None
-    if array.size <= _SMALL:
-        return f"jnp.array({_numbers(array)}, jnp.{word})"
-    shape = tuple(array.shape)
-    first = array.flat[0]
-    if (array == first).all():
-        return f"jnp.full({shape}, {_numbers(first)}, jnp.{word})"
-    if array.ndim > 1 and (array == np.tril(np.ones_like(array))).all():
-        return f"jnp.tril(jnp.ones({shape}, jnp.{word}))"
-    length = shape[-1]
-    if word != "bool_" and (array == np.arange(length, dtype=array.dtype)).all():
-        row = f"jnp.arange({length}, dtype=jnp.{word})"
-        return row if array.ndim == 1 else f"jnp.broadcast_to({row}, {shape})"
-    return None
+def of_dataclass(tree: Any, value: Any) -> str:
+    """An instance of one of the user's dataclasses, defaults left out."""
+    given = [
+        f"{f.name}={tree.text(getattr(value, f.name))}"
+        for f in dataclasses.fields(value)
+        if f.init and not same(getattr(value, f.name), f.default)
+    ]
+    return f"{_kind(tree, value)}({', '.join(given)})"
 
 
-def _numbers(array: Any) -> str:
-    """Nested numbers, each as short as its precision allows."""
-    if getattr(array, "ndim", 0):
-        return f"[{', '.join(map(_numbers, array))}]"
-    return str(array.item()) if array.dtype.kind != "f" else str(array)
+def named_tuple(tree: Any, value: Any) -> str:
+    """A named tuple, whose type a module has under a name that may be another one."""
+    kind = type(value)
+    names = vars(sys.modules[kind.__module__])
+    word = next((word for word, each in names.items() if each is kind), None)
+    if word is None:
+        raise Obstacle(None, f"the type {kind.__name__} has no global name")
+    name = need(kind, word, names, kind.__module__, tree.needs, None)
+    given = (f"{field}={tree.text(getattr(value, field))}" for field in value._fields)
+    return f"{name}({', '.join(given)})"
+
+
+def _kind(tree: Any, value: Any) -> str:
+    """The name of a value's class in the ported text."""
+    kind = type(value)
+    return need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)

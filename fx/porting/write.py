@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fx.porting.classes import Classes
+from fx.porting.closures import Inner
 from fx.porting.held import Held, found
 from fx.porting.layout import lines
 from fx.porting.names import Needs, Obstacle, renamed, twin
@@ -78,7 +79,7 @@ class Writer:
             return
         place = definition(value) if isinstance(value, type) or callable(value) else None
         given = self.needs.given[key]
-        place = place or constant(module, given)
+        place = value.place if isinstance(value, Inner) else place or constant(module, given)
         if place is None:
             self.obstacles.append(f"{module}: the source of {name!r} was not found")
             return
@@ -93,6 +94,8 @@ class Writer:
             elif isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 assert self.tree is not None
                 text = Classes(self, self.tree).text(rewriter, place, value, self.needs.names[key])
+            elif isinstance(value, Inner):
+                text = value.text(rewriter, name)
             else:
                 text = renamed(rewriter.text(place.node), given, name)
         except Obstacle as obstacle:
@@ -103,7 +106,7 @@ class Writer:
                 text = DROP
         for obstacle in rewriter.obstacles:
             self.stopped(place, obstacle)
-        chunk = finished(text, place)
+        chunk = self._parsed(finished(text, place), place)
         self.needs.add(rewriter.needs)
         self.notes += [note for note in rewriter.notes if note not in self.notes]
         for other, (word, needed, owner) in list(rewriter.needs.definitions.items()):
@@ -122,6 +125,18 @@ class Writer:
         }
         self.needs.imports |= imports
         return Chunk(text, [None] * (text.count("\n") + 1))
+
+    def _parsed(self, chunk: Chunk, place: Place) -> Chunk:
+        """A definition, or an empty one and an obstacle where its text is no Python."""
+        try:
+            ast.parse(chunk.text)
+        except SyntaxError as error:
+            line = (chunk.origins[(error.lineno or 1) - 1 :] or [None])[0]
+            node = ast.Pass(lineno=line[1] if line else place.node.lineno)
+            said = f"fx.port wrote what is no Python here ({error.msg}): a fault of its own"
+            self.stopped(place, Obstacle(node, said))
+            return Chunk("", [])
+        return chunk
 
     def stopped(self, place: Place, obstacle: Obstacle) -> None:
         """Note what stands in the way."""

@@ -68,6 +68,21 @@ def test_indexing_and_slices():
         model[5]
 
 
+def test_none_has_a_place_in_a_list():
+    def made(lib):
+        parts = lib.ModuleList([None, lib.Linear(3, 4), None])
+        parts.append(lib.Linear(4, 2))
+        return parts
+
+    ours, theirs = made(nn), made(torch.nn)
+    assert list(fx.state_dict(ours, ours.init(KEY)[0])) == list(theirs.state_dict())
+    assert [part is None for part in ours] == [part is None for part in theirs]
+    assert ours[2] is None and ours[1:][0] == nn.Linear(3, 4)
+    ours = made(nn)
+    ours.insert(1, nn.ReLU())
+    assert ours[0] is None and ours[1] == nn.ReLU() and len(ours) == 5
+
+
 def test_slices_inside_forward_share_weights():
     class Features(nn.Module):
         def __init__(self):

@@ -165,12 +165,3 @@ class Random(nn.Module):
 
     def forward(self, x):
         return self.waves @ self.weight @ x
-
-
-class Closure(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.function = lambda x: x + 1
-
-    def forward(self, x):
-        return self.function(x)

@@ -86,11 +86,3 @@ def test_random_numbers_of_a_constructor_are_declared():
     lost = port(lambda: idioms.Random(persistent=False), torch.randn(2, 2), training=False)
     assert lost.equal and lost.constructors == "written from the live model"
     assert "the constructors were not kept: with them the outputs differ by" in lost.notes[0]
-
-
-@pytest.mark.parametrize("live", [True, False])
-def test_a_lambda_held_by_a_model(live):
-    found = port(idioms.Closure() if live else idioms.Closure, torch.ones(2))
-    assert found.equal is not live
-    if live:
-        assert "a lambda has no form in source; write it as a function" in str(found)

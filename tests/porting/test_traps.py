@@ -129,7 +129,7 @@ def test_weights_that_are_not_shared_as_in_pytorch_are_an_obstacle(monkeypatch):
 def test_parts_whose_names_are_numbers():
     found = port(traps.Numbered().eval(), torch.randn(2, 3))
     assert found.equal, str(found)
-    assert 'Numbered(n=2, **{"0": nn.Linear(3, 3)}, **{"1": nn.Linear(3, 3)})' in found.source
+    assert "Numbered(n=2, **{'0': nn.Linear(3, 3), '1': nn.Linear(3, 3)})" in found.source
 
 
 def test_windows_by_strides():
@@ -142,5 +142,5 @@ def test_parametrisations_of_a_live_model():
     torch.manual_seed(0)
     found = port(traps.normalised(), torch.randn(2, 3, 9))
     assert found.equal, str(found)
-    assert "weight_norm(nn.Conv1d(3, 4, 3), dim=2)" in found.source
+    assert 'weight_norm(nn.Conv1d(3, 4, 3), "weight", dim=2)' in found.source
     assert "n_power_iterations=2" in found.source

@@ -1,0 +1,38 @@
+"""A tensor of numbers as source: a short list, or one of the patterns that buffers have."""
+
+from typing import Any
+
+import numpy as np
+
+from fx.interop.torch_arrays import tensor_array
+from fx.porting.names import DTYPES
+
+_SMALL = 256  # numbers that are written out
+
+
+def text(value: Any) -> str | None:
+    """The array as an expression of `jax.numpy`; None where it is neither short nor regular."""
+    word = DTYPES[str(value.dtype).removeprefix("torch.")]
+    array = tensor_array(value, "port")
+    if array.dtype.kind not in "fiub" or not np.isfinite(array).all() or not array.size:
+        return None
+    if array.size <= _SMALL:
+        return f"jnp.array({_numbers(array)}, jnp.{word})"
+    shape = tuple(array.shape)
+    first = array.flat[0]
+    if (array == first).all():
+        return f"jnp.full({shape}, {_numbers(first)}, jnp.{word})"
+    if array.ndim > 1 and (array == np.tril(np.ones_like(array))).all():
+        return f"jnp.tril(jnp.ones({shape}, jnp.{word}))"
+    length = shape[-1]
+    if word != "bool_" and (array == np.arange(length, dtype=array.dtype)).all():
+        row = f"jnp.arange({length}, dtype=jnp.{word})"
+        return row if array.ndim == 1 else f"jnp.broadcast_to({row}, {shape})"
+    return None
+
+
+def _numbers(array: Any) -> str:
+    """Nested numbers, each as short as its precision allows."""
+    if getattr(array, "ndim", 0):
+        return f"[{', '.join(map(_numbers, array))}]"
+    return str(array.item()) if array.dtype.kind != "f" else str(array)
