@@ -10,7 +10,7 @@ from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
 from fx.porting.record import Fact, Record
-from fx.porting.sources import Place, local_names, source
+from fx.porting.sources import Place, imports, local_names, source
 
 DROP = "\x00"  # stands for a statement that is left out
 MARK = "\x01"  # encloses the line of the original that a statement begins on
@@ -52,6 +52,7 @@ class Rewriter:
         self.obstacles: list[Obstacle] = []
         self.drawn: dict[Any, int] = {}  # how many keys a function has drawn
         self.constant = False  # what is written has no gradient
+        self.imports: dict[str, Any] = {}  # what functions import
         self.given: set[str] = set()  # names that are of no scope of the original
 
     def text(self, node: Any) -> str:
@@ -176,7 +177,8 @@ class Rewriter:
     def resolve(self, node: ast.expr) -> tuple[bool, Any]:
         """What a dotted name stands for, where it is global."""
         local = set().union(*self.scopes) if self.scopes else set()
-        return resolve(node, self.names, local)
+        names = {**self.names, **self.imports} if self.imports else self.names
+        return resolve(node, names, local)
 
     def _ran_function(self, node: Any) -> bool:
         """Whether a call in a line that ran must have been seen, had it been torch's."""
@@ -355,7 +357,9 @@ class Scope:
     def __enter__(self) -> None:
         if not self.rewriter.functions:
             self.rewriter.given.clear()
-        self.rewriter.scopes.append(local_names(self.function))
+        bound = imports(self.function, self.rewriter.place.module)
+        self.rewriter.imports |= bound
+        self.rewriter.scopes.append(local_names(self.function) - bound.keys())
         self.rewriter.functions.append(self.function)
 
     def __exit__(self, *_: Any) -> None:

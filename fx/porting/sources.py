@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fx.porting.names import imported
+
 
 class Source:
     """One file. Positions are in bytes, as those of `ast` are."""
@@ -139,3 +141,24 @@ def local_names(function: Any) -> set[str]:
         elif isinstance(node, ast.Global):
             found.difference_update(node.names)
     return found
+
+
+def imports(function: Any, module: str) -> dict[str, Any]:
+    """What import statements inside a function bind, but for what stays imported."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                name = alias.name if alias.asname else alias.name.partition(".")[0]
+                found[alias.asname or name] = sys.modules.get(name)
+        elif isinstance(node, ast.ImportFrom):
+            origin = absolute(module, node)
+            for alias in node.names:
+                value = getattr(sys.modules.get(origin), alias.name, None)
+                value = value if value is not None else sys.modules.get(f"{origin}.{alias.name}")
+                found[alias.asname or alias.name] = None if imported(origin) else value
+    return {
+        name: value
+        for name, value in found.items()
+        if value is not None and not imported(getattr(value, "__name__", "") or "")
+    }

@@ -43,6 +43,9 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.With) and constant.is_context(rw, node):
         with constant.Constant(rw, [item.context_expr for item in node.items], node):
             return _dedented(rw, node)
+    if isinstance(node, ast.Import | ast.ImportFrom) and rw.functions:
+        names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+        return DROP if all(name in rw.imports for name in names) else None
     if isinstance(node, ast.For) and initialises(rw, [node]):
         return left_out(rw, node)
     return None
@@ -282,6 +285,9 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return declaration
     key, _ = rw.torch_key(node)
     word = (key or "").rpartition(".")[2]
+    if word.startswith("_check_tensor_all"):
+        rw.notes.append(f"{rw.where(rw.parent(node))} checks values, and was left out")
+        return DROP
     if key in ("torch._assert", "torch._check") or word in ("_assert", "_check"):
         rest = f", {rw.text(node.args[1])}" if len(node.args) > 1 else ""
         return f"assert {rw.text(node.args[0])}{rest}"

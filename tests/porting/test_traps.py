@@ -144,3 +144,9 @@ def test_parametrisations_of_a_live_model():
     assert found.equal, str(found)
     assert 'weight_norm(nn.Conv1d(3, 4, 3), "weight", dim=2)' in found.source
     assert "n_power_iterations=2" in found.source
+
+
+def test_imports_inside_a_function():
+    found = port(traps.Late, torch.randn(2, 3))
+    assert found.equal, str(found)
+    assert "import math" in found.source and "torch" not in found.source.partition("class")[2]
