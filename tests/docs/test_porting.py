@@ -47,3 +47,9 @@ def test_the_reports_are_those_that_are_shown(names):
 def test_the_file_makes_the_same_model(names):
     assert repr(names["model"]) == repr(names["found"].model)
     assert names["params"].keys() == names["found"].params.keys()
+
+
+def test_a_model_of_an_installed_package(names):
+    assert names["llama"].equal, str(names["llama"])
+    assert names["outputs"].loss is names["outputs"][0]
+    assert names["outputs"]["logits"].shape == (2, 12, 99)

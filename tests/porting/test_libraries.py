@@ -3,9 +3,12 @@
 import importlib.util
 from pathlib import Path
 
+import jax
 import pytest
 
 import fx
+from fx import functional as F
+from fx import optim, train
 from fx.porting import record
 
 torch = pytest.importorskip("torch")
@@ -129,3 +132,28 @@ def test_llama_ports_with_its_mask_and_loss():
 def test_hugging_faces_models_port(name, config, settings, given):
     found = fx.port(made(name, config, **settings), given(), training=False)
     assert found.equal, str(found)
+
+
+def test_a_ported_model_trains_as_it_does_in_pytorch():
+    """Six steps of AdamW on Hugging Face's Llama: the same losses."""
+    model = made("LlamaForCausalLM", "LlamaConfig", **SMALL, num_key_value_heads=2).train()
+    found = fx.port(model, ids(), layers=False)
+    assert found.equal and found.training == "equal", str(found)
+
+    def loss_fn(outputs, tokens):
+        return F.cross_entropy(outputs.logits[:, :-1].reshape(-1, 99), tokens[:, 1:].reshape(-1))
+
+    tokens = ids().numpy().astype("int32")
+    optimizer = optim.adamw(1e-3)
+    ts = train.create(found.model, optimizer, jax.random.key(0))
+    ts = ts.replace(params=found.params, state=found.state)
+    step = train.make_step(found.model, loss_fn, optimizer)
+    theirs = torch.optim.AdamW(model.parameters(), 1e-3)
+    for _ in range(6):
+        ts, metrics = step(ts, (tokens, tokens))
+        theirs.zero_grad()
+        logits = model(ids(), use_cache=False).logits[:, :-1].reshape(-1, 99)
+        loss = torch.nn.functional.cross_entropy(logits, ids()[:, 1:].reshape(-1))
+        loss.backward()
+        theirs.step()
+        assert abs(float(metrics["loss"]) - loss.item()) < 1e-5
