@@ -55,6 +55,8 @@ MORE = [  # what --all has besides
     Stage("checkpoint", ("checkpoint", *CPU, "--rounds", "5"), 300),
     Stage("step_options", ("step_options", *CPU, "--rounds", "24", "--steps", "1"), 300),
     Stage("layers", ("layers", *CPU, "--rounds", "5"), 420),
+    Stage("ported-llama", ("ported", *CPU, "--kind", "llama"), 300),
+    Stage("ported-bert", ("ported", *CPU, "--kind", "bert"), 300),
 ]  # fmt: skip
 
 

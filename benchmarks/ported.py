@@ -16,6 +16,8 @@ from benchmarks.shared import race, report
 from benchmarks.shared.race import Job, Race, Runner, Skipped
 
 EAGER, COMPILED, FX = "PyTorch eager", "torch.compile", "fx.port"
+PEERS = (EAGER, COMPILED)
+TITLES = {"llama": "Llama", "bert": "BERT"}
 TOLERANCE = 1e-3  # of a loss, after ten steps
 
 
@@ -50,7 +52,7 @@ def measure(options: argparse.Namespace) -> race.Found:
         contest.start(compared)
         contest.rounds(options.rounds, lambda _, runner: runner.ask("run", options.steps)[0])
         found = contest.finish()
-    race.summarise(found, (EAGER, COMPILED))
+    race.summarise(found, PEERS)
     return found
 
 
@@ -58,7 +60,7 @@ def table(found: race.Found) -> str:
     rows = [
         (name, f"{1e3 / each['median']:.1f}", f"{each['first_step_s']:.1f}",
          *(f"{each['ratios'][peer]:.2f}" if peer in each["ratios"] else "-"
-           for peer in (EAGER, COMPILED)))
+           for peer in PEERS))
         for name, each in found.items() if "median" in each
     ]  # fmt: skip
     head = ("", "ms a step", "first step, s", f"x {EAGER}", f"x {COMPILED}")
@@ -68,13 +70,15 @@ def table(found: race.Found) -> str:
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = report.parser(__doc__, rounds=5)
-    parser.add_argument("--kind", choices=("llama", "bert"), default="llama")
+    parser.add_argument("--kind", choices=TITLES, default="llama")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--steps", type=int, default=3, help="in a turn")
+    chosen = parser.parse_args(given)
     options = report.parse(parser, "ported", given)
+    options.out = chosen.out or report.RESULTS / f"ported-{options.device_kind}-{options.kind}.json"
     if options.tiny:
         options.width, options.depth, options.batch, options.length = 32, 1, 2, 8
         options.steps = 1

@@ -25,6 +25,7 @@ CPU_RESULTS = (
     "train_step-cpu-convnet-128-bf16", "train_step-cpu-resnet18-16-float32",
     "train_step-cpu-resnet18-128-float32", "train_step-cpu-resnet18-1024-float32",
     "seeds-cpu-convnet", "checkpoint-cpu", "step_options-cpu", "layers-cpu",
+    "ported-cpu-llama", "ported-cpu-bert",
 )  # fmt: skip
 CLAIMS |= {"Inference": "inference", "How it grows": "growth", "The speedrun": "speedrun"}
 

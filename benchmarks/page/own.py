@@ -1,6 +1,7 @@
 """The page's sections about the machine, about what fx costs by itself, and about its parts."""
 
 from benchmarks import layers as claim
+from benchmarks import ported as ports
 from benchmarks import train_step
 from benchmarks.page.results import DEVICES, Lines, Results, number, of, skipped, source, table
 
@@ -82,6 +83,25 @@ def layers(results: Results, kind: str) -> Lines:
         head = ["", "input", "forward, ms", "x PyTorch's time", "with the gradient, ms"]
         lines += [f"### {DEVICES[kind]}", "", *source(entry)]
         lines += [*table([*head, "x PyTorch's time"], rows), "", *skipped(found)]
+    return lines
+
+
+def ported(results: Results, kind: str) -> Lines:
+    """Models of other libraries, ported."""
+    lines: Lines = []
+    for entry in of(results, "ported", kind).values():
+        settings = entry["settings"]
+        found = {n: e for n, e in entry["contenders"].items() if "ratios" in e}
+        rows = [
+            [who, number(1e3 / e["median"]), number(e["first_step_s"]),
+             *(number(e["ratios"].get(peer)) for peer in ports.PEERS)]
+            for who, e in found.items()
+        ]  # fmt: skip
+        sizes = (settings[size] for size in ("depth", "width", "batch", "length"))
+        what = "{} layers of {}, {} texts of {} words".format(*sizes)
+        head = ["", "ms a step", "first step, s", *(f"x {peer}" for peer in ports.PEERS)]
+        lines += [f"### {ports.TITLES[settings['kind']]}, {what}, {DEVICES[kind]}", ""]
+        lines += [*source(entry), *table(head, rows), "", *skipped(entry["contenders"])]
     return lines
 
 

@@ -325,6 +325,13 @@ SECTIONS: list[tuple[str, str, Callable[[Results, str], Lines]]] = [
         own.layers,
     ),
     (
+        "Ported models",
+        "Hugging Face's models trained in PyTorch, and as `fx.port` writes them: AdamW in float32, "
+        "dropout off; the losses of the first ten steps were the same. The port's time, before the "
+        "first step, is not in it.",
+        own.ported,
+    ),
+    (
         "How it grows",
         "The same figures against size.",
         growing,

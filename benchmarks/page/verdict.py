@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks import growth, inference, layers, loader, pipeline, speedrun, train_step
+from benchmarks import growth, inference, layers, loader, pipeline, ported, speedrun, train_step
 from benchmarks.networks.tasks import TASKS
 from benchmarks.page.results import DEVICES, Results, held, number, of, table
 
@@ -45,6 +45,9 @@ def losses(results: Results) -> list[str]:
             found += _memory(where, entry["contenders"], pipeline.FX)
         found += _loaders(results, kind, device) + _growth(results, kind, device)
         found += _late(results, kind, device) + _seeds(results, kind, device)
+        for entry in of(results, "ported", kind).values():
+            where = f"{device}: ported {ported.TITLES[entry['settings']['kind']]}"
+            found += _lost(where, entry["contenders"], ported.FX, ported.PEERS)
         found += _slow_record(results, kind, device) + _slow_layers(results, kind, device)
     return found
 

@@ -36,7 +36,7 @@ class Freezing(type):
         """Whether parts are taken until it is used: containers, and `nn.Module()` by itself."""
         return cls._grows or cls.__base__ is object
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         """Construct, then freeze, unless it grows."""
         module = super().__call__(*args, **kwargs)
         return module if cls.grows else frozen(module)

@@ -170,6 +170,7 @@ WRITERS = {
     "seeds": sections.many_seeds, "inference": sections.answers, "loop": own.looping,
     "growth": sections.growing, "depth": sections.growing, "speedrun": sections.records,
     "checkpoint": own.checkpoints, "step_options": own.step_options, "layers": own.layers,
+    "ported": own.ported,
 }  # fmt: skip
 
 

@@ -168,12 +168,13 @@ class Out:
 
 
 class Net(Base):
-    """The model."""
+    """The model; the name of its head is BERT's."""
 
     def __init__(self, width: int = 4):
         super().__init__()
         self.config = NetSettings(width)
         self.block = Attention(self.config, Processor(0.5))
+        self.cls = nn.Linear(width, 2)
 
     def forward(
         self, x: torch.Tensor, mask: torch.Tensor | None = None, use_cache: bool | None = None
@@ -186,4 +187,4 @@ class Net(Base):
         hidden = self.block(self.prepared(x), mask)
         if HAS_KERNEL and step is not None:
             hidden = step(hidden)
-        return Out(hidden=hidden)
+        return Out(hidden=hidden, pooled=self.cls(hidden))
