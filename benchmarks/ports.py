@@ -174,7 +174,7 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     shapes = {word: list(value.shape) for word, value in words.items()} or list(x.shape)
     found: dict[str, Any] = {"input": shapes, "constructors": port.constructors}
     with torch.no_grad():
-        logits = model(**words)[0] if named else model(x)
+        logits = first(model(**words)) if named else model(x)
     if not (torch.isfinite(logits).all() and logits.std() > 1e-3 * logits.abs().max()):
         return found | {"result": "different", "reason": "its logits in PyTorch say nothing"}
     if port.equal:
@@ -182,6 +182,13 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if port.obstacles:
         return found | {"result": "obstacle", "reason": _short(port.obstacles[0])}
     return found | {"result": "different", "reason": "logits differ", "error": port.error}
+
+
+def first(outputs: Any) -> Any:
+    """The first tensor of nested outputs, as numbers."""
+    while not hasattr(outputs, "dtype"):
+        outputs = outputs[0]
+    return outputs.float()
 
 
 def millions(make: Callable[[], Any]) -> float:

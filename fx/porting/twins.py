@@ -37,12 +37,22 @@ class Namespace:
 class Output:
     """What a model returns, by name and by number, as Hugging Face's libraries have it."""
 
+    def keys(self) -> list[str]:
+        """The names of what is not None, in order; `**output` asks for them."""
+        return [name for name, value in vars(self).items() if value is not None]
+
     def to_tuple(self) -> tuple:
         """What is not None, in order."""
-        return tuple(value for value in vars(self).values() if value is not None)
+        return tuple(getattr(self, name) for name in self.keys())
 
     def __getitem__(self, key: Any) -> Any:
         return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __iter__(self) -> Any:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value by name."""
