@@ -123,7 +123,7 @@ def value(rw: Any, node: ast.stmt) -> str | None:
     if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
         return None
     function = rw.functions[-1] if rw.functions else None
-    if function is None or _bound(function, target.id) != 1:
+    if function is None or _bound(function, target.id) != 1 or _computes(rw, node):
         return None
     place = rw.place.file, rw.source.first_line(function), target.id
     seen = rw.record.values.get(place, [])
@@ -134,6 +134,16 @@ def value(rw: Any, node: ast.stmt) -> str | None:
         return None
     rw.notes.append(f"{rw.where(node)}: {target.id} is {text} here, which it was when this ran")
     return f"{target.id} = {text}"
+
+
+def _computes(rw: Any, node: Any) -> bool:
+    """Whether torch was called there, other than for a shape or a dtype."""
+    return any(
+        not name.endswith(".__get__")
+        for (file, line, _), seen in rw.record.calls.items()
+        if file == rw.place.file and node.lineno <= line <= (node.end_lineno or 0)
+        for name in seen
+    )
 
 
 def written(rw: Any, seen: Any, node: Any) -> str | None:
@@ -161,6 +171,8 @@ def way(rw: Any, node: ast.If) -> list[ast.stmt] | None:
     Raises:
         Obstacle: both ways were, or which ones is not known.
     """
+    if _computes(rw, node.test):
+        return None  # values of arrays may decide
     ran = (rw.place.file, node.lineno) in rw.record.lines
     first = (rw.place.file, node.body[0].lineno) in rw.record.lines
     other = bool(node.orelse) and (rw.place.file, node.orelse[0].lineno) in rw.record.lines

@@ -188,3 +188,14 @@ class Net(Base):
         if HAS_KERNEL and step is not None:
             hidden = step(hidden)
         return Out(hidden=hidden, pooled=self.cls(hidden))
+
+
+class Decides(nn.Module):
+    """Values decide, by what does not port: nothing is taken for granted."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One of two things."""
+        large = bool((torch.special.bessel_j0(x) > 2).any())
+        if (torch.special.bessel_j0(x) > 2).any():
+            return -x
+        return x + 1 if large else x

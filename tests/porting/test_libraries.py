@@ -59,6 +59,12 @@ def test_a_packages_question_is_answered_as_for_compiled_code(packaged):
     assert abs(ours.hidden - theirs.hidden.numpy()).max() < 1e-5
 
 
+def test_what_values_decide_is_not_taken_for_granted(packaged):
+    found = fx.port(packaged.Decides(), torch.randn(2, 3))
+    assert len(found.obstacles) == 2 and not found.equal
+    assert all("bessel_j0 has no counterpart here" in each for each in found.obstacles)
+
+
 def test_weights_load_again_by_their_names(packaged):
     """Buffers that are not in the state_dict are written where they are regular."""
     net = packaged.Net().eval()
