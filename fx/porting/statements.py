@@ -1,10 +1,11 @@
 """Statements of PyTorch that have another form here."""
 
 import ast
+import builtins
 import re
 from typing import Any, NamedTuple
 
-from fx.porting import cached, checked, declared, held, inplace, lost
+from fx.porting import cached, checked, contexts, declared, held, inplace, lost
 from fx.porting.calls import one_line
 from fx.porting.constant import Constant
 from fx.porting.initial import docstring, initialises, left_out, reports
@@ -16,9 +17,8 @@ FALSE = {
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
     "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
     "torch.cuda.is_available", "torch.xpu.is_available", "torch.backends.mps.is_available",
+    "torch.distributed.is_available", "torch.distributed.distributed_c10d.is_initialized",
 }  # fmt: skip
-CONTEXTS = ("no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled",
-            "sdp_kernel", "sdpa_kernel")  # fmt: skip
 
 
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:
@@ -43,7 +43,7 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.Return) and node.value is None and rw.functions:
         argument = lost.returned(rw, rw.functions[-1])
         return f"return {argument}" if argument else None
-    if isinstance(node, ast.With) and _is_context(rw, node):
+    if isinstance(node, ast.With) and contexts.dropped(rw, node):
         with Constant(rw, [item.context_expr for item in node.items], node):
             return _dedented(rw, node)
     if isinstance(node, ast.For) and initialises(rw, [node]):
@@ -159,7 +159,8 @@ def annotation(rw: Rewriter, node: ast.expr) -> str:
     """A type; Any where nothing here corresponds."""
     before, rw.needs = rw.needs, rw.needs.trial()
     try:
-        text = None if isinstance(node, ast.Constant) and node.value else rw.text(node)
+        unknown = (isinstance(node, ast.Constant) and node.value) or _undefined(rw, node)
+        text = None if unknown else rw.text(node)
         if not set(rw.needs.definitions) <= (rw.known or set()):
             text = None
         elif text is not None:
@@ -173,6 +174,12 @@ def annotation(rw: Rewriter, node: ast.expr) -> str:
     if text is None:
         rw.uses("Any", "from typing import Any")
     return text or "Any"
+
+
+def _undefined(rw: Rewriter, node: ast.expr) -> bool:
+    """Whether a type has names that its file does not: `from __future__ import annotations`."""
+    known = {*rw.names, *vars(builtins)}.union(*rw.scopes)
+    return any(isinstance(n, ast.Name) and n.id not in known for n in ast.walk(node))
 
 
 def _argument(rw: Rewriter, node: ast.arg) -> str:
@@ -360,16 +367,6 @@ def _path(node: ast.expr) -> str | None:
     text = ast.unparse(node)
     dotted = all(isinstance(n, ast.Attribute | ast.Name | ast.expr_context) for n in ast.walk(node))
     return text.removeprefix("self.") if dotted and text.startswith("self.") else None
-
-
-def _is_context(rw: Rewriter, node: ast.With) -> bool:
-    for item in node.items:
-        called = item.context_expr
-        called = called.func if isinstance(called, ast.Call) else called
-        known, value = rw.resolve(called)
-        if not known or getattr(value, "__name__", "") not in CONTEXTS:
-            return False
-    return True
 
 
 def _dedented(rw: Rewriter, node: Any) -> str:

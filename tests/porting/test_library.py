@@ -99,3 +99,11 @@ def test_gradients_that_pytorch_cannot_take():
     found = port(library.Changed, torch.randn(2, 3))
     assert found.equal and found.gradients == "", str(found)
     assert any(note.startswith("gradients were not compared: one of the") for note in found.notes)
+
+
+@LIVE
+def test_trees_kept_contexts_and_types_of_other_files(live):
+    found = port(library.Kept, torch.randn(1, 3, 4), live=live)
+    assert found.equal, str(found)
+    if live:
+        assert "cache: Any = None" in found.source and "kernels(" not in found.source
