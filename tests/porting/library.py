@@ -253,3 +253,27 @@ class Kept(nn.Module):
         tree = tree_unflatten([leaf if leaf is None else leaf + 1 for leaf in leaves], form)
         tree = tree_map(lambda leaf: 3 if leaf is None else leaf.sum(), tree)
         return tree["x"] + tree["none"] + tree["y"][0], torch.histc(x, bins=4, max=2.0)
+
+
+class Branches(nn.ModuleList):
+    """A list whose parts have names."""
+
+    def __init__(self, scale=2):
+        super().__init__()
+        self.scale = scale
+        self.add_module("up", nn.Linear(3, 4))
+        self.add_module("down", nn.Linear(4, 3))
+
+    def forward(self, x):
+        for part in self:
+            x = part(x)
+        return x * self.scale + self.down(self.up(x)) + len(self)
+
+
+class Branched(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.branches = Branches()
+
+    def forward(self, x):
+        return self.branches(x)
