@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from fx.porting.bases import Bases
+from fx.porting.heads import kept
 from fx.porting.layout import Made, lines
 from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, need
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
-from fx.porting.statements import kept
 from fx.porting.tree import CONTAINERS, Tree, module_type
 
 

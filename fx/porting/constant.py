@@ -9,11 +9,6 @@ from typing import Any
 
 from fx.porting.names import torch_name
 
-CONTEXTS = (
-    "no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled", "sdp_kernel",
-    "sdpa_kernel",
-)  # fmt: skip
-
 
 def is_off(rw: Any, node: ast.expr) -> bool | None:
     """Whether a context or a decorator stops gradients; None where it does not say."""
@@ -26,17 +21,6 @@ def is_off(rw: Any, node: ast.expr) -> bool | None:
     if name.endswith(("no_grad", "inference_mode")):
         return given in ([], ["True"])
     return given == ["False"] if name.endswith("set_grad_enabled") else None
-
-
-def is_context(rw: Any, node: ast.With) -> bool:
-    """Whether a block is within one of torch's contexts, which are none here."""
-    for item in node.items:
-        called = item.context_expr
-        called = called.func if isinstance(called, ast.Call) else called
-        known, value = rw.resolve(called)
-        if not known or getattr(value, "__name__", "") not in CONTEXTS:
-            return False
-    return True
 
 
 class Constant:

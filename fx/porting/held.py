@@ -8,6 +8,7 @@ What one call leaves for the next one is state, which only a buffer can be.
 """
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ class Held:
         lines: What ran in a forward.
         tensors: Class and name of attributes that are tensors, which torch does not register.
         lists: Class and name of attributes that are lists, which are tuples here.
+        kernels: Class and name of attributes that make a context which chooses kernels.
     """
 
     unread: set[str] = field(default_factory=set)
@@ -32,6 +34,12 @@ class Held:
     lines: set[tuple[str, int]] = field(default_factory=set)
     tensors: set[tuple[str, str]] = field(default_factory=set)
     lists: set[tuple[str, str]] = field(default_factory=set)
+    kernels: set[tuple[str, str]] = field(default_factory=set)
+
+    def is_context(self, node: ast.Attribute, functions: list[Any]) -> bool:
+        """Whether `self.name` makes a context which chooses kernels."""
+        names = {name for _, name in self.kernels}
+        return bool(functions) and _of_self(node) and node.attr in names
 
     def name(self, node: ast.Attribute, functions: list[Any]) -> str | None:
         """The local name for `self.name`; None where it stays."""
@@ -56,8 +64,10 @@ def found(record: Record, module: Any) -> Held:
                 _note(file, node, record, stores, reads)
     known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
              for name in vars(part)[kind]}  # fmt: skip
-    tensors, lists = (_of_kind(module, kind) for kind in (torch.Tensor, list))
-    held = Held(lines=record.lines, tensors=tensors, lists=lists)
+    tensors = _where(module, lambda value: isinstance(value, torch.Tensor))
+    lists = _where(module, lambda value: isinstance(value, list))
+    kernels = _where(module, _makes_kernels)
+    held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels)
     for name in stores.keys() - known:
         inside = {id(part) for _, statement in stores[name] for part in ast.walk(statement)}
         others = [node for node in reads.get(name, ()) if id(node) not in inside]
@@ -75,13 +85,19 @@ def found(record: Record, module: Any) -> Held:
     return held
 
 
-def _of_kind(module: Any, sought: type) -> set[tuple[str, str]]:
-    """Class and name of the attributes of parts that are of a type."""
+def _makes_kernels(value: Any) -> bool:
+    """Whether a value is torch's `sdpa_kernel`, or a `partial` of it."""
+    word = getattr(getattr(value, "func", value), "__name__", "")
+    return word in ("sdp_kernel", "sdpa_kernel")
+
+
+def _where(module: Any, asked: Callable[[Any], bool]) -> set[tuple[str, str]]:
+    """Class and name of the attributes of parts whose value is as asked."""
     return {
         (kind.__name__, name)
         for part in module.modules()
         for name, value in vars(part).items()
-        if isinstance(value, sought)
+        if asked(value)
         for kind in type(part).__mro__
     }
 

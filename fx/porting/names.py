@@ -29,7 +29,8 @@ _TWINS = {
     "types.SimpleNamespace": "Namespace",
 }  # fmt: skip
 _STANDARD = sysconfig.get_paths()["stdlib"]
-_IMPORTED = sys.stdlib_module_names | {"numpy", "einops"}  # what arrays and JAX's alike go through
+# What arrays and JAX's alike go through.
+_IMPORTED = sys.stdlib_module_names | {"numpy", "einops", "einx"}
 
 
 class Obstacle(Exception):

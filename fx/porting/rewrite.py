@@ -311,6 +311,8 @@ class Rewriter:
         if word in special.SPECIAL and head in special.HEADS:
             if not args and "input" in kwargs and word != "searchsorted":
                 args.append(kwargs.pop("input"))
+            numpys = {"axis": "dim", "keepdims": "keepdim"}  # torch takes both
+            call.kwargs = {numpys.get(name, name): value for name, value in kwargs.items()}
             try:
                 return special.SPECIAL[word](call)
             except (IndexError, ZeroDivisionError):

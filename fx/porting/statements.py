@@ -4,8 +4,19 @@ import ast
 import re
 from typing import Any, NamedTuple
 
-from fx.porting import cached, checked, constant, declared, held, inplace, lost, observed
-from fx.porting.calls import one_line, whole
+from fx.porting import (
+    cached,
+    checked,
+    constant,
+    contexts,
+    declared,
+    held,
+    inplace,
+    lost,
+    observed,
+)  # fmt: skip
+from fx.porting.calls import whole
+from fx.porting.heads import annotation, kept
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -15,6 +26,7 @@ FALSE = {
     "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
     "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
     "torch.cuda.is_available", "torch.xpu.is_available", "torch.backends.mps.is_available",
+    "torch.distributed.is_available", "torch.distributed.distributed_c10d.is_initialized",
 }  # fmt: skip
 
 
@@ -40,7 +52,7 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.Return) and node.value is None and rw.functions:
         argument = lost.returned(rw, rw.functions[-1])
         return f"return {argument}" if argument else None
-    if isinstance(node, ast.With) and constant.is_context(rw, node):
+    if isinstance(node, ast.With) and contexts.dropped(rw, node):
         with constant.Constant(rw, [item.context_expr for item in node.items], node):
             return _dedented(rw, node)
     if isinstance(node, ast.Import | ast.ImportFrom) and rw.functions:
@@ -144,41 +156,6 @@ def _joined(rw: Rewriter, body: list[ast.stmt]) -> list[str]:
         texts.append(rw.text(node))
         at = last
     return ["pass", *texts] if all(t == DROP or not t.strip() for t in texts) else texts
-
-
-def kept(rw: Rewriter, node: Any) -> list[ast.expr]:
-    """The decorators that stay: not torch's, and not those that give back what they are given."""
-    stay = []
-    for decorator in node.decorator_list:
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        known, value = rw.resolve(called)
-        module = getattr(value, "__module__", "") or ""
-        builtin = value in (property, staticmethod, classmethod)
-        if known and getattr(value, "__name__", "") in ("cache", "lru_cache"):
-            continue  # what is kept while a program is traced is of no use outside of it
-        if not known or builtin or module in ("functools", "dataclasses", "enum"):
-            stay.append(decorator)
-    return stay
-
-
-def annotation(rw: Rewriter, node: ast.expr) -> str:
-    """A type; Any where nothing here corresponds."""
-    before, rw.needs = rw.needs, rw.needs.trial()
-    try:
-        text = None if isinstance(node, ast.Constant) and node.value else rw.text(node)
-        if not set(rw.needs.definitions) <= (rw.known or set()):
-            text = None
-        elif text is not None:
-            before.add(rw.needs)
-            if rw.needs.definitions and '"' not in text:
-                text = f'"{one_line(text)}"'  # its definition may come later
-    except Obstacle:
-        text = None
-    finally:
-        rw.needs = before
-    if text is None:
-        rw.uses("Any", "from typing import Any")
-    return text or "Any"
 
 
 def _argument(rw: Rewriter, node: ast.arg) -> str:

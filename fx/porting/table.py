@@ -144,6 +144,7 @@ x.conj_physical()                    | jnp.conj(x)
 x.resolve_conj()                     | x
 x.resolve_neg()                      | x
 x.histc(bins=100)                    | jnp.histogram(x, bins)[0].astype(x.dtype)
+x.histc(bins, max)                   | jnp.histogram(x, bins, (0, max))[0].astype(x.dtype)
 x.histc(bins, min, max)              | jnp.histogram(x, bins, (min, max))[0].astype(x.dtype)
 x.tensor_split(sections, dim=0)      | jnp.array_split(x, sections, axis=dim)
 x.tensor_split(indices, dim=0)       | jnp.array_split(x, indices, axis=dim)
@@ -350,12 +351,17 @@ torch.jit.is_tracing()               | False
 torch.onnx.is_in_onnx_export()       | False
 torch.compiler.is_compiling()        | False
 torch.cuda.is_available()            | False
+torch.distributed.is_available()     | False
+torch.distributed.distributed_c10d.is_initialized() | False
 torch.xpu.is_available()             | False
 torch.backends.mps.is_available()    | False
 torch.compiler.is_dynamo_compiling() | False
 torch.compiler.is_exporting()        | False
 torch.is_grad_enabled()              | True
 torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=None) | function(*args)
+torch.utils._pytree.tree_flatten(tree) | jax.tree.flatten(tree, is_leaf=lambda leaf: leaf is None)
+torch.utils._pytree.tree_unflatten(leaves, form) | jax.tree.unflatten(form, leaves)
+torch.utils._pytree.tree_map(function, tree) | jax.tree.map(function, tree, is_leaf=lambda leaf: leaf is None)
 torch.randn_like(x)                  | jax.random.normal(KEY, x.shape, x.dtype)
 torch.rand_like(x)                   | jax.random.uniform(KEY, x.shape, x.dtype)
 torch.randn(*size, dtype=None)       | jax.random.normal(KEY, size, dtype=dtype)

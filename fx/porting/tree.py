@@ -151,12 +151,14 @@ class Tree:
 
     def _container(self, module: Any, base: str, name: str, path: str) -> Made:
         children = module._modules.items()
+        numbered = [key for key, _ in children] == [str(i) for i in range(len(children))]
+        if base == "nn.ModuleList" and not numbered:
+            if name == base:
+                raise Obstacle(None, f'"{path}": a ModuleList with gaps')
+            return Made(f"{name}(")  # of the user's: its parts are given by name
         parts = [(key, "None" if child is None else self.make(child, f"{path}.{key}".lstrip(".")))
                  for key, child in children]  # fmt: skip
-        numbered = [key for key, _ in parts] == [str(i) for i in range(len(parts))]
         if base == "nn.ModuleDict" or not numbered:
-            if base == "nn.ModuleList":
-                raise Obstacle(None, f'"{path}": a ModuleList with gaps')
             return Made(f"{name}(", [("", Made("{", [(f'"{k}": ', v) for k, v in parts], "}"))])
         inner = [("", part) for _, part in parts]
         if base == "nn.ModuleList":
@@ -192,7 +194,10 @@ class Tree:
         kind, before = type(module), 0
         names = self.attributes.setdefault(kind, [])
         self.parts[kind] += 1
-        inside = set(module._modules) if torch_base(type(module)) in CONTAINERS else set()
+        base = torch_base(type(module))
+        inside = set(module._modules) if base in CONTAINERS else set()
+        if base == "nn.ModuleList" and inside != {str(n) for n in range(len(inside))}:
+            inside = set()
         parts: dict[str, Any] = {**plain(module), **module._parameters, **module._buffers}
         parts |= module._modules
         apart = {n: v for n, v in parts.items() if n not in module._modules and held_apart(v)}

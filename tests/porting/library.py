@@ -1,11 +1,15 @@
 """Ways of published libraries of models, a small model for each."""
 
+from __future__ import annotations
+
 from collections import namedtuple
+from functools import partial
 
 import einops
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 Kernels = namedtuple("KernelConfig", ["enable_math", "enable_flash"])
 KERNELS = Kernels(True, enable_flash=False)
@@ -135,6 +139,8 @@ class Walks(nn.Sequential):
             x = part(x) * (1 + int(name))
         if torch.cuda.is_available():
             x = x.cuda()
+        if self.training and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(x)
         linear = [part for part in self.modules() if isinstance(part, nn.Linear)]
         return x * len(linear)
 
@@ -230,3 +236,44 @@ class Several(nn.Module):
 
     def forward(self, x):
         return getattr(self, "3")(self.first(x) + self.second(x))
+
+
+class Kept(nn.Module):
+    """A context of kernels kept as an attribute, trees of tensors, a type of another file."""
+
+    def __init__(self):
+        super().__init__()
+        kinds = [torch.nn.attention.SDPBackend.MATH]
+        self.kernels = partial(torch.nn.attention.sdpa_kernel, kinds)
+
+    def forward(self, x, cache: Elsewhere | None = None):  # noqa: F821
+        with self.kernels():
+            x = nn.functional.scaled_dot_product_attention(x, x, x)
+        leaves, form = tree_flatten({"x": x, "none": None, "y": [x * 2]})
+        tree = tree_unflatten([leaf if leaf is None else leaf + 1 for leaf in leaves], form)
+        tree = tree_map(lambda leaf: 3 if leaf is None else leaf.sum(), tree)
+        return tree["x"] + tree["none"] + tree["y"][0], torch.histc(x, bins=4, max=2.0)
+
+
+class Branches(nn.ModuleList):
+    """A list whose parts have names."""
+
+    def __init__(self, scale=2):
+        super().__init__()
+        self.scale = scale
+        self.add_module("up", nn.Linear(3, 4))
+        self.add_module("down", nn.Linear(4, 3))
+
+    def forward(self, x):
+        for part in self:
+            x = part(x)
+        return x * self.scale + self.down(self.up(x)) + len(self)
+
+
+class Branched(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.branches = Branches()
+
+    def forward(self, x):
+        return self.branches(x)

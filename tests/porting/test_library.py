@@ -11,6 +11,7 @@ from fx.porting import special
 from tests.porting import library
 
 LIVE = pytest.mark.parametrize("live", [False, True])
+PARTS = [library.Asks, library.Gaps, library.Walks, library.Several, library.Branched]
 WARNS = pytest.mark.filterwarnings("ignore:.torch.backends.cuda.sdp_kernel.")
 
 
@@ -43,7 +44,7 @@ def test_a_lambda_that_reads_a_module():
 
 
 @LIVE
-@pytest.mark.parametrize("kind", [library.Asks, library.Gaps, library.Walks, library.Several])
+@pytest.mark.parametrize("kind", PARTS)
 def test_parts_that_are_not_there(kind, live):
     found = port(kind, torch.randn(2, 3), live=live)
     assert found.equal and found.training == "equal", str(found)
@@ -99,3 +100,11 @@ def test_gradients_that_pytorch_cannot_take():
     found = port(library.Changed, torch.randn(2, 3))
     assert found.equal and found.gradients == "", str(found)
     assert any(note.startswith("gradients were not compared: one of the") for note in found.notes)
+
+
+@LIVE
+def test_trees_kept_contexts_and_types_of_other_files(live):
+    found = port(library.Kept, torch.randn(1, 3, 4), live=live)
+    assert found.equal, str(found)
+    if live:
+        assert "cache: Any = None" in found.source and "kernels(" not in found.source

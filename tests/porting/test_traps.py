@@ -48,6 +48,11 @@ def test_writes_that_no_array_here_can_follow():
     assert "writes through 'x.view(-1)', and arrays here do not change" in through
 
 
+def test_the_names_that_numpy_has_for_arguments():
+    found = port(traps.Axes, torch.randn(3, 4))
+    assert found.equal, str(found)
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_a_lambda_with_a_global_name(live):
     found = port(traps.Lambdas() if live else traps.Lambdas, torch.randn(3))

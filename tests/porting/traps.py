@@ -34,6 +34,16 @@ class Twice(nn.Module):
         return best, where, order, var, mean, least, places, pairs[0], values, cut, middle, third
 
 
+class Axes(nn.Module):
+    """NumPy's names for arguments, which torch takes as well."""
+
+    def forward(self, x):
+        best, where = x.max(axis=1, keepdims=True)
+        low = torch.min(x, axis=1, keepdims=True)[0]
+        order = x.sort(axis=0)[0] + x.std(axis=1, keepdims=True) + x.softmax(dim=1).sum(axis=0)
+        return best, where, low, order, x.mean(axis=0, keepdims=True)
+
+
 class Parts(nn.Module):
     """Writes into parts of arrays, of arrays in lists, and by an index that names a place twice."""
 

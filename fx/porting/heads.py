@@ -1,0 +1,49 @@
+"""What stands before a definition's body: decorators that stay, and types."""
+
+import ast
+from typing import Any
+
+from fx.porting.calls import one_line
+from fx.porting.names import Obstacle
+
+
+def kept(rw: Any, node: Any) -> list[ast.expr]:
+    """The decorators that stay: not torch's, and not those that give back what they are given."""
+    stay = []
+    for decorator in node.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        known, value = rw.resolve(called)
+        module = getattr(value, "__module__", "") or ""
+        builtin = value in (property, staticmethod, classmethod)
+        if known and getattr(value, "__name__", "") in ("cache", "lru_cache"):
+            continue  # what is kept while a program is traced is of no use outside of it
+        if not known or builtin or module in ("functools", "dataclasses", "enum"):
+            stay.append(decorator)
+    return stay
+
+
+def annotation(rw: Any, node: ast.expr) -> str:
+    """A type; Any where nothing here corresponds."""
+    before, rw.needs = rw.needs, rw.needs.trial()
+    try:
+        unknown = (isinstance(node, ast.Constant) and node.value) or _undefined(rw, node)
+        text = None if unknown else rw.text(node)
+        if not set(rw.needs.definitions) <= (rw.known or set()):
+            text = None
+        elif text is not None:
+            before.add(rw.needs)
+            if rw.needs.definitions and '"' not in text:
+                text = f'"{one_line(text)}"'  # its definition may come later
+    except Obstacle:
+        text = None
+    finally:
+        rw.needs = before
+    if text is None:
+        rw.uses("Any", "from typing import Any")
+    return text or "Any"
+
+
+def _undefined(rw: Any, node: ast.expr) -> bool:
+    """Whether a type has names that its file does not: `from __future__ import annotations`."""
+    known = {*rw.names, *vars(builtins)}.union(*rw.scopes)
+    return any(isinstance(n, ast.Name) and n.id not in known for n in ast.walk(node))
