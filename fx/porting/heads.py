@@ -1,6 +1,7 @@
 """What stands before a definition's body: decorators that stay, and types."""
 
 import ast
+import builtins
 from typing import Any
 
 from fx.porting.calls import one_line
