@@ -215,7 +215,7 @@ def shake(model: Any) -> None:
     with torch.no_grad():
         for value in model.parameters():
             noise = torch.randn(value.shape, generator=generator)
-            fan_in = value[0].numel() if value.ndim > 1 else 1
+            fan_in = value[0].numel() if value.ndim > 1 and len(value) else 1
             if value.ndim > 1 and fan_in > 1:
                 value.copy_(noise * (1.5 / fan_in) ** 0.5)
             else:

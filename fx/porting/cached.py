@@ -96,7 +96,9 @@ def _elsewhere(rw: Any, found: Cache) -> bool:
     return any(
         _count(other, found.attribute) > 0
         for other in others
-        if other is not rw.functions[0] and other.name != "__init__" and rw.ran(other.body[-1])
+        if other is not rw.functions[0]
+        and other.name != "__init__"
+        and (rw.place.file, other.body[-1].lineno) in rw.record.lines
     )
 
 

@@ -27,6 +27,8 @@ def settings(tree: Any, value: Any) -> str:
         tree.objects[id(value)] = name, ""
         read = ", ".join(f"{n}={text}" for n, text in _read(tree, value))
         namespace = need_twin("Namespace", tree.needs)
+        if hasattr(value, "get_text_config"):
+            namespace = need_twin("Settings", tree.needs)
         del tree.objects[id(value)]
         tree.objects[id(value)] = name, f"{namespace}({read})"  # after those that it holds
     return tree.objects[id(value)][0]

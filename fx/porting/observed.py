@@ -80,6 +80,19 @@ def answer(rw: Any, node: ast.Call) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
+def is_there(rw: Any, node: ast.Compare) -> bool | None:
+    """`name is None` of one of torch's functions, which packages import where there is one."""
+    if len(node.ops) != 1 or not isinstance(node.ops[0], ast.Is | ast.IsNot):
+        return None
+    other = node.comparators[0]
+    known, value = rw.resolve(node.left)
+    if not (known and isinstance(other, ast.Constant) and other.value is None):
+        return None
+    if value is not None and torch_name(value) is None:
+        return None
+    return (value is None) == isinstance(node.ops[0], ast.Is)
+
+
 def as_compiled(run: Callable[[], Any]) -> None:
     """Run a model as if it was compiled, which lets it choose what does not depend on values."""
     import torch

@@ -125,6 +125,9 @@ def block(rw: Rewriter, body: list[ast.stmt]) -> str:
             texts.append(rw.source.text[at:first].decode())
         texts.append(rw.text(node))
         at = last
+        always = isinstance(node, ast.If) and _folded(rw, node.test) is True
+        if always and isinstance(node.body[-1], ast.Return | ast.Raise):
+            break  # nothing comes after it
     joined = "".join(texts)
     code = [t for t, n in zip(texts[::2], body) if t != DROP and not docstring(n)]
     return joined if code or any(docstring(n) for n in body) else f"pass{joined}"
@@ -237,6 +240,8 @@ def _folded(rw: Rewriter, node: ast.expr) -> bool | str | None:
         if (said := observed.answer(rw, node)) is not None:
             return said
         return False if observed.kinds(rw, node) == "False" else None
+    if isinstance(node, ast.Compare) and (there := observed.is_there(rw, node)) is not None:
+        return there
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         inner = _folded(rw, node.operand)
         return not inner if isinstance(inner, bool) else None

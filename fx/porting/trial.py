@@ -105,13 +105,19 @@ def runs(
 
     def call(params: dict, state: dict, arrays: list) -> tuple[Any, dict]:
         inputs, kwargs = joined(arrays)
-        return found.model.apply(params, state, *inputs, train=train, key=key, **kwargs)
+        outputs, state = found.model.apply(params, state, *inputs, train=train, key=key, **kwargs)
+        return jax.tree.map(lambda leaf: None if _is_plain(leaf) else leaf, outputs), state
 
     for options in _TRIES:
         run = jax.jit(call, compiler_options=options)
         with jax.default_matmul_precision("highest"):
             ran = run(found.params, found.state, arrays)
         yield ran
+
+
+def _is_plain(leaf: Any) -> bool:
+    """Whether it is a number of Python's, which a compiled function would make an array of."""
+    return isinstance(leaf, bool | int | float | complex)
 
 
 def arguments(inputs: tuple, kwargs: dict) -> tuple[list, Any]:

@@ -34,6 +34,14 @@ class Namespace:
         return hash(repr(sorted(vars(self).items())))
 
 
+class Settings(Namespace):
+    """A configuration of Hugging Face's."""
+
+    def get_text_config(self, *_: Any, **__: Any) -> Any:
+        """The part about text, or all of it."""
+        return getattr(self, "text_config", self)
+
+
 class Output:
     """What a model returns, by name and by number, as Hugging Face's libraries have it."""
 

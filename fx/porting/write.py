@@ -104,6 +104,10 @@ class Writer:
             else:
                 self.stopped(place, obstacle)
                 text = DROP
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__} while {name} was written ({error}), a fault of fx.port"
+            self.stopped(place, Obstacle(place.node, said))
+            text = DROP
         for obstacle in rewriter.obstacles:
             self.stopped(place, obstacle)
         chunk = self._parsed(finished(text, place), place)

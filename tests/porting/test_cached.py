@@ -21,6 +21,15 @@ def test_what_a_key_decides_is_computed_each_time(live):
     assert ("self._bias_cache" in found.source) == (not live)  # where the constructor makes it
 
 
+def test_a_cache_that_was_filled_before():
+    model = caches.Full().eval()
+    with torch.no_grad():
+        model(X)
+    found = fx.port(model, X, layers=False)
+    assert found.equal and found.training == "equal", str(found)
+    assert "key" not in found.source
+
+
 def test_methods_of_torch_that_did_not_run_are_left_out():
     found = fx.port(caches.Biased(), X, layers=False, training=False)
     assert "def train" not in found.source and found.notes == []

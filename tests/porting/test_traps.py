@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import fx
-from fx.porting import constant, tree, trial
+from fx.porting import constant, special, tree, trial
 from tests.porting import traps
 
 
@@ -155,3 +155,25 @@ def test_imports_inside_a_function():
     found = port(traps.Late, torch.randn(2, 3))
     assert found.equal, str(found)
     assert "import math" in found.source and "torch" not in found.source.partition("class")[2]
+
+
+def test_scans_and_numbers_among_outputs():
+    found = port(traps.Scans(), torch.randn(2, 5))
+    assert found.equal, str(found)
+    assert again(found, traps.Scans(), torch.randn(3, 8)) < 1e-6
+    assert "ImportError" not in found.source
+
+
+def test_what_follows_a_branch_that_is_always_taken_is_left_out():
+    found = port(traps.Checks(), torch.randn(2, 5))
+    assert found.equal, str(found)
+    assert "bessel" not in found.source
+
+
+def test_a_fault_of_ones_own_is_an_obstacle_with_its_place(monkeypatch):
+    def broken(*given):
+        raise KeyError("nothing")
+
+    monkeypatch.setitem(special.SPECIAL, "einsum", broken)
+    (obstacle,) = port(traps.Sums(), torch.randn(2, 5)).obstacles
+    assert "KeyError while Sums was written ('nothing'), a fault of fx.port" in obstacle

@@ -270,3 +270,38 @@ class Late(nn.Module):
 
         x = G.relu(torch.cat([x, x], dim=1)) * math.pi
         return cat([x, x.abs()], 0) if isinstance(x, torch.Tensor) else layers.functional.gelu(x)
+
+
+try:
+    from torch._higher_order_ops.associative_scan import associative_scan
+except ImportError:
+    associative_scan = None
+
+
+class Scans(nn.Module):
+    """A scan by a function of pairs where there is one, and numbers among what is returned."""
+
+    def forward(self, x):
+        def combine(left, right):
+            return left[0] * right[0], right[0] * left[1] + right[1]
+
+        if associative_scan is None:
+            raise ImportError("a newer torch")
+        _, all_ = associative_scan(combine, (x.sigmoid(), x), dim=1, combine_mode="generic")
+        return {"all": all_, "length": x.shape[1], "shape": (x.shape[0], x.ndim)}
+
+
+class Checks(nn.Module):
+    """What comes after a branch that torch's compilers take is not written."""
+
+    def forward(self, x):
+        if not torch.jit.is_scripting():
+            return x + 1
+        return torch.special.bessel_j0(x)
+
+
+class Sums(nn.Module):
+    """One call."""
+
+    def forward(self, x):
+        return torch.einsum("ij,ij->i", x, x)
