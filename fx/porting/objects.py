@@ -3,8 +3,12 @@
 import sys
 from typing import Any
 
+from fx.porting.layout import Made
+from fx.porting.live import plain as attributes
 from fx.porting.names import need, need_twin, torch_name, twin
 from fx.porting.record import is_installed, is_users
+
+MARKED = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
 
 
 def is_settings(value: Any) -> bool:
@@ -71,3 +75,20 @@ def plain(tree: Any, value: Any) -> str:
             if key not in names:
                 names.append(key)
     return f"{name}({', '.join(given)})"
+
+
+def marked(tree: Any, module: Any, made: Made) -> Made:
+    """One of torch's containers with the attributes that somebody put on it, and that are read."""
+    names = attributes(module) if torch_name(type(module)) in MARKED else ()
+    own = [name for name in names if name in tree.used]
+    if not own:
+        return made
+    given = [(f"{name}=", tree.value(getattr(module, name))) for name in own]
+    return Made(f"{need_twin('marked', tree.needs)}(", [("", made), *given])
+
+
+def of_einops(module: Any, name: str) -> Made:
+    """A layer of einops: its pattern, its reduction and the sizes that it is given."""
+    given: list = [("", repr(module.pattern))]
+    given += [("", repr(module.reduction))] if hasattr(module, "reduction") else []
+    return Made(f"{name}(", given + [(f"{k}=", repr(v)) for k, v in module.axes_lengths.items()])

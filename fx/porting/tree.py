@@ -87,14 +87,16 @@ class Tree:
         if translated(base) is None:
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
-            return normed(module, self._layer(module, base, base, path))
+            return objects.marked(
+                self, module, normed(module, self._layer(module, base, base, path))
+            )
         name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         if self.constructed is not None:
             if kind.__init__.__module__.startswith("torch.") and base != "nn.Module":
                 return normed(module, self._layer(module, base, name, path))
             return self._constructor_call(module, name)
         if twin(kind):
-            return _of_einops(module, name)
+            return objects.of_einops(module, name)
         if base == "nn.Module":
             made, own = Made(f"{name}("), set()
         else:
@@ -382,13 +384,6 @@ class Tree:
         inside = any(path.startswith(f"{alias}.") for alias, _ in self.ties)
         if first != path and not inside:
             self.ties.append((path, first))
-
-
-def _of_einops(module: Any, name: str) -> Made:
-    """A layer of einops: its pattern, its reduction and the sizes that it is given."""
-    given: list = [("", repr(module.pattern))]
-    given += [("", repr(module.reduction))] if hasattr(module, "reduction") else []
-    return Made(f"{name}(", given + [(f"{k}=", repr(v)) for k, v in module.axes_lengths.items()])
 
 
 def module_type() -> type:

@@ -21,6 +21,13 @@ class Parts(nn.Module):
             setattr(self, name, value)
 
 
+def marked(part: Any, **attributes: Any) -> Any:
+    """A part with attributes of one's own."""
+    for name, value in attributes.items():
+        setattr(part, name, value)
+    return part
+
+
 class Namespace:
     """`argparse.Namespace`, with a hash, so that a description can hold it."""
 

@@ -177,3 +177,9 @@ def test_a_fault_of_ones_own_is_an_obstacle_with_its_place(monkeypatch):
     monkeypatch.setitem(special.SPECIAL, "einsum", broken)
     (obstacle,) = port(traps.Sums(), torch.randn(2, 5)).obstacles
     assert "KeyError while Sums was written ('nothing'), a fault of fx.port" in obstacle
+
+
+def test_marks_on_containers():
+    found = port(traps.Marked().eval(), torch.randn(2, 3))
+    assert found.equal, str(found)
+    assert "do_output=True" in found.source

@@ -305,3 +305,20 @@ class Sums(nn.Module):
 
     def forward(self, x):
         return torch.einsum("ij,ij->i", x, x)
+
+
+class Marked(nn.Module):
+    """Marks on containers, which say what is returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3), nn.ReLU()) for _ in range(3)))
+        self.stages[1].do_output = True
+
+    def forward(self, x):
+        kept = []
+        for stage in self.stages:
+            x = stage(x)
+            if hasattr(stage, "do_output") and stage.do_output:
+                kept.append(x)
+        return x, *kept
