@@ -107,7 +107,7 @@ def port(
 
     Raises:
         ModuleNotFoundError: PyTorch is not installed.
-        TypeError: `model` is neither a module nor a function that makes one.
+        TypeError: `model` is neither a module nor a function that makes one, or was scripted.
 
     Example:
         >>> import fx, torch
@@ -128,6 +128,12 @@ def port(
             "fx.port: expected a torch.nn.Module or a function that makes one, got "
             f"{type(module).__name__}"
         )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            f"fx.port: expected a module with its Python source, got {type(module).__name__}, which "
+            "torch.jit made; give the module from before"
+        )
+    module = getattr(module, "_orig_mod", module)  # what torch.compile was given
     record.tables = tables(module)
     notes = []
     if "use_cache" in inspect.signature(module.forward).parameters and "use_cache" not in kwargs:

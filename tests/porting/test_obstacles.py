@@ -110,3 +110,12 @@ def test_an_unequal_port_says_so(monkeypatch):
     found = port(model)
     assert found.obstacles == [] and not found.equal
     assert str(found).startswith("different: error ")
+
+
+def test_scripted_and_compiled_modules():
+    net, x = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU()), torch.randn(2, 3)
+    with pytest.warns(DeprecationWarning):
+        scripted = torch.jit.script(net)
+    with pytest.raises(TypeError, match="with its Python source, got RecursiveScriptModule"):
+        fx.port(scripted, x)
+    assert fx.port(torch.compile(net), x).equal
