@@ -130,8 +130,8 @@ def port(
         )
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
-            f"fx.port: expected a module with its Python source, got {type(module).__name__}, which "
-            "torch.jit made; give the module from before"
+            f"fx.port: expected a module with its Python source, got {type(module).__name__}, "
+            "which torch.jit made; give the module from before"
         )
     module = getattr(module, "_orig_mod", module)  # what torch.compile was given
     record.tables = tables(module)
