@@ -41,7 +41,8 @@ class Bases:
             if value is abc.ABC and len(kind.__bases__) > 1:
                 continue  # its metaclass is not fx's
             if not self.idle(value):
-                found["nn.Module" if value is module_type() else rw.text(base)] = value
+                same = rw.resolve(base)[1] is value  # its name may be that of the class by now
+                found[rw.text(base) if same else _named(rw, value, node)] = value
                 continue
             for each in self._instead(value):
                 found[_named(rw, each, node)] = each
@@ -62,13 +63,20 @@ class Bases:
             return False
         if "__dataclass_fields__" in vars(kind):
             return False
-        return not any(self._needed(name, part) for name, part in vars(kind).items())
+        return not any(self._needed(kind, name, part) for name, part in vars(kind).items())
 
-    def _needed(self, name: str, part: Any) -> bool:
+    def _overrides(self, kind: type, name: str) -> bool:
+        """Whether a method that is read would, left out, be that of another base."""
+        others = [base for base in kind.__mro__[1:] if torch_name(base) is None]
+        read = name in self.tree.used and not name.startswith("__")
+        return read and any(name in vars(base) for base in others if base is not object)
+
+    def _needed(self, kind: type, name: str, part: Any) -> bool:
         part = getattr(part, "__func__", getattr(part, "fget", None) or part)
         code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
         if code is not None:
-            return (code.co_filename, code.co_firstlineno) in self.record.functions
+            ran = (code.co_filename, code.co_firstlineno) in self.record.functions
+            return ran or self._overrides(kind, name)
         return not name.startswith("__") and name in self.tree.used
 
     def bare(self, kind: type) -> bool:
@@ -80,10 +88,15 @@ class Bases:
         if issubclass(kind, module_type()) and _installed(kind):
             if name in _MADE or name in ("dtype", "device"):
                 return True  # the dtype is that of the weights, the device XLA's affair
-        return not ran and self.bare(kind) and not name.startswith("__")
+        left = not ran and self.bare(kind) and not name.startswith("__")
+        return left and not self._overrides(kind, name)
 
     def replaced(self, kind: type, node: Any) -> Any:
         """The function that a decorator ran in place of a forward; None where the forward ran."""
+        own = getattr(vars(kind).get("forward"), "__code__", None)
+        first = min(each.lineno for each in [node, *node.decorator_list])
+        if own is not None and own.co_firstlineno == first:
+            return None  # no decorator's: it did not run
         ran = [
             (file, line)
             for (file, line, name), kinds in self.record.locals.items()
@@ -99,8 +112,9 @@ class Bases:
         for name, value in vars(kind).items():
             code = getattr(value, "__code__", None)
             place = (code.co_filename, code.co_firstlineno) if code else ()
-            if isinstance(value, types.FunctionType) and place in self.record.functions:
-                if "." not in value.__qualname__ and not name.startswith("__"):
+            if isinstance(value, types.FunctionType) and not name.startswith("__"):
+                wanted = place in self.record.functions or name in self.tree.used
+                if wanted and "." not in value.__qualname__:
                     found[name] = value
         return found
 

@@ -31,7 +31,10 @@ class Classes:
         if len(chosen) > 1:
             raise Obstacle(node, f"its objects have different forwards: {', '.join(chosen)}")
         chosen = [name for name in chosen if name != "forward"]
+        attached = self.bases.attached(kind)
         for part in node.body:
+            if getattr(part, "name", None) in attached:
+                continue  # another one took its place
             is_method = isinstance(part, ast.FunctionDef)
             if is_method and part.name == "forward" and chosen:
                 continue
@@ -41,7 +44,7 @@ class Classes:
             if text is not None:
                 text = shifted(text, node.col_offset + 4 - part.col_offset)
                 (methods if is_method else fields).append(text)
-        for word, value in self.bases.attached(kind).items():
+        for word, value in attached.items():
             named = need(value, value.__name__, {}, value.__module__, rw.needs, node)
             fields.append(f"{word} = {named}")
         if self._makes(kind) and (made := self._constructor(kind)):

@@ -50,6 +50,10 @@ def made(function: types.FunctionType, tree: Any) -> str:
     node, name, owner = _node(function), _name(function), function.__module__
     if node is None or name is None:
         raise Obstacle(None, "a lambda has no form in source; write it as a function")
+    defaults = [each for each in [*node.args.defaults, *node.args.kw_defaults] if each is not None]
+    if not all(isinstance(each, ast.Constant) for each in defaults):
+        said = "a function within another has defaults that are computed; write them as arguments"
+        raise Obstacle(None, said)
     cells = zip(function.__code__.co_freevars, function.__closure__ or ())
     given = []
     for word, value in ((word, cell.cell_contents) for word, cell in cells):
@@ -66,7 +70,7 @@ def made(function: types.FunctionType, tree: Any) -> str:
 def _name(function: types.FunctionType) -> str | None:
     """A name for the global definition: its own, or one after where it is made."""
     parts = [part for part in function.__qualname__.split(".") if part != "<locals>"]
-    outer = [part for part in parts[:-1] if part != "__init__"]
+    outer = [part for part in parts[:-1] if part != "__init__" and part.isidentifier()]
     if function.__name__ != "<lambda>":
         return function.__name__
     return f"{outer[-1].lower()}_function" if outer else None

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fx.porting.names import Obstacle
+from fx.porting.objects import is_plain
 from fx.porting.record import Record
 from fx.porting.sources import local_names, source
 
@@ -33,6 +35,8 @@ class Held:
     local: dict[str, Any] = field(default_factory=dict)
     lines: set[tuple[str, int]] = field(default_factory=set)
     tensors: set[tuple[str, str]] = field(default_factory=set)
+    objects: set[str] = field(default_factory=set)  # attributes that are objects of the user's
+    kinds: set[str] = field(default_factory=set)  # and the names of their classes
     lists: set[tuple[str, str]] = field(default_factory=set)
     kernels: set[tuple[str, str]] = field(default_factory=set)
 
@@ -68,6 +72,10 @@ def found(record: Record, module: Any) -> Held:
     lists = _where(module, lambda value: isinstance(value, list))
     kernels = _where(module, _makes_kernels)
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels)
+    for name, value in (pair for part in module.modules() for pair in vars(part).items()):
+        if is_plain(value):
+            held.objects.add(name)
+            held.kinds.add(type(value).__name__)
     for name in stores.keys() - known:
         inside = {id(part) for _, statement in stores[name] for part in ast.walk(statement)}
         others = [node for node in reads.get(name, ()) if id(node) not in inside]
@@ -127,6 +135,26 @@ def _around(file: str, node: Any, kind: type) -> Any:
     while node is not None and not isinstance(node, kind):
         node = source(file).parents.get(node)
     return node
+
+
+def check(rw: Any, node: ast.stmt) -> None:
+    """Raise an obstacle where a forward changes an object that a part holds: it is traced once.
+
+    Args:
+        rw: the rewriter.
+        node: the statement.
+    """
+    if not isinstance(node, ast.Assign | ast.AugAssign) or not rw.functions:
+        return
+    target = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
+    if not isinstance(target, ast.Attribute) or (rw.place.file, node.lineno) not in rw.held.lines:
+        return
+    inner = target.value
+    part = isinstance(inner, ast.Attribute) and _of_self(inner) and inner.attr in rw.held.objects
+    owner = getattr(rw.parent(rw.functions[0]), "name", "")
+    if part or (_of_self(target) and owner in rw.held.kinds):
+        said = "changes an object that is no module, which compiled code does once; use nn.Buffer"
+        raise Obstacle(node, f"{ast.unparse(node)[:60]}: {said}")
 
 
 def left_out(rw: Any, node: ast.stmt) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from fx.interop.torch_arrays import tensor_array
 from fx.porting.names import DTYPES
 
+_LARGEST = 2**31 - 1
 _SMALL = 256  # numbers that are written out
 
 
@@ -14,6 +15,13 @@ def text(value: Any) -> str | None:
     """The array as an expression of `jax.numpy`; None where it is neither short nor regular."""
     word = DTYPES[str(value.dtype).removeprefix("torch.")]
     array = tensor_array(value, "port")
+    if array.dtype.kind in "iu" and array.size and max(array.max(), -array.min()) > _LARGEST:
+        return None  # more than 32 bits
+    if array.dtype.kind == "f" and (np.signbit(array) & (array == 0)).any():
+        return None  # -0.0
+    with np.errstate(over="ignore"):
+        if array.dtype == np.float64 and not np.isfinite(array.astype(np.float32)).all():
+            return None
     if array.dtype.kind not in "fiub" or not np.isfinite(array).all() or not array.size:
         return None
     if array.size <= _SMALL:

@@ -1,11 +1,12 @@
 """Settings that parts of a model hold: dataclasses, and kinds of an installed package's own."""
 
+import inspect
 import sys
 from typing import Any
 
 from fx.porting.layout import Made
 from fx.porting.live import plain as attributes
-from fx.porting.names import need, need_twin, torch_name, twin
+from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
 from fx.porting.record import is_installed, is_users
 
 MARKED = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
@@ -13,12 +14,17 @@ MARKED = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
 
 def is_settings(value: Any) -> bool:
     """Whether an object is of a class of an installed package, with bases of such a package."""
-    kind = type(value)
+    return not isinstance(value, type) and is_kind(type(value)) and hasattr(value, "__dict__")
+
+
+def is_kind(kind: type) -> bool:
+    """Whether a class is one of such settings."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-    if isinstance(value, type) or callable(value) or twin(kind) or torch_name(kind):
+    called = any("__call__" in vars(base) for base in kind.__mro__)
+    if called or twin(kind) or torch_name(kind):
         return False
     plain = all(base.__module__ == "builtins" for base in kind.__mro__[1:])
-    return is_users(file) and is_installed(file) and not plain and hasattr(value, "__dict__")
+    return is_users(file) and is_installed(file) and not plain
 
 
 def settings(tree: Any, value: Any) -> str:
@@ -46,10 +52,12 @@ def _read(tree: Any, value: Any) -> list[tuple[str, str]]:
             continue
         try:
             given = getattr(value, name)
-            if not callable(given):
+            if not inspect.isroutine(given) or name in vars(value):
                 found.append((name, tree.text(given)))
         except Exception:  # there is none, it says no, or it has no form in source
-            continue
+            if name in vars(value):
+                said = f"{type(value).__name__}.{name} is not carried over"
+                tree.notes += [said] if said not in tree.notes else []
     return found
 
 
@@ -57,7 +65,11 @@ def is_plain(value: Any) -> bool:
     """Whether an object is of a class of the user's, and its bases are, too."""
     kinds = type(value).__mro__[:-1]
     files = [getattr(sys.modules.get(k.__module__), "__file__", None) or "" for k in kinds]
-    ours = all(map(is_users, files)) and not any(twin(k) or torch_name(k) for k in kinds)
+    ours = (
+        bool(kinds)
+        and all(map(is_users, files))
+        and not any(twin(k) or torch_name(k) for k in kinds)
+    )
     return ours and all(kind.__qualname__.isidentifier() for kind in kinds)
 
 
@@ -69,11 +81,19 @@ def plain(tree: Any, value: Any) -> str:
     tree.parts[kind] += 1
     given = []
     for key, held in getattr(value, "__dict__", {}).items():
-        if key in tree.used:
-            given.append(f"{key}={tree.text(held)}")
-            tree.held[kind, key] += 1
-            if key not in names:
-                names.append(key)
+        if hasattr(held, "register_forward_hook") and not isinstance(held, type):
+            said = f"{kind.__name__}.{key} is a module in an object that is none; make it a module"
+            raise Obstacle(None, said)
+        try:
+            text = tree.text(held)
+        except Obstacle:
+            if key in tree.used:
+                raise
+            continue
+        given.append(f"{key}={text}")
+        tree.held[kind, key] += 1
+        if key not in names:
+            names.append(key)
     return f"{name}({', '.join(given)})"
 
 

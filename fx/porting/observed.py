@@ -17,6 +17,7 @@ from unittest import mock
 
 from fx.porting import rules
 from fx.porting.names import Obstacle, need, torch_name, translated, twin
+from fx.porting.objects import is_kind
 from fx.porting.record import COMPILES, is_installed, is_users
 
 # Functions of installed packages that say how a model runs: compiled, traced, with which library.
@@ -32,11 +33,23 @@ def kinds(rw: Any, node: ast.Call) -> str | None:
     given = node.args[1]
     each = given.elts if isinstance(given, ast.Tuple) else _united(given)
     stay = [kind for kind in each if _occurs(rw, kind)]
+    for kind in (value for known, value in map(rw.resolve, stay) if known):
+        if isinstance(kind, type) and any(is_kind(s) and kind in _users(s) for s in rw.record.seen):
+            said = "asks for a kind of settings, which are a namespace here; ask for what they hold"
+            raise Obstacle(node, f"{ast.unparse(node)[:80]}: {said}")
     if len(stay) == len(each):
         return None
     texts = [rw.text(kind) for kind in stay]
     several = f"({', '.join(texts)})" if len(texts) > 1 else "".join(texts)
     return f"isinstance({rw.text(node.args[0])}, {several})" if texts else "False"
+
+
+def _users(kind: type) -> list[type]:
+    """A class and those of its bases that are of no library of Python's."""
+    files = (
+        (k, getattr(sys.modules.get(k.__module__), "__file__", None) or "") for k in kind.__mro__
+    )
+    return [each for each, file in files if is_users(file)]
 
 
 def _united(node: ast.expr) -> list[ast.expr]:
@@ -71,11 +84,12 @@ def answer(rw: Any, node: ast.Call) -> bool | None:
         return None
     if COMPILES.match(value.__name__):
         return True
+    given = [*node.args, *(word.value for word in node.keywords)]
+    if not all(isinstance(each, ast.Constant) for each in given):
+        return None
     seen = rw.record.values.get((code.co_filename, code.co_firstlineno, ""), [])
     if not seen and _ASKS.match(value.__name__)[2]:  # type: ignore[index]
-        given = [*node.args, *(word.value for word in node.keywords)]
-        if all(isinstance(each, ast.Constant) for each in given):
-            seen = [value(*(each.value for each in given))]
+        seen = [value(*(each.value for each in given if isinstance(each, ast.Constant)))]
     said = seen[0] if len(seen) == 1 else False if not seen else None
     return said if isinstance(said, bool) else None
 
@@ -138,6 +152,11 @@ def value(rw: Any, node: ast.stmt) -> str | None:
     function = rw.functions[-1] if rw.functions else None
     if function is None or _bound(function, target.id) != 1 or _computes(rw, node):
         return None
+    outer = rw.parent(node)
+    while outer is not function:
+        if isinstance(outer, ast.For | ast.While):
+            return None  # another one each time, perhaps
+        outer = rw.parent(outer)
     place = rw.place.file, rw.source.first_line(function), target.id
     seen = rw.record.values.get(place, [])
     if len(seen) != 1 or seen[0] is ...:
@@ -150,7 +169,14 @@ def value(rw: Any, node: ast.stmt) -> str | None:
 
 
 def _computes(rw: Any, node: Any) -> bool:
-    """Whether torch was called there, other than for a shape or a dtype."""
+    """Whether a tensor is read there, or torch was called, other than for a shape or a dtype."""
+    import torch
+
+    first = rw.source.first_line(rw.functions[-1]) if rw.functions else 0
+    for name in (each.id for each in ast.walk(node) if isinstance(each, ast.Name)):
+        kinds = rw.record.locals.get((rw.place.file, first, name), ())
+        if any(issubclass(kind, torch.Tensor) for kind in kinds):
+            return True
     return any(
         not name.endswith(".__get__")
         for (file, line, _), seen in rw.record.calls.items()

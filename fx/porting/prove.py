@@ -135,10 +135,18 @@ def port(
         )
     module = getattr(module, "_orig_mod", module)  # what torch.compile was given
     record.tables = tables(module)
+    parts = list(module.modules())
+    record.held = {type(value) for part in parts for value in (part, *vars(part).values())}
     notes = []
-    if "use_cache" in inspect.signature(module.forward).parameters and "use_cache" not in kwargs:
+    frozen = sum(not parameter.requires_grad for parameter in module.parameters())
+    if frozen and live:
+        said = "weights are frozen in PyTorch, not here; choose what is trained with fx.partition"
+        notes.append(f"{frozen} {said}")
+    signature = inspect.signature(module.forward)
+    given = signature.bind_partial(*inputs).arguments if _fits(signature, inputs) else {}
+    if "use_cache" in signature.parameters and "use_cache" not in {*kwargs, *given}:
         kwargs["use_cache"] = False
-        notes = ["ported with use_cache=False: a cache that grows is not for compiled code"]
+        notes.append("ported with use_cache=False: a cache that grows is not for compiled code")
     gradients = _run(module, inputs, kwargs, record)
     example = _Example(module, inputs, kwargs, layers, training, gradients, notes)
     if live:
@@ -184,15 +192,21 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
                 observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
     finally:
         module.train(mode)
-    trained = copy.deepcopy(module).train()
-    try:
-        with torch.no_grad():
-            watch(lambda: trained(*again, **named_again), record)
-    except (RuntimeError, ValueError):
-        pass  # one value per channel, say: `training` will tell
+    with contextlib.suppress(Exception), torch.no_grad():
+        trained = copy.deepcopy(module).train()
+        watch(lambda: trained(*again, **named_again), record)
+    # One value per channel, say, or no targets: `training` will tell.
     with contextlib.suppress(RuntimeError):  # of PyTorch's own, which a note will say
         return gradient.watched(module, inputs, kwargs, record)
     return None
+
+
+def _fits(signature: inspect.Signature, inputs: tuple) -> bool:
+    try:
+        signature.bind_partial(*inputs)
+    except TypeError:  # the model will say so
+        return False
+    return True
 
 
 def _kinds(outputs: Any) -> set[type]:

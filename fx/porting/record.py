@@ -29,6 +29,7 @@ class Shape:
 
     shape: tuple[int, ...]
     dtype: str
+    in_order: bool = True  # its numbers lie one after another, from the first on
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,15 @@ class Record:
     constructed: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
     locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
     values: dict[tuple[str, int, str], list[Any]] = field(default_factory=dict)  # "" is returned
+    held: set[type] = field(default_factory=set)  # the types of parts and of what is in them
     asked: bool = False  # a package wanted to know whether the model is compiled
     outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
 
     @cached_property
     def seen(self) -> set[type]:
-        """The types of all that names stood for."""
-        return set().union(*self.locals.values())
+        """The types of all that names stood for, and that parts hold."""
+        return self.held.union(*self.locals.values())
 
     @cached_property
     def names(self) -> dict[type, set[str]]:
@@ -85,7 +87,7 @@ class Record:
             {at: self.locals.get(at, set()) | other.locals.get(at, set()) for at in both},
             {at: self.values.get(at, []) + other.values.get(at, [])
              for at in self.values.keys() | other.values.keys()},
-            self.asked or other.asked, other.outputs, other.tables,
+            self.held | other.held, self.asked or other.asked, other.outputs, other.tables,
         )  # fmt: skip
 
 
@@ -228,7 +230,10 @@ def _noted(value: Any) -> Any:
     import torch
 
     if isinstance(value, torch.Tensor):
-        return Shape(tuple(value.shape), str(value.dtype))
+        ordered = value.layout is not torch.strided or (
+            value.is_contiguous() and value.storage_offset() == 0
+        )
+        return Shape(tuple(value.shape), str(value.dtype), ordered)
     if isinstance(value, torch.Size):
         return tuple(value)
     if isinstance(value, list | tuple):

@@ -360,13 +360,15 @@ class Scope:
         if not self.rewriter.functions:
             self.rewriter.given.clear()
         bound = imports(self.function, self.rewriter.place.module)
-        self.rewriter.imports |= bound
+        self.before = self.rewriter.imports
+        self.rewriter.imports = self.before | bound
         self.rewriter.scopes.append(local_names(self.function) - bound.keys())
         self.rewriter.functions.append(self.function)
 
     def __exit__(self, *_: Any) -> None:
         self.rewriter.scopes.pop()
         self.rewriter.functions.pop()
+        self.rewriter.imports = self.before
 
 
 def _placed(node: Any) -> Iterator[Any]:

@@ -146,17 +146,24 @@ def local_names(function: Any) -> set[str]:
 def imports(function: Any, module: str) -> dict[str, Any]:
     """What import statements inside a function bind, but for what stays imported."""
     found: dict[str, Any] = {}
+
+    def bind(name: str, value: Any) -> None:
+        same = name not in found or found[name] is value
+        found[name] = value if same else None  # one of two: it stays a name of the function's
+
     for node in ast.walk(function):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.name if alias.asname else alias.name.partition(".")[0]
-                found[alias.asname or name] = sys.modules.get(name)
+                bind(alias.asname or name, sys.modules.get(name))
         elif isinstance(node, ast.ImportFrom):
             origin = absolute(module, node)
             for alias in node.names:
                 value = getattr(sys.modules.get(origin), alias.name, None)
                 value = value if value is not None else sys.modules.get(f"{origin}.{alias.name}")
-                found[alias.asname or alias.name] = None if imported(origin) else value
+                bind(alias.asname or alias.name, None if imported(origin) else value)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found[node.id] = None
     return {
         name: value
         for name, value in found.items()

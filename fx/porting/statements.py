@@ -35,6 +35,7 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if checked.asks_values(rw, node):
         rw.notes.append(f"{rw.where(node)} checks values, and was left out")
         return DROP
+    held.check(rw, node)
     if held.left_out(rw, node):
         return _effect(rw, node)
     if isinstance(node, ast.FunctionDef):

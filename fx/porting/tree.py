@@ -245,7 +245,9 @@ class Tree:
             return self._tensors(module, several, full) if kept else self.value(value)
         self._share_tensor(value, full)
         shape = repr(tuple(value.shape))
-        word = DTYPES[str(value.dtype).removeprefix("torch.")]
+        word = DTYPES.get(str(value.dtype).removeprefix("torch."))
+        if word is None:
+            raise Obstacle(None, f'"{full}": {value.dtype} has no counterpart here')
         dtype = "" if word == "float32" else f", jnp.{word}"
         if name in module._parameters:
             return f"nn.Parameter({shape}, nn.init.zeros{dtype})"

@@ -53,8 +53,8 @@ def training(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
     """How outputs and new state in training compare: "equal", "random", or what differs."""
     try:
         theirs, trained = _trained(module, inputs, kwargs)
-    except (RuntimeError, ValueError) as error:
-        return f"not run: {str(error).splitlines()[0]}"
+    except Exception as error:  # it does not train on these inputs, or cannot be copied
+        return f"not run: {(str(error).splitlines() or [type(error).__name__])[0]}"
     try:
         return _as_trained(found, inputs, kwargs, theirs, trained)
     except NotImplementedError as error:

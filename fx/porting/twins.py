@@ -69,6 +69,14 @@ class Output:
     def __len__(self) -> int:
         return len(self.keys())
 
+    def values(self) -> tuple:
+        """What is not None, in order."""
+        return self.to_tuple()
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Names and values of what is not None, in order."""
+        return list(zip(self.keys(), self.to_tuple()))
+
     def get(self, key: str, default: Any = None) -> Any:
         """A value by name."""
         return default if getattr(self, key, None) is None else getattr(self, key)

@@ -18,7 +18,7 @@ from fx.porting.record import Record, is_installed
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place, constant, definition, source
 from fx.porting.statements import statement
-from fx.porting.tree import Tree
+from fx.porting.tree import Tree, module_type
 
 _FX = {
     "jax": "import jax", "jnp": "import jax.numpy as jnp",
@@ -209,6 +209,8 @@ def _reads(texts: Iterable[str]) -> set[str]:
             elif isinstance(node, ast.JoinedStr):  # getattr(self, f"{kind}_scale")
                 parts = [n.value if isinstance(n, ast.Constant) else "*" for n in node.values]
                 found.add("".join(map(str, parts)))
+            elif isinstance(node, ast.BinOp) and isinstance(node.left, ast.Constant):
+                found |= {f"{node.left.value}*"} if isinstance(node.left.value, str) else set()
             elif isinstance(node, ast.ClassDef):
                 private = (n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute))
                 found |= {f"_{node.name.lstrip('_')}{n}" for n in private if n.startswith("__")}
@@ -218,7 +220,11 @@ def _reads(texts: Iterable[str]) -> set[str]:
 def _matching(module: Any, reads: set[str]) -> set[str]:
     """The attributes of parts whose names are put together where they are read."""
     patterns = [each for each in reads if "*" in each and each.replace("*", "").isidentifier()]
-    names = {name for part in module.modules() for name in vars(part)} if patterns else ()
+    parts = list(module.modules()) if patterns else []
+    names = {name for part in parts for name in vars(part)}
+    names |= {
+        name for kind in set(map(type, parts)) for base in kind.__mro__ for name in vars(base)
+    }
     return {name for name in names if any(fnmatchcase(name, each) for each in patterns)}
 
 
@@ -229,7 +235,21 @@ def _is_told(place: Place, value: Any) -> bool:
     return asks and plain and is_installed(place.file)
 
 
+def _called(writer: Writer, tree: Tree) -> None:
+    """Note an obstacle where code makes objects of a class whose constructor is written anew."""
+    for kind in tree.attributes:
+        name = writer.needs.names.get(id(kind))
+        if name is None or issubclass(kind, module_type()):
+            continue
+        made = re.compile(rf"(?<![\w.]){name}\(")
+        texts = (chunk.text for key, chunk in writer.chunks.items() if key != id(kind))
+        if any(made.search(text) for text in texts):
+            said = "is made where the model runs, too; give fx.port a function that makes the model"
+            writer.obstacles.append(f"{name} {said}")
+
+
 def _assembled(writer: Writer, made: str, tree: Tree, module: Any) -> Written:
+    _called(writer, tree)
     chunks = [chunk for chunk in writer.chunks.values() if chunk.text.strip()]
     shared = "".join(f"    {name} = {text}\n" for name, text in tree.objects.values())
     build = f'def build():\n    """The model, as it was ported."""\n{shared}    return {made}'

@@ -183,3 +183,25 @@ def test_marks_on_containers():
     found = port(traps.Marked().eval(), torch.randn(2, 3))
     assert found.equal, str(found)
     assert "do_output=True" in found.source
+
+
+def test_a_name_that_is_imported_and_given_to_something_else():
+    found = port(traps.Rebound(), torch.randn(2, 3))
+    assert found.obstacles or again(found, traps.Rebound(), torch.randn(8, 3)) < 1e-6
+
+
+def test_strides_of_a_view_are_an_obstacle():
+    (obstacle,) = port(traps.Transposed(), torch.ones(3, 3)).obstacles
+    assert "how the numbers of a view lie is not known here" in obstacle
+
+
+def test_an_object_that_a_forward_changes_is_an_obstacle():
+    (obstacle,) = port(traps.Counted().eval(), torch.ones(3, 3)).obstacles
+    assert "self.counter.n += 1: changes an object that is no module" in obstacle
+
+
+def test_negative_zeros_frozen_weights_and_arguments_by_place():
+    torch.manual_seed(0)
+    found = port(traps.Places().eval(), torch.randn(2, 3), True)
+    assert found.equal, str(found)
+    assert any("1 weights are frozen in PyTorch, not here" in note for note in found.notes)

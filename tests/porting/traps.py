@@ -322,3 +322,61 @@ class Marked(nn.Module):
             if hasattr(stage, "do_output") and stage.do_output:
                 kept.append(x)
         return x, *kept
+
+
+class Rebound(nn.Module):
+    """A name that a function imports, and then gives to something else; others have their own."""
+
+    def forward(self, x):
+        from torch.nn.functional import relu as act
+
+        if x.shape[0] > 4:
+            act = torch.tanh
+        return act(x) + self.other(x)
+
+    def other(self, x):
+        return act(x)
+
+
+def act(x):
+    """Another one than what `forward` imports."""
+    return x * 3
+
+
+class Transposed(nn.Module):
+    """Windows of numbers that do not lie in order."""
+
+    def forward(self, x):
+        return x.t().as_strided((2, 2), (1, 1))
+
+
+class Counter:
+    """Not a module."""
+
+    def __init__(self):
+        self.n = 0
+
+
+class Counted(nn.Module):
+    """Changes an object that is no module."""
+
+    def __init__(self):
+        super().__init__()
+        self.counter = Counter()
+
+    def forward(self, x):
+        self.counter.n += 1
+        return x * (2 if self.counter.n > 8 else 1)
+
+
+class Places(nn.Module):
+    """Buffers whose numbers have no short form here."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("zeros", -torch.zeros(300), persistent=False)
+        self.fc = nn.Linear(3, 3)
+        self.fc.weight.requires_grad_(False)
+
+    def forward(self, x, use_cache=None):
+        return self.fc(x).copysign(self.zeros[:3])
