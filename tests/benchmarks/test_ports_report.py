@@ -1,5 +1,7 @@
 import argparse
+import json
 import sys
+from collections import Counter
 from types import SimpleNamespace
 
 import torch
@@ -68,3 +70,15 @@ def test_shaking_leaves_nothing_without_effect():
     ports.shake(model)
     assert model[1].weight.std() > 0 and model[1].running_var.std() > 0
     assert torch.isfinite(model[0].weight).all()
+
+
+def test_the_page_has_what_the_results_of_transformers_say():
+    found = json.loads((ports.RESULTS / "ports-transformers.json").read_text())["results"]
+    kinds = Counter(each["result"] for each in found.values())
+    looked = len(found) - kinds["no input"]
+    tried = looked - kinds["too large"]
+    share = f"{kinds['equal'] / tried:.0%}".replace("%", " %")
+    row = (
+        f"| {len(found)} | {looked} | {kinds['too large']} | {tried} | {kinds['equal']} | {share} |"
+    )
+    assert row in (ports.RESULTS.parents[1] / "docs" / "porting.md").read_text()
