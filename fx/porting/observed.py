@@ -34,7 +34,7 @@ def kinds(rw: Any, node: ast.Call) -> str | None:
     each = given.elts if isinstance(given, ast.Tuple) else _united(given)
     stay = [kind for kind in each if _occurs(rw, kind)]
     for kind in (value for known, value in map(rw.resolve, stay) if known):
-        if isinstance(kind, type) and any(is_kind(s) and kind in _users(s) for s in rw.record.seen):
+        if isinstance(kind, type) and any(is_kind(s) and kind in _users(s) for s in rw.record.held):
             said = "asks for a kind of settings, which are a namespace here; ask for what they hold"
             raise Obstacle(node, f"{ast.unparse(node)[:80]}: {said}")
     if len(stay) == len(each):
