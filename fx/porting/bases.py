@@ -41,8 +41,8 @@ class Bases:
             if value is abc.ABC and len(kind.__bases__) > 1:
                 continue  # its metaclass is not fx's
             if not self.idle(value):
-                same = rw.resolve(base)[1] is value  # its name may be that of the class by now
-                found[rw.text(base) if same else _named(rw, value, node)] = value
+                hidden = rw.resolve(base)[1] is kind  # a class on another one of its name
+                found[_named(rw, value, node) if hidden else rw.text(base)] = value
                 continue
             for each in self._instead(value):
                 found[_named(rw, each, node)] = each
