@@ -121,7 +121,8 @@ def test_llama_ports_with_its_mask_and_loss():
     ("name", "config", "settings", "given"),
     [
         ("BertModel", "BertConfig", SMALL, ids),
-        ("Qwen3ForCausalLM", "Qwen3Config", SMALL | TOKENS | {"head_dim": 8}, ids),
+        ("Qwen3ForCausalLM", "Qwen3Config",
+         SMALL | TOKENS | {"head_dim": 8, "num_key_value_heads": 2}, ids),
         ("Gemma2ForCausalLM", "Gemma2Config", SMALL | TOKENS | {"head_dim": 8}, ids),
         ("MistralForCausalLM", "MistralConfig", SMALL | TOKENS | {"num_key_value_heads": 2}, ids),
         ("MambaForCausalLM", "MambaConfig",
