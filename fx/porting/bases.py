@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fx.porting.names import need, torch_name, twin
-from fx.porting.record import Record, is_installed, is_users
+from fx.porting.record import Record, is_installed, is_packaged
 from fx.porting.tree import Tree, module_type
 
 _MADE = (
@@ -130,8 +130,7 @@ class Bases:
 
 
 def _installed(kind: type) -> bool:
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-    return is_users(file) and is_installed(file) and torch_name(kind) is None
+    return is_packaged(kind) and torch_name(kind) is None
 
 
 def _top_level(file: str, line: int) -> Any:

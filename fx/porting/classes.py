@@ -12,6 +12,7 @@ from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, need
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
+from fx.porting.statements import tried
 from fx.porting.tree import CONTAINERS, Tree, module_type
 
 
@@ -124,19 +125,15 @@ class Classes:
 
     def _tried(self, rw: Rewriter, place: Place, part: ast.FunctionDef) -> str | None:
         """A method that did not run: kept if it can be written and needs nothing further."""
-        needs, notes = rw.needs, list(rw.notes)
-        rw.needs = needs.trial()
-        rw.trying = True
-        try:
+
+        def write() -> str:
             text = rw.text(part)
-            lost = any(re.search(rf"\.{name}\b", text) for name in rw.held.unread)
-            if set(rw.needs.definitions) <= (self.writer.known or set()) and not lost:
-                needs.add(rw.needs)
-                return text
-        except Obstacle:
-            pass
-        finally:
-            rw.trying, rw.needs, rw.notes = False, needs, notes
+            if any(re.search(rf"\.{name}\b", text) for name in rw.held.unread):
+                raise Obstacle(part, "it reads what is left out")
+            return text
+
+        if (text := tried(rw, write)) is not None:
+            return text
         if not part.name.startswith("_"):
             where = f"{place.module.rpartition('.')[2]}.py:{part.lineno}"
             rw.notes.append(f"{where}: {part.name} did not run, and was left out")

@@ -2,12 +2,11 @@
 
 import ast
 import builtins
-import sys
 from typing import Any
 
 from fx.porting.calls import one_line
 from fx.porting.names import Obstacle
-from fx.porting.record import is_installed, is_users
+from fx.porting.record import file_of, is_installed, is_users
 
 
 def kept(rw: Any, node: Any) -> list[ast.expr]:
@@ -20,7 +19,7 @@ def kept(rw: Any, node: Any) -> list[ast.expr]:
         builtin = value in (property, staticmethod, classmethod)
         if known and getattr(value, "__name__", "") in ("cache", "lru_cache"):
             continue  # what is kept while a program is traced is of no use outside of it
-        if known and not is_installed(rw.place.file) and is_users(_file(module)):
+        if known and not is_installed(rw.place.file) and is_users(file_of(value)):
             said = f"the decorator {ast.unparse(called)} is left out"
             note = f"{rw.where(node)}: {said}"
             rw.notes += [note] if note not in rw.notes else []
@@ -54,7 +53,3 @@ def _undefined(rw: Any, node: ast.expr) -> bool:
     """Whether a type has names that its file does not: `from __future__ import annotations`."""
     known = {*rw.names, *vars(builtins)}.union(*rw.scopes)
     return any(isinstance(n, ast.Name) and n.id not in known for n in ast.walk(node))
-
-
-def _file(module: str) -> str:
-    return getattr(sys.modules.get(module), "__file__", None) or ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting.record import is_users, unscripted
+from fx.porting.record import file_of, is_users, unscripted
 from fx.porting.table import SAME
 
 DTYPES = {
@@ -252,7 +252,7 @@ def need(
         return need_twin(word, needs)
     if owner.startswith("einops.layers.torch"):
         raise Obstacle(node, f"{owner}.{name} has no counterpart here; write it with jnp.einsum")
-    users = is_users(getattr(sys.modules.get(owner), "__file__", None) or "")
+    users = is_users(file_of(value))
     bare = hasattr(value, "_fields") and definition(value) is None  # namedtuple("...")
     if defined and users and not imported(owner) and not bare:
         return needs.define(id(value), value.__name__, value, owner)

@@ -1,13 +1,12 @@
 """Settings that parts of a model hold: dataclasses, and kinds of an installed package's own."""
 
 import inspect
-import sys
 from typing import Any
 
 from fx.porting.layout import Made
 from fx.porting.live import plain as attributes
 from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
-from fx.porting.record import is_installed, is_users
+from fx.porting.record import file_of, is_packaged, is_users
 
 MARKED = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
 
@@ -19,12 +18,11 @@ def is_settings(value: Any) -> bool:
 
 def is_kind(kind: type) -> bool:
     """Whether a class is one of such settings."""
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
     called = any("__call__" in vars(base) for base in kind.__mro__)
     if called or twin(kind) or torch_name(kind):
         return False
     plain = all(base.__module__ == "builtins" for base in kind.__mro__[1:])
-    return is_users(file) and is_installed(file) and not plain
+    return is_packaged(kind) and not plain
 
 
 def settings(tree: Any, value: Any) -> str:
@@ -64,17 +62,13 @@ def _read(tree: Any, value: Any) -> list[tuple[str, str]]:
 def is_plain(value: Any) -> bool:
     """Whether an object is of a class of the user's, and its bases are, too."""
     kinds = type(value).__mro__[:-1]
-    files = [getattr(sys.modules.get(k.__module__), "__file__", None) or "" for k in kinds]
-    ours = (
-        bool(kinds)
-        and all(map(is_users, files))
-        and not any(twin(k) or torch_name(k) for k in kinds)
-    )
+    ours = bool(kinds) and all(is_users(file_of(kind)) for kind in kinds)
+    ours = ours and not any(twin(kind) or torch_name(kind) for kind in kinds)
     return ours and all(kind.__qualname__.isidentifier() for kind in kinds)
 
 
 def plain(tree: Any, value: Any) -> str:
-    """An object by its attributes that are read, which its class takes here."""
+    """An object by its attributes, which its class takes here."""
     kind = type(value)
     name = need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)
     names = tree.attributes.setdefault(kind, [])

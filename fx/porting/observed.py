@@ -2,7 +2,7 @@
 
 if isinstance(mask, BlockMask):          (left out: nothing was one, and nothing here can be)
 attend = REGISTRY[self.config.kind]      attend = eager_attention
-if is_torchdynamo_compiling():           if False:
+if not is_tracing(mask):                 (left out: a compiler looks on, XLA)
 """
 
 import ast
@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import logging
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -18,7 +17,7 @@ from unittest import mock
 from fx.porting import rules
 from fx.porting.names import Obstacle, need, torch_name, translated, twin
 from fx.porting.objects import is_kind
-from fx.porting.record import COMPILES, is_installed, is_users
+from fx.porting.record import COMPILES, file_of, is_installed, is_packaged, is_users
 
 # Functions of installed packages that say how a model runs: compiled, traced, with which library.
 _ASKS = re.compile(
@@ -46,10 +45,7 @@ def kinds(rw: Any, node: ast.Call) -> str | None:
 
 def _users(kind: type) -> list[type]:
     """A class and those of its bases that are of no library of Python's."""
-    files = (
-        (k, getattr(sys.modules.get(k.__module__), "__file__", None) or "") for k in kind.__mro__
-    )
-    return [each for each, file in files if is_users(file)]
+    return [each for each in kind.__mro__ if is_users(file_of(each))]
 
 
 def _united(node: ast.expr) -> list[ast.expr]:
@@ -63,12 +59,11 @@ def _occurs(rw: Any, node: ast.expr) -> bool:
     known, kind = rw.resolve(node)
     if not known or not isinstance(kind, type) or twin(kind):
         return True
-    name, owner = torch_name(kind), kind.__module__
-    file = getattr(sys.modules.get(owner), "__file__", None) or ""
+    name = torch_name(kind)
     if name is not None:
         lost = not (translated(name) or rules.function(name))
     else:
-        lost = is_installed(file) and is_users(file)
+        lost = is_packaged(kind)
     return not lost or any(issubclass(seen, kind) for seen in rw.record.seen)
 
 
@@ -205,17 +200,17 @@ def _bound(function: Any, name: str) -> int:
 
 
 def way(rw: Any, node: ast.If) -> list[ast.stmt] | None:
-    """The branch of an `if` that was always taken, where its test cannot be written.
+    """The branch of an `if` that was always taken, maybe none, where its test cannot be written.
 
-    Raises:
-        Obstacle: both ways were, or which ones is not known.
+    None where both were, where it is not known, and where values of arrays may decide.
     """
     if _computes(rw, node.test):
-        return None  # values of arrays may decide
+        return None
     ran = (rw.place.file, node.lineno) in rw.record.lines
     first = (rw.place.file, node.body[0].lineno) in rw.record.lines
     other = bool(node.orelse) and (rw.place.file, node.orelse[0].lineno) in rw.record.lines
-    if rw.trying or not ran or not (not first or (node.orelse and not other)):
+    always = bool(node.orelse) and first and not other
+    if rw.trying or not ran or (first and not always):
         return None
     rw.notes.append(f"{rw.where(node)}: its condition is left out, which went one way")
     return node.body if first else node.orelse

@@ -91,6 +91,18 @@ class Record:
         )  # fmt: skip
 
 
+def file_of(value: Any) -> str:
+    """The file that a class or a function is of, by its module; "" where there is none."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    return getattr(module, "__file__", None) or ""
+
+
+def is_packaged(value: Any) -> bool:
+    """Whether a class or a function is of an installed package, torch and the like aside."""
+    file = file_of(value)
+    return is_users(file) and is_installed(file)
+
+
 def is_installed(file: str) -> bool:
     """Whether a file is of an installed package, and not of whoever ports a model."""
     return any(_within(file, folder) for folder in _PACKAGES)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fx.porting import (
@@ -134,19 +135,26 @@ def block(rw: Rewriter, body: list[ast.stmt]) -> str:
     return joined if code or any(docstring(n) for n in body) else f"pass{joined}"
 
 
-def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
-    kept_needs, kept_notes = rw.needs, list(rw.notes)
-    rw.needs = rw.needs.trial()
+def tried(rw: Rewriter, write: Callable[[], str]) -> str | None:
+    """The text of what did not run; None where it cannot be written, or needs something further."""
+    needs, notes = rw.needs, list(rw.notes)
+    rw.needs, rw.trying = needs.trial(), True
     try:
-        rw.trying = True
-        text = "".join(_joined(rw, body))
-        if rw.known is not None and set(rw.needs.definitions) <= rw.known:
-            kept_needs.add(rw.needs)
+        text = write()
+        if set(rw.needs.definitions) <= (rw.known or set()):
+            needs.add(rw.needs)
             return text
     except Obstacle:
         pass
     finally:
-        rw.trying, rw.needs, rw.notes = False, kept_needs, kept_notes
+        rw.trying, rw.needs, rw.notes = False, needs, notes
+    return None
+
+
+def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
+    text = tried(rw, lambda: "".join(_joined(rw, body))) if rw.known is not None else None
+    if text is not None:
+        return text
     where = rw.where(body[0])
     rw.notes.append(f"{where} did not run, and was left out")
     return f'raise NotImplementedError("{where} did not run when this was ported")'

@@ -186,8 +186,14 @@ def test_marks_on_containers():
 
 
 def test_a_name_that_is_imported_and_given_to_something_else():
-    found = port(traps.Rebound(), torch.randn(2, 3))
-    assert found.obstacles or again(found, traps.Rebound(), torch.randn(8, 3)) < 1e-6
+    (obstacle,) = port(traps.Rebound(), torch.randn(2, 3)).obstacles
+    assert "traps.py" in obstacle and "must be Tensor" in obstacle
+
+
+def test_a_name_that_one_method_imports_is_another_ones_own():
+    found = port(traps.Own(), torch.randn(2, 3))
+    assert found.equal, str(found)
+    assert again(found, traps.Own(), torch.randn(8, 3)) < 1e-6
 
 
 def test_strides_of_a_view_are_an_obstacle():
