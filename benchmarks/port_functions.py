@@ -156,7 +156,7 @@ def ported(call: str, tensors: list[Any]) -> str | None:
             return f"{type(error).__name__}: {error}".replace(folder, "")
         if found.equal:
             return "equal"
-        first = found.obstacles[0] if found.obstacles else str(found).splitlines()[0]
+        first = next(iter(found.obstacles), "") or found.gradients or str(found).splitlines()[0]
         return first.replace(str(path), "net.py")
 
 

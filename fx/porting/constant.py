@@ -2,12 +2,18 @@
 
 with torch.no_grad():
     target = self.teacher(x)         target = jax.lax.stop_gradient(self.teacher(x))
+
+with torch.set_grad_enabled(tuned):
+    x = self.body(x)                 x = self.body(x)
+                                     if not (tuned):
+                                         x = jax.lax.stop_gradient(x)
 """
 
 import ast
 from typing import Any
 
-from fx.porting.names import torch_name
+from fx.porting.calls import wrapped
+from fx.porting.names import Obstacle, torch_name
 
 
 def is_off(rw: Any, node: ast.expr) -> bool | None:
@@ -20,7 +26,7 @@ def is_off(rw: Any, node: ast.expr) -> bool | None:
         return False
     if name.endswith(("no_grad", "inference_mode")):
         return given in ([], ["True"])
-    return given == ["False"] if name.endswith("set_grad_enabled") else None
+    return True if name.endswith("set_grad_enabled") and given == ["False"] else None
 
 
 class Constant:
@@ -37,6 +43,35 @@ class Constant:
 
     def __exit__(self, *_: Any) -> None:
         self.rw.constant = self.before
+
+
+def condition(rw: Any, node: ast.With) -> str:
+    """Stops the gradients of what a block gave names to, where a condition says so; or ""."""
+    said = [item.context_expr for item in node.items if is_off(rw, item.context_expr) is None]
+    for call in said:
+        known, value = rw.resolve(call.func) if isinstance(call, ast.Call) else (False, None)
+        if not known or not (torch_name(value) or "").endswith("set_grad_enabled"):
+            continue
+        if any(isinstance(part, ast.Return) for each in node.body for part in ast.walk(each)):
+            said = f"{ast.unparse(call)}: cannot be written around a return; return after the block"
+            raise Obstacle(call, said)
+        assert isinstance(call, ast.Call)
+        asked = (call.args or [keyword.value for keyword in call.keywords])[0]
+        if isinstance(asked, ast.UnaryOp) and isinstance(asked.op, ast.Not):
+            test = rw.text(asked.operand)
+        else:
+            test = f"not {wrapped(rw.text(asked))}"
+        indent = "\n" + " " * node.col_offset
+        lines = [f"{indent}    {n} = jax.lax.stop_gradient({n})" for n in _given(rw, node.body)]
+        return "".join([f"{indent}if {test}:", *lines]) if lines else ""
+    return ""
+
+
+def _given(rw: Any, body: list[ast.stmt]) -> list[str]:
+    """The names of tensors that statements assign, in order."""
+    parts = [part for each in body for part in ast.walk(each)]
+    names = [n.id for n in parts if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return [name for name in dict.fromkeys(names) if _is_tensor(rw, name)]
 
 
 def stopped(rw: Any, node: ast.expr, text: str) -> str:
@@ -62,13 +97,17 @@ def data(rw: Any, node: ast.Attribute, text: str) -> str:
 
 def _is_array(rw: Any, node: Any) -> bool:
     """Whether a statement gives a name to an array, or returns what a call made."""
-    import torch
-
     if isinstance(node, ast.Return):
         return any(isinstance(part, ast.Call | ast.BinOp) for part in ast.walk(node))
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     names = [part for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
-    first = rw.source.first_line(rw.functions[-1])
-    kinds = set().union(*(rw.record.locals.get((rw.place.file, first, n.id), ()) for n in names))
     stored = any(isinstance(target, ast.Attribute) for target in targets)
-    return stored or torch.Tensor in kinds
+    return stored or any(_is_tensor(rw, name.id) for name in names)
+
+
+def _is_tensor(rw: Any, name: str) -> bool:
+    """Whether a name of the function was seen to stand for a tensor."""
+    import torch
+
+    first = rw.source.first_line(rw.functions[-1])
+    return torch.Tensor in rw.record.locals.get((rw.place.file, first, name), ())

@@ -40,8 +40,8 @@ class Port:
         report: `fx.compare`'s, layer by layer; None where only outputs were compared.
         training: The same forward in training: "equal", "random" where it draws numbers, or what
             differs.
-        gradients: Where the model has a `torch.autograd.Function`, or stops gradients: "equal", or
-            what differs.
+        gradients: Those of a weighted sum of the outputs, in evaluation, to weights and inputs:
+            "equal", or what differs; "" where they were not compared.
         constructors: "ported", or "written from the live model".
         obstacles: What stands in the way, as "file:line: what".
         notes: What was left out or changed.
@@ -98,7 +98,8 @@ def port(
         inputs: An example, one array or tensor or a tuple of them. What the model does with it
             decides what a call such as `x.split(2)` means.
         layers: Compare every layer, as `fx.compare` does; False compares outputs alone.
-        training: Compare outputs and new state in training, too.
+        training: Compare gradients, and outputs and new state in training, too. Gradients are
+            always compared where the model stops some, or has some of its own.
         tolerance: Of outputs, relative to their largest magnitude.
         **kwargs: Given to the model's forward.
 
@@ -147,8 +148,9 @@ def port(
     if "use_cache" in signature.parameters and "use_cache" not in {*kwargs, *given}:
         kwargs["use_cache"] = False
         notes.append("ported with use_cache=False: a cache that grows is not for compiled code")
+    fresh = trial.duplicate(module)  # caches, which a run fills, have no gradients
     gradients = _run(module, inputs, kwargs, record)
-    example = _Example(module, inputs, kwargs, layers, training, gradients, notes)
+    example = _Example(module, inputs, kwargs, layers, training, fresh, gradients, notes)
     if live:
         return _proved(write(module, record), example, tolerance)
     kept = _proved(write(module, record, built), example, tolerance)
@@ -158,7 +160,10 @@ def port(
     made = _proved(write(module, record), example, tolerance)
     if made.obstacles and made.error == float("inf"):
         return kept  # its obstacles are about the user's own constructors
-    said = kept.obstacles or [f"with them the outputs differ by {kept.error:.2g}"]
+    differs = f"with them the outputs differ by {kept.error:.2g}"
+    if kept.error <= tolerance:
+        differs = f"with them {kept.gradients}"
+    said = kept.obstacles or [differs]
     made.notes += [f"the constructors were not kept: {line}" for line in said]
     return made
 
@@ -172,6 +177,7 @@ class _Example:
     kwargs: dict
     layers: bool
     training: bool
+    fresh: Any
     gradients: tuple | None
     notes: list[str]
 
@@ -240,7 +246,8 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         if found.error > tolerance:
             given = module, example.inputs, example.kwargs, tolerance
             found.obstacles += aliased.obstacles(*given)
-        if any(word in written.source for word in ("stop_gradient(", "jax.custom_vjp")):
+        stops = any(word in written.source for word in ("stop_gradient(", "jax.custom_vjp"))
+        if example.training or stops:
             found.gradients = _gradients(found, example)
         if example.training:
             found.training = trial.training(found, module, example.inputs, example.kwargs)
@@ -261,14 +268,18 @@ def _untied(found: Port, module: Any) -> list[str]:
 def _gradients(found: Port, example: _Example) -> str:
     """How gradients compare; where PyTorch cannot take them there is a note."""
     try:
-        given = example.module, example.inputs, example.kwargs
+        given = example.fresh, example.inputs, example.kwargs
         theirs = example.gradients or gradient.theirs(*given)
     except RuntimeError as error:
         found.notes.append(f"gradients were not compared: {str(error).splitlines()[0]}")
         return ""
-    said = gradient.compared(found, *trial.arguments(example.inputs, example.kwargs), theirs)
+    try:
+        said = gradient.compared(found, *trial.arguments(example.inputs, example.kwargs), theirs)
+    except NotImplementedError as error:
+        found.notes.append(f"JAX takes no gradients of it: {str(error).splitlines()[0]}")
+        return ""
     if said != "equal":
-        with contextlib.suppress(RuntimeError):  # the model is not for float64
+        with contextlib.suppress(Exception):  # whatever says that one of them is not for float64
             return gradient.compared_in_float64(found, *given)
     return said
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import cached, constant, declared, keys, observed, rules, special, walks
+from fx.porting import above, cached, constant, declared, keys, observed, rules, special, walks
 from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
@@ -284,6 +284,8 @@ class Rewriter:
         return need(value, word, self.names, module, self.needs, node)
 
     def _call(self, node: ast.Call) -> str | None:
+        if (called := above.written(self, node)) is not None:
+            return called
         key, facts = self.torch_key(node)
         if key is None and node.args and self.resolve(node.func)[1] is functools.partial:
             return self._partial(node)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fx.porting import (
+    above,
     cached,
     checked,
     constant,
@@ -56,7 +57,7 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         return f"return {argument}" if argument else None
     if isinstance(node, ast.With) and contexts.dropped(rw, node):
         with constant.Constant(rw, [item.context_expr for item in node.items], node):
-            return _dedented(rw, node)
+            return _dedented(rw, node) + constant.condition(rw, node)
     if isinstance(node, ast.Import | ast.ImportFrom) and rw.functions:
         names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
         return DROP if all(name in rw.imports for name in names) else None
@@ -269,8 +270,8 @@ def _folded(rw: Rewriter, node: ast.expr) -> bool | str | None:
 
 def _call(rw: Rewriter, node: ast.Call) -> str | None:
     """A call that stands alone."""
-    if _is_super_init(node):
-        return _super(rw, node)
+    if (made := above.constructor(rw, node)) is not None:
+        return made or DROP
     declaration = declared.buffer(rw, node)
     if declaration is not None:
         return declaration
@@ -298,27 +299,6 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
         return inplace.call(rw, node)
     return None
-
-
-def _super(rw: Rewriter, node: ast.Call) -> str:
-    owner = rw.parent(rw.functions[0]) if rw.functions else None
-    bases = [rw.resolve(base)[1] for base in getattr(owner, "bases", ())]
-    plain = [torch_name(base) for base in bases] == ["nn.Module"]
-    if plain and not node.args and not node.keywords:
-        return DROP
-    given = [rw.text(a) for a in node.args]
-    given += [f"{k.arg}={rw.text(k.value)}" if k.arg else f"**{rw.text(k.value)}"
-              for k in node.keywords]  # fmt: skip
-    return f"super().__init__({', '.join(given)})"
-
-
-def _is_super_init(node: ast.Call) -> bool:
-    function = node.func
-    return (
-        isinstance(function, ast.Attribute) and function.attr == "__init__"
-        and isinstance(function.value, ast.Call) and isinstance(function.value.func, ast.Name)
-        and function.value.func.id == "super"
-    )  # fmt: skip
 
 
 def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:

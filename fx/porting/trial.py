@@ -1,7 +1,7 @@
 """Both models on the same inputs, as a whole: outputs, and what training changes."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -90,11 +90,23 @@ def _as_trained(
     return said
 
 
-def copied(inputs: Any) -> Any:
+def copied(inputs: Any, detached: bool = True) -> Any:
     """Inputs of which a model may write to the tensors, as `x.mul_(2)` does."""
-    return jax.tree.map(
-        lambda leaf: leaf.detach().clone() if is_tensor(leaf) else leaf, inputs, is_leaf=is_tensor
-    )
+
+    def copy_of(leaf: Any) -> Any:
+        if not is_tensor(leaf):
+            return leaf
+        return (leaf.detach() if detached else leaf).clone()
+
+    return jax.tree.map(copy_of, inputs, is_leaf=is_tensor)
+
+
+def duplicate(module: Any) -> Any:
+    """A copy of a model; the model itself where it cannot be copied."""
+    try:
+        return copy.deepcopy(module)
+    except Exception:  # of what it holds, which may be anything
+        return module
 
 
 def runs(
@@ -108,10 +120,15 @@ def runs(
         outputs, state = found.model.apply(params, state, *inputs, train=train, key=key, **kwargs)
         return jax.tree.map(lambda leaf: None if _is_plain(leaf) else leaf, outputs), state
 
+    yield from compiled(call, found.params, found.state, arrays)
+
+
+def compiled(function: Callable, *args: Any) -> Iterator[Any]:
+    """What a function gives, each time compiled in another way."""
     for options in _TRIES:
-        run = jax.jit(call, compiler_options=options)
+        run = jax.jit(function, compiler_options=options)
         with jax.default_matmul_precision("highest"):
-            ran = run(found.params, found.state, arrays)
+            ran = run(*args)
         yield ran
 
 

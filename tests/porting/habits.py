@@ -354,7 +354,7 @@ class Audio(nn.Module):
 
     def forward(self, x):
         spectrum = torch.stft(x, 16, 4, window=self.window, return_complex=True)
-        louder = self.mix(spectrum.abs().transpose(1, 2)).transpose(1, 2)
+        louder = self.mix(spectrum.abs().transpose(1, 2)).transpose(1, 2).exp()
         sound = torch.polar(louder, spectrum.angle())
         y = torch.istft(sound, 16, 4, window=self.window, length=x.shape[-1])
         wide = x.stft(

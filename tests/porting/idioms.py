@@ -121,7 +121,9 @@ class Old(nn.Module):
         x = x + torch.mean((1 - x) * (x + 2)) * len(self.data_format)
         eye = Variable(torch.from_numpy(np.eye(3).astype(np.float32).flatten())).view(1, 9)
         x = (self.fc(x) + eye.repeat(x.size(0), 1)).view(-1, 3, 3)
-        z = torch.view_as_complex(x[:, :, :2].contiguous()) * torch.polar(x[:, :, 0], x[:, :, 1])
+        z = torch.view_as_complex(x[:, :, :2].contiguous()) * torch.polar(
+            x[:, :, 0].abs(), x[:, :, 1]
+        )
         x = torch.mm(x[0], x[1]) + torch.Tensor([1, 0, 2])
         return (
             torch.hstack([x, torch.cdist(x, x + 1)]),
