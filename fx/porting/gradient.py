@@ -92,8 +92,8 @@ def compared(found: Any, arrays: list, joined: Any, expected: tuple[dict, list])
 
     floats = [arrays[place] for place in places]
     said = ""
-    for gradients in trial.compiled(jax.grad(total, (0, 1)), found.params, floats):
-        said = _differing(found, *gradients, expected)
+    for params, inputs in trial.compiled(jax.grad(total, (0, 1)), found.params, floats):
+        said = _differing(found, params, inputs, expected)
         if said == "equal":
             break
     return said
