@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fx import __version__
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fx", description="Use bundles of fx.export; check up; port from PyTorch."
     )
+    parser.add_argument("--version", action="version", version=f"fx {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="classify image files")

@@ -171,3 +171,9 @@ def test_a_reader_that_stops_is_no_failure(bundle, tmp_path):
         ["bash", "-o", "pipefail", "-c", script], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"fx {fx.__version__}\n"

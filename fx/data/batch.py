@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import jax
+
 from fx.data.transforms.mixing import applied, takes_targets
 
 
@@ -57,7 +59,12 @@ def transformed(
     try:
         return applied(transform, inputs, targets, key)
     except Exception as error:
-        if isinstance(inputs, dict | tuple):
+        if isinstance(error, jax.errors.TracerArrayConversionError):
+            error.add_note(
+                "transform= of the step is compiled into it: write it in jax.numpy; what is in "
+                "NumPy, or decodes images, goes into the loader, Loader(transform=)"
+            )
+        elif isinstance(inputs, dict | tuple):
             names = f" with {', '.join(map(repr, inputs))}" * isinstance(inputs, dict)
             error.add_note(
                 f"transform= gets the batch's inputs whole, a {type(inputs).__name__} of "

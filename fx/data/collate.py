@@ -44,11 +44,12 @@ def _stack(path: Any, *leaves: Any) -> np.ndarray:
     for i, array in enumerate(arrays):
         if array.shape != first.shape or array.dtype != first.dtype:
             cast = "cast them to one dtype with transform="
-            sized = "resize or crop them, or give collate=fx.data.PadCollate()"
+            sized = "resize or crop them; fx.data.PadCollate pads a first axis of other lengths"
+            at = f" at {jax.tree_util.keystr(path)} of examples" if path else ""
             raise ValueError(
-                f"stack: expected arrays of one shape and dtype at {jax.tree_util.keystr(path)} of "
-                f"examples, got {first.dtype}{list(first.shape)} in example 0 and {array.dtype}"
-                f"{list(array.shape)} in example {i} of the batch; "
+                f"stack: expected arrays of one shape and dtype{at}, got {first.dtype}"
+                f"{list(first.shape)} in example 0 and {array.dtype}{list(array.shape)} in example "
+                f"{i} of the batch; "
                 f"{cast if array.shape == first.shape else sized}"
             )
     return np.stack(arrays)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 _CHUNK_BYTES = 2**19  # statistics() widens to float64; such a chunk stays in the cache
-_PRINT_ROWS, _PRINT_BYTES = 64, 2**24  # of each array; a few milliseconds
+_PRINT_ROWS, _PRINT_BYTES, _WHOLE_BYTES = 64, 2**24, 2**22  # of each array; a few milliseconds
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -79,14 +79,17 @@ class Dataset:
     def fingerprint(self) -> str:
         """Return 8 hexadecimal digits that another data set most probably has not.
 
-        It is the CRC-32 of the names, dtypes and shapes of the arrays and of at most 64 of their
-        rows, evenly spaced, so that it is cheap for large and memory-mapped arrays too. It is to
-        notice a mix-up, not a change of a few examples.
+        It is the CRC-32 of the names, dtypes and shapes of the arrays, of all of those of at most
+        4 MiB (labels, most often), and of at most 64 rows, evenly spaced, of larger and
+        memory-mapped ones, so that it is cheap for these too. It is to notice a mix-up, not a
+        change of a few examples.
         """
         crc = 0
         for name, leaf in self.leaves().items():
             most = max(1, _PRINT_BYTES // max(1, leaf[0].nbytes))
             count = min(len(leaf), _PRINT_ROWS, most)
+            if leaf.nbytes <= _WHOLE_BYTES and not isinstance(leaf, np.memmap):
+                count = len(leaf)
             crc = zlib.crc32(f"{name} {leaf.dtype.str} {leaf.shape}".encode(), crc)
             crc = zlib.crc32(leaf[np.arange(count) * len(leaf) // count].tobytes(), crc)
         return f"{crc:08x}"

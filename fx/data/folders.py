@@ -76,7 +76,7 @@ def image_folder(
 
     Args:
         root: the folder with `class/.../image.png` in it. The classes are its folders' names,
-            sorted; files are sorted by their paths.
+            sorted, but for those that begin with a dot; files are sorted by their paths.
         size: None where all images are of one size; height and width, to which images are
             resized; or one number for square images: the shorter side is resized to it, and the
             middle is cut out. Bilinear, antialiased, as Pillow does it.
@@ -120,7 +120,8 @@ def image_folder(
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"image_folder: expected the folder {root}, and there is none")
-    classes = tuple(sorted(each.name for each in root.iterdir() if each.is_dir()))
+    folders = [each.name for each in root.iterdir() if each.is_dir()]
+    classes = tuple(sorted(name for name in folders if not name.startswith(".")))
     if not classes:
         raise FileNotFoundError(
             f"image_folder: expected a folder for each class in {root}, and there is none"

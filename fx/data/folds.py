@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fx.data.checks import as_integer
 from fx.data.splits import FOLD, STRATA, permutation, sizes_of
 from fx.data.views import Source, subset
 
@@ -36,6 +37,7 @@ def fold_rows(
         >>> [len(rows) for rows in fold_rows(10, 3)]
         [4, 3, 3]
     """
+    k = as_integer("k_fold", "k", k)
     if not 2 <= k <= n:
         raise ValueError(
             f"k_fold: expected k from 2 to the number of examples, {n}, got {k}; a fold cannot be "

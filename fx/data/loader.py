@@ -189,15 +189,16 @@ class Loader:
         """Yield every example once, in the data set's order, in batches of one size.
 
         For evaluation: the last batch is filled up with copies of the first example, and the mask
-        says which rows count. `shuffle`, `sampler` and `drop_last` have no effect. Transforms run
-        as in epoch 0.
+        says which rows count. `shuffle` and `drop_last` have no effect. Transforms run as in
+        epoch 0.
 
         Returns:
             An iterator of `((inputs, targets), mask)`, each leaf `[batch_size, ...]`, mask bool
             `[batch_size]`, False on padding.
 
         Raises:
-            ValueError: 64-bit integers do not fit into 32 bits, and x64 is not enabled.
+            ValueError: The loader has a sampler, whose rows are not every example once; 64-bit
+                integers do not fit into 32 bits, and x64 is not enabled.
 
         Example:
             >>> data = Dataset(np.arange(3.0, dtype=np.float32), np.arange(3))
@@ -206,6 +207,12 @@ class Loader:
             [0. 1.] [ True  True]
             [2. 0.] [ True False]
         """
+        if self.sampler is not None:
+            raise ValueError(
+                f"Loader.padded: evaluation takes every example of the data set once, and sampler= "
+                f"chooses {self._count} rows of {len(self.dataset)}; give it a loader without one, "
+                "Loader(fx.data.subset(dataset, rows), batch_size) for some rows"
+            )
         n, size = len(self.dataset), self.batch_size
         check_share("Loader.padded", size, self.shard, self.sharding)
         rows = np.zeros(-(-n // size) * size, np.int64)

@@ -83,7 +83,9 @@ def sizes_of(where: str, n: int, lengths: Sequence[float]) -> list[int]:
     Raises:
         ValueError: the lengths are negative, sum to something else, or leave a part empty.
     """
-    if not lengths or any(length < 0 for length in lengths):
+    if not isinstance(lengths, Sequence | np.ndarray):
+        raise TypeError(f"{where}: expected lengths such as (0.8, 0.2), got {lengths!r}")
+    if not len(lengths) or any(length < 0 for length in lengths):
         raise ValueError(
             f"{where}: expected lengths of 0 or more, got {tuple(lengths)}; "
             "give fractions such as (0.8, 0.2)"

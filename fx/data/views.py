@@ -54,7 +54,10 @@ def subset(source: Source, rows: ArrayLike) -> Source:
     """
     rows = np.asarray(rows)
     if rows.dtype.kind not in "iu" and rows.size:
-        raise TypeError(f"subset: expected rows to be integers, got {rows.dtype}")
+        raise TypeError(
+            f"subset: expected rows to be integers, got {rows.dtype}; those of a mask are "
+            "np.flatnonzero(mask)"
+        )
     if rows.ndim != 1 or not rows.size:
         raise ValueError(f"subset: expected rows [M] with at least one, got {list(rows.shape)}")
     if rows.min() < 0 or rows.max() >= len(source):

@@ -77,7 +77,8 @@ def f1_metrics(outputs: ArrayLike, targets: ArrayLike, ignore_index: int = -100)
     Returns:
         For each class how often it is hit, named wrongly and missed: ``train.Sums``, float32 [K].
         Their value is the mean F1 of the classes that are named or are targets. A step's is its
-        batch's, an evaluation's the whole data set's.
+        batch's (and ``train_f1`` in a history the mean of these), an evaluation's the whole data
+        set's.
 
     Raises:
         ValueError, TypeError: as ``accuracy``.

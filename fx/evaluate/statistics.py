@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -215,6 +215,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _numbers(where: str, values: ArrayLike, least: int) -> np.ndarray:
+    if isinstance(values, Mapping):
+        raise TypeError(
+            f"{where}: expected one number for each run, [S], got a dict of "
+            f"{', '.join(map(str, values))}; compare one of them at a time"
+        )
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or len(array) < least:
         raise ValueError(

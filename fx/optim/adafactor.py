@@ -109,11 +109,12 @@ def adafactor(
 
 def _zero_moments(p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     # Not [0] for what is absent, because not every checkpoint format stores empty arrays.
-    absent = jnp.zeros((1,), p.dtype)
+    # Each an array of its own: what appears twice cannot be donated.
     if p.ndim < 2:
-        return absent, absent, jnp.zeros_like(p)
+        return jnp.zeros((1,), p.dtype), jnp.zeros((1,), p.dtype), jnp.zeros_like(p)
     *batch, rows, columns = p.shape
-    return jnp.zeros((*batch, rows, 1), p.dtype), jnp.zeros((*batch, 1, columns), p.dtype), absent
+    row, column = jnp.zeros((*batch, rows, 1), p.dtype), jnp.zeros((*batch, 1, columns), p.dtype)
+    return row, column, jnp.zeros((1,), p.dtype)
 
 
 def _second_moment(g: jax.Array, moments: tuple, share: jax.Array, least: float):

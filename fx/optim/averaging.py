@@ -134,7 +134,8 @@ def averaged_params(opt_state: Any) -> Any:
         A tree like the parameters, to evaluate and to export in their place.
 
     Raises:
-        ValueError: The state holds no average, or more than one.
+        ValueError: The state holds no average, or several beside each other; of one around another
+            it is the outer one's that is returned.
 
     Example:
         >>> import jax.numpy as jnp

@@ -11,7 +11,6 @@ from fx.train.lr_finder import find_lr as find_lr
 from fx.train.many import ManyState as ManyState
 from fx.train.many import Runs as Runs
 from fx.train.many import fit_many as fit_many
-from fx.train.many import tunable as tunable
 from fx.train.predict import predict as predict
 from fx.train.processes import distributed as distributed
 from fx.train.sharding import Sharding as Sharding
@@ -21,6 +20,7 @@ from fx.train.state import TrainState as TrainState
 from fx.train.state import create as create
 from fx.train.step import Step as Step
 from fx.train.step import make_step as make_step
+from fx.train.tunable import tunable as tunable
 from fx.train.update import apply_gradients as apply_gradients
 from fx.train.watch.callbacks import JsonLog as JsonLog
 from fx.train.watch.callbacks import TensorBoard as TensorBoard

@@ -176,10 +176,15 @@ def check_validation(found: Any) -> Any:
             f'{type(found).__name__}; write return {{"loss": loss}}'
         )
     for name, value in found.items():
-        if isinstance(value, str) or np.ndim(value) != 0:
-            came = repr(value) if isinstance(value, str) else f"shape {list(np.shape(value))}"
+        if np.ndim(value) != 0 or not _is_number(value):
+            came = f"shape {list(np.shape(value))}" if np.ndim(value) else repr(value)
             raise TypeError(f"fit: expected validate's {name!r} to be a number, got {came}")
     return found
+
+
+def _is_number(value: Any) -> bool:
+    kind = getattr(value, "dtype", None) or np.asarray(value).dtype
+    return bool(kind.kind in "biuf" or jnp.issubdtype(kind, jnp.floating))
 
 
 def check_same(what: str, before: Any, after: Any, where: str = "train step") -> None:

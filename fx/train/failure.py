@@ -1,6 +1,5 @@
 """The end of a run whose loss or gradients are not finite: what happened, kept to look at."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from fx.checkpoint.processes import together
 from fx.debug.crash import save_crash
 from fx.debug.report import Report
 from fx.debug.xray import xray
+from fx.train.epochs import batches_from
 from fx.train.processes import whole
 from fx.train.state import TrainState
 
@@ -70,10 +70,5 @@ def explain_failure(
 
 def _batch(step: Any, loader: Any, epoch: int, at: int) -> Any:
     per_call = getattr(step, "steps_per_call", 1)
-    try:
-        if per_call > 1:
-            batch = next(iter(loader.epoch(epoch, start=at, steps_per_call=per_call)))
-            return jax.tree.map(lambda leaf: leaf[:1], batch)
-        return next(iter(loader.epoch(epoch, start=at)))
-    except TypeError:  # a loader that starts at the beginning only
-        return next(itertools.islice(iter(loader.epoch(epoch)), at, None))
+    batch = next(batches_from(loader, epoch, at, per_call))
+    return jax.tree.map(lambda leaf: leaf[:1], batch) if per_call > 1 else batch

@@ -19,6 +19,7 @@ from fx.train.interrupt import catch_signals
 from fx.train.record import Record, describe_data, mode_of, name_changes
 from fx.train.run import Run, for_plateau
 from fx.train.state import TrainState
+from fx.train.tunable import with_values
 from fx.train.watch.callbacks import JsonLog, TensorBoard
 from fx.train.watch.event import Event
 from fx.train.watch.progress import make_progress
@@ -50,7 +51,8 @@ class Result:
         ts: The training state at its end. The best one is `fx.checkpoint.restore(out, like=ts,
             which="best")`.
         history: A row for each epoch: "epoch" (from 1), "step", "train_loss" and the other
-            metrics' means over its examples (by weight, of a `train.Mean`), "val_..." for each of
+            metrics' means over its examples (by weight, of a `train.Mean`; of a `train.Sums` the
+            mean of what each batch gives, which is not that of the epoch), "val_..." for each of
             validate's, "learning_rate" of its last step, and "learning_rate/<group>" where there
             are several parameter groups. The same in every run of the same program, interrupted or
             not.
@@ -347,7 +349,8 @@ def _open(ts: Any, loader: Any, folder: Path | None, resume: bool) -> tuple[Any,
     if not checkpoint.steps(folder):
         _say(f"resume: {folder} has no checkpoint; starting from the beginning")
         return ts, Record(data)
-    ts, saved = checkpoint.restore(folder, like=ts)
+    restored, saved = checkpoint.restore(folder, like=ts)
+    ts = with_values(restored, ts)
     record = Record.read(saved)
     if changes := name_changes(record.data, data):
         raise ValueError(

@@ -187,4 +187,7 @@ def _suggest(lrs: np.ndarray, smoothed: np.ndarray) -> tuple[float | None, float
     slope = np.gradient(smoothed, np.log(lrs))[: lowest + 1]
     if slope.min() >= 0:
         return None, None
-    return float(lrs[np.argmin(slope)]), float(lrs[lowest] / 10)
+    steepest = int(np.argmin(slope))
+    if steepest == 0:  # noise: before the first rate nothing is known
+        return None, None
+    return float(lrs[steepest]), float(lrs[lowest] / 10)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,9 @@ def describe_data(loader: Any) -> dict[str, Any]:
     sampler: Any = getattr(loader, "sampler", None)
     if hasattr(sampler, "fingerprint"):
         known["sampler"] = sampler.fingerprint()
+    elif callable(sampler):
+        rows = np.asarray(sampler(getattr(loader, "seed", 0), 0))
+        known["sampler"] = f"{type(sampler).__name__} {zlib.crc32(rows.tobytes()):08x}"
     dataset: Any = getattr(loader, "dataset", None)
     if hasattr(dataset, "__len__"):
         known["examples"] = len(dataset)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import inspect
 import itertools
 import json
 import math
@@ -18,6 +17,7 @@ from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
 from fx.train.checks import check_arrays, check_returned, check_validation
 from fx.train.compiles import slow_start
+from fx.train.epochs import batches_from
 from fx.train.failure import Diverged
 from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt
@@ -25,7 +25,7 @@ from fx.train.predict import RUN_AHEAD
 from fx.train.record import Record, mode_of
 from fx.train.step import Step
 from fx.train.watch.callbacks import write_whole
-from fx.train.watch.event import Event, Stop
+from fx.train.watch.event import Event, Stop, added
 from fx.train.watch.progress import Clock
 
 
@@ -182,17 +182,8 @@ class Run:
         done, per_call = self.record.steps, getattr(self.step, "steps_per_call", 1)
         if done == len(self.loader):  # interrupted between the last step and validation
             return iter(())
-        options: dict[str, Any] = {"start": done} if done else {}
-        if per_call > 1:
-            options["steps_per_call"] = per_call
-        if done and self.record.loader is not None:
-            if "state" not in inspect.signature(self.loader.epoch).parameters:
-                raise ValueError(
-                    "fit: the run keeps the state of its loader's iterator, but epoch() of this "
-                    f"loader ({type(self.loader).__name__}) takes no state=; use the same loader"
-                )
-            options["state"] = self.record.loader
-        return iter(self.loader.epoch(self.record.epoch, **options))
+        state = self.record.loader
+        return batches_from(self.loader, self.record.epoch, done, per_call, state)
 
     def _call(self, ts: Any, batch: Any) -> tuple[Any, int]:
         """Run the step once, without waiting for its result."""
@@ -323,14 +314,7 @@ class Run:
         try:
             for callback in self.callbacks:
                 found = callback(event)
-                if isinstance(found, dict):  # for what reports the event after it
-                    event = dataclasses.replace(event, values={**event.values, **found})
-                elif type(found) is type(ts):
-                    raise TypeError(
-                        f"fit: expected callback {callback!r} to return a dict or None, got a "
-                        f"{type(found).__name__}; a callback cannot change the training state: let "
-                        "the optimizer do it, by a schedule of the step, or call fit again"
-                    )
+                event = added(event, callback, found)
         except Stop:
             self.interrupt.ask()
         except jax.errors.JaxRuntimeError as error:

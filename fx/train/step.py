@@ -285,6 +285,11 @@ def _check_options(
             f"make_step: expected loss_fn to be a function (outputs, targets) -> loss, got "
             f"{loss_fn!r}; of a loss of nn, write an instance: nn.CrossEntropyLoss()"
         )
+    if "torch" in {base.__module__.partition(".")[0] for base in type(loss_fn).__mro__}:
+        raise TypeError(
+            f"make_step: expected a loss_fn in JAX, got torch's {type(loss_fn).__name__}; "
+            f"fx.nn.{type(loss_fn).__name__} and the functions of fx.functional are its like"
+        )
     check_transformation("make_step", optimizer)
     for name, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
         if value is not None and not value > 0:

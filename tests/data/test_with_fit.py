@@ -58,7 +58,9 @@ def train(make, **options):
     optimizer = fx.optim.sgd(0.1)
     step = fx.train.make_step(Line(), lambda y, t: jnp.mean((y - t) ** 2), optimizer)
     ts = fx.train.create(Line(), optimizer, jax.random.key(0))
-    validate = fx.train.make_eval(Line(), lambda y, t: jnp.mean((y - t) ** 2), make())
+    known = getattr(make(), "sampler", None)
+    valid = make() if known is None else Loader(Dataset(INPUTS, TARGETS), 8)
+    validate = fx.train.make_eval(Line(), lambda y, t: jnp.mean((y - t) ** 2), valid)
     return fx.fit(step, ts, make(), validate=validate, epochs=3, progress=False, **options)
 
 

@@ -332,6 +332,35 @@ def test_callbacks_may_return_arrays_fail_and_be_one(tmp_path):
     assert last["kind"] == "epoch" and last["step"] == 6
 
 
+@pytest.mark.parametrize("value", ["high", None, {"a": 1.0}])
+def test_a_callback_returns_numbers(value):
+    text = "callback .* to return numbers by name, got .* for 'note'; leave out what is none"
+    step, ts = make()
+    with pytest.raises(TypeError, match=text):
+        fx.fit(step, ts, Batches(), epochs=1, progress=False, callbacks=lambda _: {"note": value})
+
+
+class Early(Batches):
+    """It cannot start in the middle of an epoch either."""
+
+    def epoch(self, epoch):
+        return super().epoch(epoch)
+
+
+def test_a_loader_that_cannot_start_in_the_middle_goes_on_all_the_same(tmp_path):
+    def stop(event):
+        if event.step == 8:
+            raise fx.train.Stop
+
+    step, ts = make()
+    options = {"epochs": 2, "progress": False}
+    whole = fx.fit(step, jax.tree.map(jnp.copy, ts), Early(), **options)
+    fx.fit(step, jax.tree.map(jnp.copy, ts), Early(), out=tmp_path, log_every=1, callbacks=stop,
+           **options)  # fmt: skip
+    again = fx.fit(step, ts, Early(), out=tmp_path, resume=True, **options)
+    assert_same_bits(again.ts, whole.ts)
+
+
 def test_a_callback_cannot_change_the_state():
     step, ts = make()
     with pytest.raises(TypeError, match="test_a_callback.*return a dict or None, got a TrainState"):

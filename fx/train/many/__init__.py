@@ -3,4 +3,3 @@
 from fx.train.many.fit import fit_many as fit_many
 from fx.train.many.runs import Runs as Runs
 from fx.train.many.together import ManyState as ManyState
-from fx.train.many.tunable import tunable as tunable

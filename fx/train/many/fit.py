@@ -1,5 +1,6 @@
 """Many runs of one recipe: seeds, learning rates, folds; in one program or one by one."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,12 @@ from fx.optim import has_plateau
 from fx.train.many.measure import measure
 from fx.train.many.runs import Runs
 from fx.train.many.together import ManyStep
-from fx.train.many.tunable import fixed_rates
 from fx.train.many.ways import Plan, begun_as, one_by_one, one_program, step_of_all
 from fx.train.record import mode_of
 from fx.train.state import TrainState
 from fx.train.step import Step
+from fx.train.tunable import fixed_rates
+from fx.train.watch.callbacks import write_whole
 
 
 def fit_many(
@@ -134,8 +136,26 @@ def fit_many(
     how, why, many = _decide(plan, how)
     if options.get("progress", True):
         print(f"fit_many: {count} runs, {_WORDS[how]}: {why}", flush=True)
+    _keep_names(plan)
     results, weights = one_program(plan, many) if how == "vmap" else one_by_one(plan)
     return Runs(names[: len(results)], tuple(results), weights, how, why)
+
+
+def _keep_names(plan: Plan) -> None:
+    """Write what the runs are called beside them; raise where those to go on with have others."""
+    if plan.out is None:
+        return
+    path, names = plan.out / "names.json", [repr(name) for name in plan.names]
+    if plan.resume and path.exists():
+        before = json.loads(path.read_text())
+        if before != names:
+            raise ValueError(
+                f"fit_many: the runs in {plan.out} are called {', '.join(before)}, and not "
+                f"{', '.join(names)}; give the states in their order, or choose another out"
+            )
+    elif jax.process_index() == 0 and not plan.has_begun:
+        plan.out.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(names))
 
 
 _WORDS = {"vmap": "in one program", "loop": "one by one"}
@@ -230,12 +250,6 @@ def _check_loaders(loaders: Sequence[Any]) -> None:
                 "batches in a list are for fx.fit alone: wrap a data set in "
                 "fx.data.Loader(dataset, batch_size)"
             )
-    lengths = [len(each) for each in loaders]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"fit_many: expected loaders of the same number of steps, got {lengths}; make the "
-            "data sets equally long"
-        )
 
 
 def _decide(plan: Plan, how: str) -> tuple[str, str, ManyStep | None]:
@@ -257,6 +271,14 @@ def _decide(plan: Plan, how: str) -> tuple[str, str, ManyStep | None]:
                 'program does not tell it; use how="loop"'
             )
         return "loop", "each run's plateau listens to its own metric", None
+    lengths = [(len(each), getattr(each, "last_size", None)) for each in plan.loaders]
+    if len(set(lengths)) > 1 and how == "auto":
+        return "loop", "their batches differ in number or size", None
+    if len({steps for steps, _ in lengths}) > 1:
+        raise ValueError(
+            "fit_many: expected loaders of the same number of steps, got "
+            f'{[steps for steps, _ in lengths]}; make the data sets equally long, or how="loop"'
+        )
     many = step_of_all(plan)
     if how == "vmap":
         return "vmap", "asked for", many

@@ -52,6 +52,13 @@ class Plan:
             self.judged["patience"] is not None or has_failed(self.states[0].opt_state) is not None
         )
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the folder has runs already."""
+        return self.out is not None and any(
+            (self.out / name).exists() for name in ("0", "checkpoints", "log.jsonl", "history.json")
+        )
+
     def of(self, items: list[Any], run: int) -> Any:
         """The loader or validation of a run."""
         return items[run if len(items) > 1 else 0] if items else None

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -42,6 +43,30 @@ class Stop(Exception):
         ...     if time.monotonic() - began > 3600:
         ...         raise Stop
     """
+
+
+def added(event: Event, callback: Any, found: Any) -> Event:
+    """An event with what a callback returned, for whatever reports it afterwards.
+
+    Raises:
+        TypeError: It returned the training state, or a value that is no number or array of them.
+    """
+    if type(found) is type(event.ts):
+        raise TypeError(
+            f"fit: expected callback {callback!r} to return a dict or None, got a "
+            f"{type(found).__name__}; a callback cannot change the training state: let "
+            "the optimizer do it, by a schedule of the step, or call fit again"
+        )
+    if not isinstance(found, dict):
+        return event
+    for name, value in found.items():
+        kind = getattr(value, "dtype", None) or np.asarray(value).dtype
+        if kind.kind not in "biuf" and not jnp.issubdtype(kind, jnp.floating):
+            raise TypeError(
+                f"fit: expected callback {callback!r} to return numbers by name, got "
+                f"{value!r} for {name!r}; leave out what is none"
+            )
+    return dataclasses.replace(event, values={**event.values, **found})
 
 
 def numbers_in(event: Event) -> dict[str, Any]:

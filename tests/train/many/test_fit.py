@@ -12,7 +12,7 @@ from fx.train.many import measure, ways
 from fx.train.many.fit import fit_many
 from fx.train.many.stacked import ManyBatches
 from fx.train.many.together import Watch
-from fx.train.many.tunable import tunable
+from fx.train.tunable import tunable
 from tests.train import tiny_run
 from tests.train.tiny_run import OPTIMIZER, Batches, Net, assert_same_bits, make
 
@@ -244,6 +244,14 @@ def test_resume_refuses_the_other_way_and_other_batches(tmp_path):
         many(loaders()[::-1], out=tmp_path, epochs=2, resume=True)
 
 
+def test_folds_of_other_sizes_run_one_by_one(tmp_path):
+    runs = many([Batches(seed=0), Batches(42, seed=1)], states(2), how="auto", epochs=1)
+    assert (runs.how, runs.why) == ("loop", "their batches differ in number or size")
+    assert [result.history[-1]["step"] for result in runs.results] == [6, 5]
+    with pytest.raises(ValueError, match=r"same number of steps, got \[6, 5\]; make"):
+        many([Batches(seed=0), Batches(42, seed=1)], states(2))
+
+
 def test_learning_rates_are_an_axis():
     rates = [0.0, 0.01, 0.1]
 
@@ -385,7 +393,6 @@ def test_a_step_of_one_program_compiles_once():
         ({"validate": [noisy]}, ValueError, "a validate for each of 4 states, or one for all"),
         ({"names": [1]}, ValueError, "expected a name for each of 4 states, got 1"),
         ({"how": "pmap"}, ValueError, 'expected how="auto", "vmap" or "loop", got \'pmap\''),
-        ({"loader": [*loaders(3), Batches(20)]}, ValueError, r"number of steps, got \[6, 6, 6, 2"),
         ({"monitor": "f1"}, ValueError, "monitor='f1' expected one of validate's names"),
         ({"validate": None, "patience": 1}, ValueError, "patience and monitor need validate="),
         ({"patience": 0}, ValueError, "expected patience of 1 or more, got 0"),

@@ -75,6 +75,22 @@ def tunable(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def with_values(restored: Any, given: Any) -> Any:
+    """A restored state, or a tree of them, with the arguments that another one was made with.
+
+    A learning rate is no part of a run, whether it is in the optimizer's state or not.
+    """
+
+    def chosen(old: Any, new: Any) -> Any:
+        return TunableState(new.value, with_values(old.inner, new.inner)) if _is(old) else old
+
+    return jax.tree.map(chosen, restored, given, is_leaf=_is)
+
+
+def _is(node: Any) -> bool:
+    return isinstance(node, TunableState)
+
+
 def fixed_rates(ts: Any) -> list[float]:
     """Read the first learning rates of a fresh state, but for those that its step takes from it."""
 

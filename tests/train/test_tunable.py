@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import fx
-from fx.train.many.tunable import tunable
+from fx.train.tunable import tunable
 from tests.train.tiny_run import Batches, Net, assert_same_bits, loss_fn
 
 
@@ -41,3 +41,23 @@ def test_rates_that_the_step_would_not_read_are_refused():
     runs = fit(lambda lr: tunable(fx.optim.sgd, lr), states(lambda lr: tunable(fx.optim.sgd, lr)))
     rates = [float(result.history[-1]["learning_rate"]) for result in runs.results]
     assert rates == pytest.approx([0.1, 0.02])
+
+
+@pytest.mark.parametrize("how", ["vmap", "loop"])
+def test_a_run_goes_on_with_the_value_that_it_is_given_and_under_its_name(how, tmp_path):
+    def fit(rates, **options):
+        make = lambda lr: tunable(fx.optim.sgd, lr)  # noqa: E731
+        ts = [fx.train.create(Net(), make(lr), jax.random.key(0)) for lr in rates]
+        step = fx.train.make_step(Net(), loss_fn, make(0.5))
+        options = {"how": how, "progress": False, "out": tmp_path, **options}
+        return fx.train.fit_many(step, ts, Batches(), **options)
+
+    fit((0.1, 0.02), names=("high", "low"), epochs=1)
+    runs = fit((0.01, 0.002), names=("high", "low"), epochs=2, resume=True)
+    rates = [[row["learning_rate"] for row in result.history] for result in runs.results]
+    assert rates == [pytest.approx([0.1, 0.01]), pytest.approx([0.02, 0.002])]
+    with pytest.raises(ValueError, match="are called 'high', 'low', and not 'low', 'high'; give"):
+        fit((0.01, 0.002), names=("low", "high"), epochs=3, resume=True)
+    with pytest.raises(FileExistsError):
+        fit((0.01, 0.002), epochs=3)
+    assert fit((0.01, 0.002), names=("high", "low"), epochs=2, resume=True).names == ("high", "low")
