@@ -34,7 +34,7 @@ train: $(VENV)/.train  ## train, evaluate, checkpoint and export on scikit-learn
 
 # Nearly all of the time goes into compiling small programs that run once, so XLA compiles them
 # without its costly passes here, and without the emitters that take most of the rest, where it has
-# that switch (jaxlib 0.10 has, 0.11 does not and would abort); test-all compiles as users do.
+# that switch (jaxlib 0.10 has, later ones do not and would abort); test-all compiles as users do.
 LEAN := --xla_cpu_use_fusion_emitters=false
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: $(VENV)/.dev  ## the tests, with a sample of the large tables

@@ -173,9 +173,15 @@ def _state_part(h, weight, turned):
     return _dot(h, turned, axis=0)
 
 
-@_state_part.defjvp
+@functools.partial(_state_part.defjvp, symbolic_zeros=True)
 def _state_part_jvp(primals, tangents):
-    return _state_part(*primals), _dot(tangents[0], primals[1])
+    # In a first derivative the weight does not move here (see `_recur`), in a second one it does.
+    (h, weight, _), (dh, dweight, _) = primals, tangents
+    out = _state_part(*primals)
+    pairs = [(dh, weight), (h, dweight)]
+    zero = jax.custom_derivatives.SymbolicZero
+    parts = [_dot(a, b) for a, b in pairs if not isinstance(a, zero) and not isinstance(b, zero)]
+    return out, sum(parts) if parts else jnp.zeros_like(out)
 
 
 # A step takes the state, what the gates have from elsewhere, the product of h and the state's

@@ -59,11 +59,11 @@ class Remembers(nn.Module):
         return x * self.cache["table"]
 
 
-class Next(nn.Module):
+class Products(nn.Module):
     """Of what it does there is no gradient in JAX."""
 
     def forward(self, x):
-        return torch.nextafter(x, x + 1)
+        return x.scatter_reduce(0, torch.zeros(4, 3, dtype=torch.long), x + 2, "prod")
 
 
 class Writes(nn.Module):
