@@ -13,6 +13,8 @@ import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate, as_array, check_same_dtype
 from fx.functional.elementwise import floating, in_float32, of_floats, of_numbers, rounded
+from fx.functional.exponential import expm1
+from fx.functional.exponential import softplus as stable_softplus
 from fx.functional.layout import is_whole, pointwise
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -105,7 +107,7 @@ def elu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arra
     """Returns x where x > 0, alpha * (exp(x) - 1) elsewhere."""
     input = jnp.asarray(input)
     # At 0 it is alpha * x: the first derivative of one side, the second of none, as in torch.
-    below = jnp.where(input < 0, jnp.expm1(jnp.where(input < 0, input, 0)), input)
+    below = jnp.where(input < 0, expm1(jnp.where(input < 0, input, 0)), input)
     return jnp.where(input > 0, input, alpha * below)
 
 
@@ -121,7 +123,7 @@ def celu(input: jax.Array, alpha: float = 1.0, inplace: bool = False) -> jax.Arr
         raise ValueError("celu: expected alpha other than 0, got 0; relu is what it tends to")
     input = jnp.asarray(input)
     below = jnp.where(input < 0, input, 0)
-    return jnp.where(input < 0, alpha * jnp.expm1(below / alpha), input)
+    return jnp.where(input < 0, alpha * expm1(below / alpha), input)
 
 
 @of_floats
@@ -246,14 +248,14 @@ def softplus(input: jax.Array, beta: float = 1.0, threshold: float = 20.0) -> ja
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold."""
     input = jnp.asarray(input)
     scaled = beta * input
-    return jnp.where(scaled > threshold, input, jax.nn.softplus(scaled) / beta)
+    return jnp.where(scaled > threshold, input, stable_softplus(scaled) / beta)
 
 
 @of_floats
 @in_float32
 def logsigmoid(input: jax.Array) -> jax.Array:
     """log(sigmoid(x)), without overflow."""
-    return jax.nn.log_sigmoid(input)
+    return -stable_softplus(-input)
 
 
 @of_numbers

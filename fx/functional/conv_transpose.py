@@ -248,7 +248,7 @@ def _check_output_padding(more, stride, dilation, where):
 
 
 def _check_sizes(sizes, spatial, where):
-    if any(size < 0 for size in sizes) or any(size < 1 for size in spatial):
+    if any(size < 1 for size in (*sizes, *spatial)):
         raise ValueError(
             f"{where}: expected an input and an output with elements, got {list(spatial)} and "
             f"{sizes} along the spatial axes; use less padding or a larger input"

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate, as_array, promoted
+from fx.functional.exponential import softplus
 
 
 def mse_loss(
@@ -219,7 +220,7 @@ def binary_cross_entropy_with_logits(
     positive = 1
     if pos_weight is not None:
         positive = 1 + (_spread(pos_weight, x, where, "pos_weight") - 1) * t
-    loss = (1 - t) * x + positive * jax.nn.softplus(-x)
+    loss = (1 - t) * x + positive * softplus(-x)
     if weight is not None:
         loss = loss * _spread(weight, loss, where, "weight")
     return reduced(loss, reduction, where).astype(dtype)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fx.functional.dtypes import accumulate, as_index, common_float
+from fx.functional.exponential import softplus
 from fx.functional.loss import check_reduction, reduced, reduction_of
 
 
@@ -122,7 +123,7 @@ def soft_margin_loss(
     reduction = reduction_of(size_average, reduce, reduction)
     where = "soft_margin_loss"
     x, t = _together(where, input=accumulate(input, where), target=target)
-    loss = jax.nn.softplus(-t * x)
+    loss = softplus(-t * x)
     if loss.shape != x.shape:
         raise ValueError(
             f"{where}: expected target {list(x.shape)}, the input's shape, got {list(t.shape)}"
@@ -276,7 +277,7 @@ def multilabel_soft_margin_loss(
         raise ValueError(f"{where}: expected input [..., C], got a scalar")
     dtype = _together_float(*(a for a in (input, target, weight) if a is not None))
     x, t = _together(where, input=logits, target=target)
-    loss = -(t * jax.nn.log_sigmoid(x) + (1 - t) * jax.nn.log_sigmoid(-x))
+    loss = t * softplus(-x) + (1 - t) * softplus(x)
     if weight is not None:
         loss, weight = _together(where, input=loss, weight=weight)
         loss = loss * weight

@@ -253,3 +253,16 @@ def test_errors():
         F.softmax(x, True)
     with pytest.raises(ValueError, match=r"glu: expected .* along dim True"):
         F.glu(x, True)
+
+
+@pytest.mark.parametrize("name", ["elu", "celu", "selu", "softplus", "logsigmoid"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_derivatives_of_exponentials_keep_their_digits(name, order):
+    """At -19 the derivative of elu was 0, and is exp(-19)."""
+    x = np.array([-30, -19, -10, -1, 0.5, 10, 18], np.float32)
+    ours, theirs = getattr(F, name), torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    expected = getattr(torch.nn.functional, name)(theirs)
+    for _ in range(order):
+        ours = jax.grad(ours)
+        (expected,) = torch.autograd.grad(expected.sum(), theirs, create_graph=True)
+    np.testing.assert_allclose(jax.vmap(ours)(x), expected.detach(), rtol=1e-6)
