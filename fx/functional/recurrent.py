@@ -181,7 +181,7 @@ def _state_part_jvp(primals, tangents):
     pairs = [(dh, weight), (h, dweight)]
     zero = jax.custom_derivatives.SymbolicZero
     parts = [_dot(a, b) for a, b in pairs if not isinstance(a, zero) and not isinstance(b, zero)]
-    return out, sum(parts) if parts else jnp.zeros_like(out)
+    return out, functools.reduce(jnp.add, parts) if parts else jnp.zeros_like(out)
 
 
 # A step takes the state, what the gates have from elsewhere, the product of h and the state's

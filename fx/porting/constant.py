@@ -83,6 +83,7 @@ def stopped(rw: Any, node: ast.expr, text: str) -> str:
         return text
     if isinstance(node, ast.Name | ast.Constant) or "stop_gradient(" == text[8:22]:
         return text
+    text = f"({text})" if isinstance(node, ast.Tuple) and text[:1] != "(" else text
     return f"jax.lax.stop_gradient({text})" if _is_array(rw, parent) else text
 
 

@@ -173,3 +173,19 @@ def left_out(rw: Any, node: ast.stmt) -> bool:
 
 def _of_self(node: ast.Attribute) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def copied_list(rw: Any, node: ast.Call) -> str | None:
+    """`sizes.copy()`: the lists of a description are tuples here."""
+    function = node.func
+    if not (isinstance(function, ast.Attribute) and function.attr == "copy" and rw.functions):
+        return None
+    if isinstance(function.value, ast.Attribute):
+        held = getattr(rw.parent(rw.functions[0]), "name", ""), function.value.attr
+        known = ast.unparse(function.value.value) == "self" and held in rw.held.lists
+        return f"list({rw.text(function.value)})" if known else None
+    if not isinstance(function.value, ast.Name):
+        return None
+    place = rw.place.file, rw.source.first_line(rw.functions[-1]), function.value.id
+    kinds = rw.record.locals.get(place, set())
+    return f"list({rw.text(function.value)})" if kinds == {list} else None

@@ -1,7 +1,10 @@
 """Where random numbers get their key: from the module at hand, or from who calls a function."""
 
 import ast
+import random
 from typing import Any
+
+import numpy as np
 
 from fx.porting.names import Obstacle
 
@@ -30,3 +33,22 @@ def _module(rw: Any, function: Any) -> str | None:
         if kinds and all(hasattr(kind, "register_forward_hook") for kind in kinds):
             return name
     return None
+
+
+def refuse_others(rw: Any, node: ast.Call) -> None:
+    """Raise where a forward draws Python's or NumPy's numbers: a compiled one would draw them once.
+
+    Raises:
+        Obstacle: it does.
+    """
+    known, value = rw.resolve(node.func)
+    if not known or not rw.functions or rw.functions[0].name == "__init__":
+        return
+    owner = getattr(value, "__self__", None)
+    python = isinstance(owner, random.Random) or getattr(value, "__module__", "") == "secrets"
+    if python or isinstance(owner, np.random.RandomState):
+        raise Obstacle(
+            node,
+            f"{ast.unparse(node)[:80]}: what is compiled would draw this number once, for all calls"
+            "; draw it with torch.rand, and choose by torch.where",
+        )

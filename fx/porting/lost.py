@@ -12,6 +12,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+from fx.porting import shared
 from fx.porting.names import Obstacle
 
 
@@ -23,6 +24,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
         node: the statement that writes.
         target: what it writes into.
     """
+    shared.check(rw, node, target)
     if not (isinstance(target, ast.Name) and rw.functions):
         return
     function, name = rw.functions[-1], target.id

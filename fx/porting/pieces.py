@@ -25,7 +25,7 @@ def parts(call: Call) -> str:
         cuts = _listed(call, size, text)
     elif chunk and not any(length % asked for asked, length in seen):
         cuts = text
-    elif len(seen) == 1 and (chunk or _unpacked(call)):
+    elif len(seen) == 1 and _unpacked(call):
         cuts = _numbers(*seen[0], chunk)
     else:
         x, again = call.twice(call.args[0])

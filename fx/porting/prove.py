@@ -17,7 +17,7 @@ import numpy as np
 from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
-from fx.porting import aliased, gradient, observed, trial
+from fx.porting import aliased, elsewhere, gradient, observed, trial
 from fx.porting.errors import located
 from fx.porting.live import tables
 from fx.porting.record import Record, watch
@@ -38,6 +38,8 @@ class Port:
         error: Largest difference of the outputs in evaluation, relative to their largest
             magnitude.
         report: `fx.compare`'s, layer by layer; None where only outputs were compared.
+        elsewhere: How outputs compare on other inputs, of other values and another batch size:
+            "equal", or what differs; "" where they were not compared.
         training: The same forward in training: "equal", "random" where it draws numbers, or what
             differs.
         gradients: Those of a weighted sum of the outputs, in evaluation, to weights and inputs:
@@ -56,6 +58,7 @@ class Port:
     report: Differences | None = None
     training: str = "not run"
     gradients: str = ""
+    elsewhere: str = ""
     constructors: str = "written from the live model"
     obstacles: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -64,8 +67,8 @@ class Port:
     @property
     def equal(self) -> bool:
         """Whether the ported model ran and its outputs (and gradients) are PyTorch's."""
-        wrong = self.obstacles or self.gradients not in ("", "equal")
-        return not wrong and self.error <= self.tolerance
+        said = {self.gradients, self.elsewhere}
+        return not self.obstacles and said <= {"", "equal"} and self.error <= self.tolerance
 
     def save(self, path: str | Path) -> None:
         """Write the source to a file."""
@@ -78,6 +81,7 @@ class Port:
         elif self.model is not None:
             lines.append(f"{'equal' if self.equal else 'different'}: error {self.error:.2g}")
         if self.model is not None:
+            lines += [f"other inputs: {self.elsewhere}"] * bool(self.elsewhere)
             lines += [f"gradients: {self.gradients}"] * bool(self.gradients)
             lines += [f"training: {self.training}", f"constructors: {self.constructors}"]
         return "\n".join([*lines, *(f"note: {line}" for line in self.notes)])
@@ -98,7 +102,7 @@ def port(
         inputs: An example, one array or tensor or a tuple of them. What the model does with it
             decides what a call such as `x.split(2)` means.
         layers: Compare every layer, as `fx.compare` does; False compares outputs alone.
-        training: Compare gradients, and outputs and new state in training, too. Gradients are
+        training: Compare other inputs, gradients, and training, too. Gradients are
             always compared where the model stops some, or has some of its own.
         tolerance: Of outputs, relative to their largest magnitude.
         **kwargs: Given to the model's forward.
@@ -139,10 +143,10 @@ def port(
     parts = list(module.modules())
     record.held = {type(value) for part in parts for value in (part, *vars(part).values())}
     notes = []
-    frozen = sum(not parameter.requires_grad for parameter in module.parameters())
-    if frozen and live:
-        said = "weights are frozen in PyTorch, not here; choose what is trained with fx.partition"
-        notes.append(f"{frozen} {said}")
+    if frozen := [name for name, p in module.named_parameters() if not p.requires_grad]:
+        some = ", ".join(frozen[:3]) + ", ..." * (len(frozen) > 3)
+        said = "weights are frozen in PyTorch, not here"
+        notes.append(f"{len(frozen)} {said} ({some}); choose what is trained with fx.partition")
     signature = inspect.signature(module.forward)
     given = signature.bind_partial(*inputs).arguments if _fits(signature, inputs) else {}
     if "use_cache" in signature.parameters and "use_cache" not in {*kwargs, *given}:
@@ -162,7 +166,8 @@ def port(
         return kept  # its obstacles are about the user's own constructors
     differs = f"with them the outputs differ by {kept.error:.2g}"
     if kept.error <= tolerance:
-        differs = f"with them {kept.gradients}"
+        wrong = [s for s in (kept.gradients, kept.elsewhere) if s not in ("", "equal")]
+        differs = f"with them, {'; '.join(wrong)}"
     said = kept.obstacles or [differs]
     made.notes += [f"the constructors were not kept: {line}" for line in said]
     return made
@@ -193,7 +198,15 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     module.eval()
     try:
         with torch.no_grad():
-            record.outputs = _kinds(watch(lambda: module(*args, **named), record))
+            try:
+                outputs = watch(lambda: module(*args, **named), record)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+                args, named = trial.copied((inputs, kwargs))
+                with torch.enable_grad():  # it takes gradients itself
+                    outputs = watch(lambda: module(*args, **named), record)
+            record.outputs = _kinds(outputs)
             if record.asked:
                 observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
     finally:
@@ -250,6 +263,9 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         if example.training or stops:
             found.gradients = _gradients(found, example)
         if example.training:
+            given = example.fresh, example.inputs, example.kwargs
+            theirs = trial.evaluated(module, example.inputs, example.kwargs)
+            found.elsewhere = elsewhere.compared(found, *given, theirs)
             found.training = trial.training(found, module, example.inputs, example.kwargs)
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(located(error, written))

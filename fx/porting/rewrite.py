@@ -5,7 +5,19 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx.porting import above, cached, constant, declared, keys, observed, rules, special, walks
+from fx.porting import (
+    above,
+    cached,
+    constant,
+    declared,
+    held,
+    keys,
+    observed,
+    rules,
+    special,
+    unseen,
+    walks,
+)  # fmt: skip
 from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
@@ -14,15 +26,6 @@ from fx.porting.sources import Place, imports, local_names, source
 
 DROP = "\x00"  # stands for a statement that is left out
 MARK = "\x01"  # encloses the line of the original that a statement begins on
-# Methods that nothing but a tensor has: these are known without having run.
-TENSORS_OWN = {
-    "view", "permute", "unsqueeze", "contiguous", "expand", "expand_as", "view_as", "numel",
-    "reshape", "softmax", "sigmoid", "masked_fill", "detach", "flatten", "transpose", "type_as",
-    "unbind", "float", "half", "double", "long", "bool", "cpu", "cuda", "repeat_interleave", "mean",
-    "argmax", "tanh", "exp", "sqrt", "matmul", "bmm", "new_zeros", "new_ones", "log_softmax",
-    "bernoulli_", "normal_", "uniform_", "mul_", "add_", "div_", "zero_", "fill_", "relu_", "sum",
-    "rsqrt", "pow", "clamp", "tril", "triu", "clone", "item", "masked_fill_", "dim", "chunk",
-}  # fmt: skip
 READ = {
     "device": "None", "data": "", "is_cuda": "False", "requires_grad": "False", "mH": ".mT.conj()",
 }  # fmt: skip
@@ -116,26 +119,11 @@ class Rewriter:
         """A call of a function that draws random numbers, with a key; None for any other."""
         known, value = self.resolve(node.func)
         if not known or id(value) not in self.draws:
-            return self._copied_list(node)
+            return held.copied_list(self, node)
         key = self.key(node)
         key = f"{key} if self.training else None" if key.startswith("self") else key
         text = self.copy(node)[:-1].rstrip().rstrip(",")
         return f"{text}{', ' if node.args or node.keywords else ''}key={key})"
-
-    def _copied_list(self, node: ast.Call) -> str | None:
-        """`sizes.copy()`: the lists of a description are tuples here."""
-        function = node.func
-        if not (isinstance(function, ast.Attribute) and function.attr == "copy" and self.functions):
-            return None
-        if isinstance(function.value, ast.Attribute):
-            held = getattr(self.parent(self.functions[0]), "name", ""), function.value.attr
-            known = ast.unparse(function.value.value) == "self" and held in self.held.lists
-            return f"list({self.text(function.value)})" if known else None
-        if not isinstance(function.value, ast.Name):
-            return None
-        place = self.place.file, self.source.first_line(self.functions[-1]), function.value.id
-        kinds = self.record.locals.get(place, set())
-        return f"list({self.text(function.value)})" if kinds == {list} else None
 
     def uses(self, name: str, statement: str) -> None:
         """Note an import that the text needs."""
@@ -168,9 +156,7 @@ class Rewriter:
             for name, facts in seen.items():
                 if name.rpartition(".")[2] == word and name.startswith("torch.Tensor."):
                     return f"Tensor.{word}", facts
-            owner = node.func.value
-            on_self = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
-            if word in TENSORS_OWN and not seen and not self._ran_function(node) and not on_self:
+            if not seen and unseen.of_a_tensor(self, node, self.in_a_line_that_ran(node)):
                 return f"Tensor.{word}", []
         return None, []
 
@@ -230,7 +216,7 @@ class Rewriter:
         if node.attr == "type" and observed.is_device(self, node.value):
             return '"cpu"'  # where the model ran; what other devices need is XLA's affair
         named = isinstance(node.value, ast.Name | ast.Attribute)
-        if node.attr == "device" and named and not self._in_a_line_that_ran(node):
+        if node.attr == "device" and named and not self.in_a_line_that_ran(node):
             return "None"
         if node.attr in ("values", "indices") and self._is_pair(node.value):
             return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
@@ -243,7 +229,7 @@ class Rewriter:
                 return f"{self.text(node.value)}[{int(node.attr == 'indices')}]"
         return None
 
-    def _in_a_line_that_ran(self, node: Any) -> bool:
+    def in_a_line_that_ran(self, node: Any) -> bool:
         """Whether a node's statement ran, whatever is tried now."""
         while node is not None and not isinstance(node, ast.stmt):
             node = self.parent(node)
@@ -290,6 +276,9 @@ class Rewriter:
         if key is None and node.args and self.resolve(node.func)[1] is functools.partial:
             return self._partial(node)
         if key is None:
+            keys.refuse_others(self, node)
+            if self.trying and unseen.of_a_tensor(self, node, False) is None:
+                raise Obstacle(node, "did not run, so that what it is a method of is not known")
             said = observed.answer(self, node)
             known = observed.kinds(self, node) if said is None else str(said)
             return known or walks.written(self, node) or self._passed_key(node)
@@ -314,6 +303,9 @@ class Rewriter:
             if not args and "input" in kwargs and word != "searchsorted":
                 args.append(kwargs.pop("input"))
             numpys = {"axis": "dim", "keepdims": "keepdim"}  # torch takes both
+            starred = any(isinstance(arg, ast.Starred) for arg in args)
+            if starred and word not in special.VARIADIC:
+                raise call.obstacle("arguments with * are not known apart; write them out")
             call.kwargs = {numpys.get(name, name): value for name, value in kwargs.items()}
             try:
                 return special.SPECIAL[word](call)

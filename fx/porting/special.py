@@ -361,6 +361,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")
        for end in ("", "_")},
 }  # fmt: skip
+VARIADIC = {"expand", "view", "meshgrid", *(name for name, f in SPECIAL.items() if f is made)}
 HEADS = ("torch", "Tensor", "torch.linalg", "torch.nn.attention.flex_attention")
 PICKED = ("max", "min", "cummax", "cummin")  # which write no pair where a part of it is taken
 RANDOM = {

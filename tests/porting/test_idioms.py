@@ -29,7 +29,8 @@ def test_configuration_objects_and_what_constructors_do_besides():
     assert "self.gain = nn.Parameter((self.sizes.heads, 1), nn.init.constant(options.scale))" in (
         found.source
     )
-    said = [note.rpartition(": ")[2] for note in found.notes]
+    frozen, *said = [note.rpartition(": ")[2] for note in found.notes]
+    assert " weights are frozen in PyTorch, not here (shift, conv.bias, " in frozen
     assert list(dict.fromkeys(said)) == [
         "the mark on a weight is left out",
         "initial values are left out; write them as nn.init.by_type",

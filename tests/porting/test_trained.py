@@ -50,7 +50,7 @@ def test_gradients_are_compared_though_nothing_says_that_they_are_stopped(monkey
     found = ported(trained.Tuned, X)
     assert not found.equal and "the gradient to body.weight differs" in found.gradients
     (note,) = found.notes
-    assert "not kept: with them the gradient to body.weight differs" in note
+    assert "not kept: with them, the gradient to body.weight differs" in note
     assert ported(trained.Tuned, X, training=False).gradients == ""
 
 

@@ -63,7 +63,7 @@ class Products(nn.Module):
     """Of what it does there is no gradient in JAX."""
 
     def forward(self, x):
-        return x.scatter_reduce(0, torch.zeros(4, 3, dtype=torch.long), x + 2, "prod")
+        return x.scatter_reduce(0, torch.zeros_like(x, dtype=torch.long), x + 2, "prod")
 
 
 class Writes(nn.Module):

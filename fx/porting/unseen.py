@@ -1,0 +1,60 @@
+"""Methods that were not seen to run: those of a tensor have another form here."""
+
+import ast
+from functools import cache
+from typing import Any
+
+# Methods that nothing but a tensor has: these are known without having run.
+TENSORS_OWN = {
+    "view", "permute", "unsqueeze", "contiguous", "expand", "expand_as", "view_as", "numel",
+    "reshape", "softmax", "sigmoid", "masked_fill", "detach", "flatten", "transpose", "type_as",
+    "unbind", "float", "half", "double", "long", "bool", "cpu", "cuda", "repeat_interleave", "mean",
+    "argmax", "tanh", "exp", "sqrt", "matmul", "bmm", "new_zeros", "new_ones", "log_softmax",
+    "bernoulli_", "normal_", "uniform_", "mul_", "add_", "div_", "zero_", "fill_", "relu_", "sum",
+    "rsqrt", "pow", "clamp", "tril", "triu", "clone", "item", "masked_fill_", "dim", "chunk",
+}  # fmt: skip
+
+
+def of_a_tensor(rw: Any, node: ast.Call, line_ran: bool) -> bool | None:
+    """Whether a method that was not seen to run is a tensor's; None where that is not known.
+
+    Args:
+        rw: the rewriter.
+        node: the call.
+        line_ran: whether its statement ran: had it been a tensor's, it would have been seen.
+    """
+    function = node.func
+    if not isinstance(function, ast.Attribute) or function.attr not in _methods():
+        return False
+    if isinstance(function.value, ast.Constant | ast.JoinedStr | ast.List | ast.Dict):
+        return False
+    if isinstance(function.value, ast.Name) and function.value.id in ("self", "cls"):
+        return False
+    if kinds := _kinds(rw, function.value):
+        return all(_is_tensor(kind) for kind in kinds)
+    if function.attr in TENSORS_OWN and not line_ran:
+        return True
+    texts = [arg for arg in node.args if isinstance(getattr(arg, "value", None), str)]
+    plain = function.attr in ("sort", "split", "values", "index") and not node.args
+    return False if texts or plain else None
+
+
+def _kinds(rw: Any, node: ast.expr) -> set[type]:
+    """The types that a name of the function was seen to stand for."""
+    if not (isinstance(node, ast.Name) and rw.functions):
+        return set()
+    first = rw.source.first_line(rw.functions[-1])
+    return rw.record.locals.get((rw.place.file, first, node.id), set())
+
+
+def _is_tensor(kind: type) -> bool:
+    import torch
+
+    return issubclass(kind, torch.Tensor)
+
+
+@cache
+def _methods() -> frozenset[str]:
+    import torch
+
+    return frozenset(name for name in dir(torch.Tensor) if not name.startswith("_"))

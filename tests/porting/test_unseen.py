@@ -1,0 +1,111 @@
+"""What an example does not show is asked for, written as it would be, or said."""
+
+import jax
+import pytest
+import torch
+from torch import nn
+
+import fx
+from fx.porting import pieces, trial
+from tests.porting import unseen
+
+
+def port(make, *inputs, **options):
+    torch.manual_seed(0)
+    return fx.port(make, inputs, layers=False, **options)
+
+
+X = torch.rand(3, 4)
+
+
+@pytest.mark.parametrize("kind", ["std", "repeat", "max", "size"])
+def test_branches_that_did_not_run_are_written_too(kind):
+    found = port(unseen.Branches, X)
+    assert found.equal, str(found)
+    other, twin = unseen.Branches(kind), fx.port(unseen.Branches(kind), X).model
+    params, state = fx.load_state_dict(twin, other.state_dict())
+    scope = {}
+    exec(found.source, scope)
+    model = scope["Branches"](kind)
+    ours, _ = model.apply(params, state, X.numpy())
+    torch.testing.assert_close(
+        torch.tensor(jax.device_get(ours)), other(X).detach(), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_branch_that_cannot_be_known_raises_and_is_a_note():
+    found = port(unseen.Branches, X)
+    assert "return self.made(x).argsort" not in found.source
+    assert any("did not run, and was left out" in note for note in found.notes)
+    assert "if self.kind == 'plain' else x.std" not in found.source.replace('"', "'")
+
+
+@pytest.mark.parametrize("make", [unseen.Views, unseen.Second])
+def test_a_write_through_another_name_is_an_obstacle(make):
+    (obstacle,) = port(make, torch.rand(3, 4)).obstacles
+    assert "which shares its numbers with y, and y is read afterwards" in obstacle
+
+
+def test_a_write_into_what_is_not_read_again():
+    found = port(unseen.Own, torch.rand(3, 4) * 10 - 5)
+    assert found.equal, str(found)
+
+
+def test_a_write_that_changed_nothing_shows_on_other_inputs():
+    found = port(unseen.Hidden, torch.rand(3, 4) * 10 - 5)
+    assert not found.equal and found.elsewhere.startswith("outputs differ"), str(found)
+
+
+def test_a_number_of_pieces_is_not_the_examples():
+    found = port(unseen.Pieces, torch.rand(4, 2))
+    assert found.equal and found.elsewhere == "equal", str(found)
+    assert trial.evaluation_error(found, unseen.Pieces(), (torch.rand(6, 2),), {}) < 1e-6
+
+
+def test_what_is_of_the_example_alone_is_found_on_other_inputs(monkeypatch):
+    monkeypatch.setattr(pieces, "_unpacked", lambda call: True)
+    found = port(unseen.Pieces, torch.rand(4, 2))
+    assert not found.equal or any("other inputs" in note for note in found.notes), str(found)
+
+
+def test_a_model_that_seldom_drops_is_random():
+    assert port(unseen.Lucky, torch.rand(2, 3)).training == "random"
+
+
+def test_pythons_random_numbers_are_an_obstacle():
+    (obstacle,) = port(unseen.Layers, torch.rand(2, 3)).obstacles
+    assert "random.random(): what is compiled would draw this number once" in obstacle
+
+
+def test_a_tuple_without_gradients():
+    found = port(unseen.Pairs, torch.rand(2, 3))
+    assert found.equal and found.gradients == "equal", str(found)
+    assert "jax.lax.stop_gradient((self.fc(x), x * 2))" in found.source
+
+
+def test_starred_arguments_are_an_obstacle():
+    (obstacle,) = port(unseen.Starred, torch.rand(2, 3, 4)).obstacles
+    assert "x.flatten(*self.axes): arguments with * are not known apart" in obstacle
+
+
+def test_a_forward_that_takes_gradients_is_an_obstacle_with_its_line():
+    (obstacle,) = port(unseen.Inner, torch.rand(2, 3)).obstacles
+    assert "unseen.py" in obstacle and "torch.autograd.grad has no counterpart here" in obstacle
+
+
+def test_a_running_mean_that_is_0_but_for_rounding():
+    found = port(unseen.Constant, torch.rand(8, 3) * 100)
+    assert found.equal and found.training == "equal", str(found)
+
+
+def test_frozen_weights_are_named():
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3), requires_grad=False)
+
+        def forward(self, x):
+            return x * self.scale
+
+    found = port(Frozen, torch.rand(2, 3))
+    assert any("1 weights are frozen in PyTorch, not here (scale)" in n for n in found.notes)

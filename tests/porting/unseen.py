@@ -1,0 +1,158 @@
+"""Models of which the example does not show all: other branches, other values, luck."""
+
+import random
+
+import torch
+from torch import nn
+
+
+class Branches(nn.Module):
+    """What the example does not take: methods that mean another thing in JAX, or none."""
+
+    def __init__(self, kind="plain"):
+        super().__init__()
+        self.fc, self.kind = nn.Linear(4, 4), kind
+
+    def forward(self, x):
+        x = self.fc(x)
+        if self.kind == "std":
+            return x / x.std(0)
+        if self.kind == "repeat":
+            return x.repeat(2, 1)
+        if self.kind == "max":
+            return x.max(1)[0]
+        if self.kind == "size":
+            return x.transpose(-2, -1) / x.size(-1)
+        if self.kind == "unknown":
+            return self.made(x).argsort(0)
+        scaled = x if self.kind == "plain" else x.std(0)
+        return scaled * 2
+
+    def made(self, x):
+        return x
+
+
+class Views(nn.Module):
+    """Writes into a part of a tensor, of which the example has nothing to write."""
+
+    def forward(self, x):
+        y = x * 1
+        part = y[:, :2]
+        part.clamp_(-8, 8)
+        return y
+
+
+class Second(nn.Module):
+    """Writes through a second name."""
+
+    def forward(self, x):
+        y = x * 1
+        z = y
+        z[z > 5] = 0
+        return y
+
+
+class Own(nn.Module):
+    """Writes into views of what is not read again, or is another by then."""
+
+    def forward(self, x):
+        y = (x * 1).view(-1)
+        y.clamp_(-8, 8)
+        z = x * 2
+        part = z[:, :2]
+        z = x + 1
+        part.mul_(2)
+        return y.sum() + z.sum() + part.sum()
+
+
+class Hidden(nn.Module):
+    """Writes through a name that is not the writer's own."""
+
+    def forward(self, x):
+        y = x * 1
+        parts = [y[:, :2]]
+        for part in parts:
+            part.clamp_(-8, 8)
+        return y
+
+
+class Pieces(nn.Module):
+    def forward(self, x):
+        return torch.stack([piece.sum() for piece in x.chunk(3, 0)])
+
+
+class Fixed(nn.Module):
+    """For one batch size alone, where PyTorch takes any."""
+
+    def forward(self, x):
+        return x * torch.ones(x.shape[1]) + torch.zeros(int(torch.ones(2).numel()), 1).sum()
+
+
+class Lucky(nn.Module):
+    """Drops a path one time in ten."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        if self.training:
+            x = x * (torch.rand(1) > 0.1)
+        return self.fc(x)
+
+
+class Layers(nn.Module):
+    """Python's random numbers, which a compiled program would draw once."""
+
+    def forward(self, x):
+        return x * 2 if random.random() < 0.5 else x * 2 + 0
+
+
+class Pairs(nn.Module):
+    """A tuple without parentheses, of what has no gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    @torch.no_grad()
+    def both(self, x):
+        return self.fc(x), x * 2
+
+    def forward(self, x):
+        a, b = self.both(x)
+        return a + b
+
+
+class Starred(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.axes = (1, 2)
+
+    def forward(self, x):
+        return x.flatten(*self.axes)
+
+
+class Inner(nn.Module):
+    """Takes gradients in its forward, in evaluation too."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 1)
+
+    def forward(self, x):
+        x = x.detach().requires_grad_()
+        u = self.fc(x)
+        return torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)[0]
+
+
+class Constant(nn.Module):
+    """A running mean of 0 but for rounding."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm = nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        h = self.fc(x)
+        return self.norm(h - h.mean(0))
