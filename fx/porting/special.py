@@ -105,6 +105,16 @@ def to(call: Call) -> str:
     return call.text(call.args[0]) if dtype is None else f"{x}.astype({call.text(dtype)})"
 
 
+def summed(call: Call) -> str:
+    """`x.sum()`: of bytes signed numbers, as torch's are."""
+    text = ported(call)
+    firsts = (next(iter(fact.args), None) for fact in call.facts)
+    bytes_ = any(getattr(first, "dtype", "") == "torch.uint8" for first in firsts)
+    if not bytes_ or "dtype" in call.kwargs:
+        return text
+    return f"{text[:-1]}{', ' * (text[-2] != '(')}dtype=jnp.int32)"
+
+
 def spread(call: Call) -> str:
     """`x.var()` and `x.std()`, which divide by n - 1 unless told."""
     text = f"{call.receiver()}.var({_over(call)})"
@@ -354,6 +364,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "flex_attention": flexible, "create_block_mask": flexible,
     "stft": spectrum, "istft": spectrum, "svd": matrices.svd,
     "index_put": scatter.put, "index_put_": scatter.put,
+    "sum": summed, "prod": summed, "cumsum": summed,
     "slice_scatter": scatter.part, "select_scatter": scatter.part,
     **{f"{kind}Tensor": made for kind in ("", "Float", "Long", "Int", "Byte", "Bool")},
     **{f"{word}{end}": scatter.scatter for word in ("scatter", "scatter_add", "scatter_reduce")

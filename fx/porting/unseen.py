@@ -30,7 +30,7 @@ def of_a_tensor(rw: Any, node: ast.Call, line_ran: bool) -> bool | None:
         return False
     if isinstance(function.value, ast.Name) and function.value.id in ("self", "cls"):
         return False
-    if kinds := _kinds(rw, function.value):
+    if kinds := kinds_of(rw, function.value):
         return all(_is_tensor(kind) for kind in kinds)
     if function.attr in TENSORS_OWN and not line_ran:
         return True
@@ -39,12 +39,26 @@ def of_a_tensor(rw: Any, node: ast.Call, line_ran: bool) -> bool | None:
     return False if texts or plain else None
 
 
-def _kinds(rw: Any, node: ast.expr) -> set[type]:
-    """The types that a name of the function was seen to stand for."""
+def kinds_of(rw: Any, node: ast.expr) -> set[type]:
+    """The types that a name of the function, or of a lambda, was seen to stand for, but None's."""
     if not (isinstance(node, ast.Name) and rw.functions):
         return set()
-    first = rw.source.first_line(rw.functions[-1])
-    return rw.record.locals.get((rw.place.file, first, node.id), set())
+    first, outer = rw.source.first_line(rw.functions[-1]), rw.parent(node)
+    while outer is not None and outer is not rw.functions[-1]:
+        if isinstance(outer, ast.Lambda) and node.id in [arg.arg for arg in outer.args.args]:
+            first = outer.lineno
+        outer = rw.parent(outer)
+    return rw.record.locals.get((rw.place.file, first, node.id), set()) - {type(None)}
+
+
+def store(rw: Any, target: ast.Subscript) -> bool | None:
+    """Whether `x[i] = y`, which did not run, writes into a tensor; None where it is not known."""
+    if isinstance(getattr(target.slice, "value", None), str) or isinstance(
+        target.value, ast.Attribute
+    ):
+        return False
+    kinds = kinds_of(rw, target.value)
+    return all(_is_tensor(kind) for kind in kinds) if kinds else None
 
 
 def _is_tensor(kind: type) -> bool:

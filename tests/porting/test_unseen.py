@@ -37,6 +37,7 @@ def test_a_branch_that_cannot_be_known_raises_and_is_a_note():
     found = port(unseen.Branches, X)
     assert "return self.made(x).argsort" not in found.source
     assert any("did not run, and was left out" in note for note in found.notes)
+    assert "x[0] = 0" not in found.source
     assert "if self.kind == 'plain' else x.std" not in found.source.replace('"', "'")
 
 
@@ -109,3 +110,8 @@ def test_frozen_weights_are_named():
 
     found = port(Frozen, torch.rand(2, 3))
     assert any("1 weights are frozen in PyTorch, not here (scale)" in n for n in found.notes)
+
+
+def test_sums_of_bytes_are_signed():
+    found = port(unseen.Bytes, torch.randint(0, 256, (3, 4), dtype=torch.uint8))
+    assert found.equal and found.source.count("dtype=jnp.int32)") == 3, str(found)
