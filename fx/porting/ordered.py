@@ -106,4 +106,10 @@ def bins(call: Call) -> str:
         text = f"'right' if {call.text(right)} else {text}"
         text = "'right'" if ast.unparse(right) == "True" else text
     after = "" if text.strip("\"'") == "left" else f", side={text}"
-    return f"jnp.searchsorted({call.text(edges)}, {call.text(x)}{after})"
+    place = 0 if call.key.endswith("searchsorted") else 1
+    firsts = [fact.args[place] for fact in call.facts if len(fact.args) > place]
+    if {len(getattr(first, "shape", (0,))) for first in firsts} <= {1}:
+        return f"jnp.searchsorted({call.text(edges)}, {call.text(x)}{after})"
+    row = f"lambda edges, x: jnp.searchsorted(edges, x{after})"
+    given = f"{call.text(edges)}, {call.text(x)}"
+    return f'jnp.vectorize({row}, signature="(n),(m)->(m)")({given})'

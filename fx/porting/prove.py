@@ -66,7 +66,7 @@ class Port:
 
     @property
     def equal(self) -> bool:
-        """Whether the ported model ran and its outputs (and gradients) are PyTorch's."""
+        """Whether it ran, and outputs and gradients are PyTorch's as far as they were compared."""
         said = {self.gradients, self.elsewhere}
         return not self.obstacles and said <= {"", "equal"} and self.error <= self.tolerance
 

@@ -303,8 +303,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
 
 
 def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
-    if rw.trying and isinstance(target, ast.Subscript) and unseen.store(rw, target) is not False:
-        raise Obstacle(node, "did not run, so that what it writes into is not known")
+    if rw.trying and isinstance(target, ast.Subscript) and unseen.store(rw, target):
+        raise Obstacle(node, "did not run, so that what it writes is not known")
     if isinstance(target, ast.Subscript) and inplace.stores(rw, target):
         return inplace.stored(rw, node, target)
     stored = cached.stored(rw, target)

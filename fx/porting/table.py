@@ -19,6 +19,7 @@ x.nelement()                         | x.size
 x.is_floating_point()                | jnp.issubdtype(x.dtype, jnp.floating)
 x.permute(*dims)                     | x.transpose(*dims)
 x.transpose(dim0, dim1)              | x.swapaxes(dim0, dim1)
+x.transpose(*dims)                   | x.swapaxes(*dims)
 x.swapaxes(axis0, axis1)             | x.swapaxes(axis0, axis1)
 x.swapdims(dim0, dim1)               | x.swapaxes(dim0, dim1)
 x.movedim(source, destination)       | jnp.moveaxis(x, source, destination)

@@ -35,7 +35,8 @@ def of_a_tensor(rw: Any, node: ast.Call, line_ran: bool) -> bool | None:
     if function.attr in TENSORS_OWN and not line_ran:
         return True
     texts = [arg for arg in node.args if isinstance(getattr(arg, "value", None), str)]
-    plain = function.attr in ("sort", "split", "values", "index") and not node.args
+    plain = function.attr in ("add", "index", "values")  # no array of JAX's has them
+    plain = plain or (function.attr in ("sort", "split") and not node.args)
     return False if texts or plain else None
 
 
@@ -51,14 +52,10 @@ def kinds_of(rw: Any, node: ast.expr) -> set[type]:
     return rw.record.locals.get((rw.place.file, first, node.id), set()) - {type(None)}
 
 
-def store(rw: Any, target: ast.Subscript) -> bool | None:
-    """Whether `x[i] = y`, which did not run, writes into a tensor; None where it is not known."""
-    if isinstance(getattr(target.slice, "value", None), str) or isinstance(
-        target.value, ast.Attribute
-    ):
-        return False
+def store(rw: Any, target: ast.Subscript) -> bool:
+    """Whether `x[i] = y`, which did not run, is known to write into a tensor."""
     kinds = kinds_of(rw, target.value)
-    return all(_is_tensor(kind) for kind in kinds) if kinds else None
+    return bool(kinds) and all(_is_tensor(kind) for kind in kinds)
 
 
 def _is_tensor(kind: type) -> bool:

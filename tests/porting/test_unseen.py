@@ -115,3 +115,14 @@ def test_frozen_weights_are_named():
 def test_sums_of_bytes_are_signed():
     found = port(unseen.Bytes, torch.randint(0, 256, (3, 4), dtype=torch.uint8))
     assert found.equal and found.source.count("dtype=jnp.int32)") == 3, str(found)
+
+
+def test_a_registry_that_ran_when_the_file_was_imported():
+    found = port(unseen.Registered, X)
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "self[name] = kind" in found.source and "self.known.add(name)" in found.source
+
+
+def test_edges_of_each_row_and_axes_of_a_setting():
+    found = port(unseen.Rows, torch.rand(3, 4), torch.rand(3, 5) * 3)
+    assert found.equal and "swapaxes(*self.axes)" in found.source, str(found)

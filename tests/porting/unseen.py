@@ -165,3 +165,50 @@ class Bytes(nn.Module):
 
     def forward(self, x):
         return x.sum(1) - 600, x.cumsum(0) - 300, x.sum() - 10**6
+
+
+class Registry(dict):
+    """Runs when the file is imported, and not where it is seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.known = set()
+
+    def register(self, name):
+        def keep(kind):
+            self[name] = kind
+            self.known.add(name)
+            return kind
+
+        return keep
+
+
+KINDS = Registry()
+
+
+@KINDS.register("plain")
+class Plain(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+class Registered(nn.Module):
+    def __init__(self, name="plain"):
+        super().__init__()
+        self.part = KINDS[name]()
+
+    def forward(self, x):
+        return self.part(x)
+
+
+class Rows(nn.Module):
+    """Edges of bins for each row, as a sampler along rays has them, and axes as a setting."""
+
+    def __init__(self):
+        super().__init__()
+        self.axes = (1, 0)
+
+    def forward(self, x, u):
+        edges = x.abs().cumsum(-1)
+        places = torch.searchsorted(edges, u.contiguous(), right=True)
+        return torch.gather(edges, -1, places.clamp(max=3)).transpose(*self.axes)
