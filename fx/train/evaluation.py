@@ -159,7 +159,13 @@ def make_eval(
 
     def of_each(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
         def of_one(*of: Any) -> dict[str, Mean | Sums]:
-            return of_some(*jax.tree.map(lambda leaf: leaf[None], of))
+            try:
+                return of_some(*jax.tree.map(lambda leaf: leaf[None], of))
+            except Exception as error:
+                error.add_note(
+                    "make_eval gives loss_fn and metrics one example at a time, as a batch of one"
+                )
+                raise
 
         return jax.vmap(of_one)(outputs, targets)
 

@@ -117,3 +117,13 @@ def test_what_is_no_metric(loss, metrics, kind, text):
     step = train.make_step(model, loss, fx.optim.sgd(0.1), metrics=metrics)
     with pytest.raises(kind, match=text):
         step(train.create(model, step.optimizer, jax.random.key(0)), (X, VALUES))
+
+
+def test_an_error_of_a_loss_says_that_it_sees_one_example_at_a_time():
+    model = fx.nn.Linear(4, 1)
+    validate = train.make_eval(
+        model, lambda y, t: mse_loss(y, t[:, 0]), data.Loader(data.Dataset(X, VALUES), 8)
+    )
+    with pytest.raises(ValueError, match="mse_loss") as caught:
+        validate(train.create(model, fx.optim.sgd(0.1), jax.random.key(0)))
+    assert any("one example at a time, as a batch of one" in n for n in caught.value.__notes__)
