@@ -7,6 +7,7 @@ from typing import Any
 
 from fx.porting.bases import Bases
 from fx.porting.heads import kept
+from fx.porting.initial import docstring
 from fx.porting.layout import Made, lines
 from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, need
@@ -108,6 +109,9 @@ class Classes:
         line = rw.source.first_line(part)
         ran = (place.file, line) in self.writer.record.functions
         if not ran and issubclass(kind, module_type()) and _torchs_own(part.name):
+            if part.name == "train" and _does_more(part.body):
+                said = "train is left out: what it does beside is not done here; nn.eval_mode(part)"
+                rw.notes.append(f"{rw.where(part)}: {said} keeps a part in evaluation")
             return None  # `train` or `_apply`, which nothing calls here
         if self.bases.unneeded(kind, part.name, ran):
             return None
@@ -192,6 +196,21 @@ def shifted(text: str, by: int) -> str:
     if by < 0:
         return text.replace("\n" + " " * -by, "\n")
     return re.sub(r"\n(?=[^\n])", "\n" + " " * by, text) if by else text
+
+
+def _does_more(body: list[ast.stmt]) -> bool:
+    """Whether a `train` does more than torch's own and to empty a cache."""
+
+    def idle(node: ast.stmt) -> bool:
+        if isinstance(node, ast.If):
+            return not _does_more(node.body + node.orelse)
+        if isinstance(node, ast.Assign):  # self.cache = {}
+            return ast.unparse(node.value) in ("{}", "dict()", "None")
+        text = ast.unparse(node)
+        plain = text in ("return self", "pass") or ".train(" in text or text.endswith(".clear()")
+        return plain or docstring(node)
+
+    return not all(map(idle, body))
 
 
 def _torchs_own(name: str) -> bool:

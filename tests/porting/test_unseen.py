@@ -126,3 +126,10 @@ def test_a_registry_that_ran_when_the_file_was_imported():
 def test_edges_of_each_row_and_axes_of_a_setting():
     found = port(unseen.Rows, torch.rand(3, 4), torch.rand(3, 5) * 3)
     assert found.equal and "swapaxes(*self.axes)" in found.source, str(found)
+
+
+def test_what_train_does_beside_is_a_note():
+    found = port(unseen.Keeps, torch.rand(4, 3))
+    assert not any("def train" in line for line in found.source.splitlines())
+    assert any("train is left out: what it does beside is not done" in n for n in found.notes)
+    assert found.training.startswith("outputs differ")
