@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fx import __version__
@@ -85,8 +85,12 @@ def _positive(text: str) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from fx.deploy import load_bundle
 
-    engine = load_bundle(arguments.bundle)
-    for image, found in zip(arguments.images, engine.iter_predict(arguments.images), strict=True):
+    engine, code = load_bundle(arguments.bundle), 0
+    for image, found in _answers(engine, arguments.images):
+        if isinstance(found, Exception):
+            print(f"fx predict: {' '.join(str(found).split())}", file=sys.stderr)
+            code = 1
+            continue
         probabilities = found["probabilities"].tolist()
         order = sorted(range(len(probabilities)), key=lambda i: -probabilities[i])
         best = [
@@ -100,7 +104,29 @@ def _predict(arguments: argparse.Namespace) -> int:
             print(json.dumps(line, ensure_ascii=False))
         else:
             print(f"{image}: " + ", ".join(f"{b['class']} {b['probability']:.4f}" for b in best))
-    return 0
+    return code
+
+
+def _answers(engine: Any, images: list[str]) -> Iterator[tuple[str, Any]]:
+    """What a bundle says of each image; the error, of one that it cannot take."""
+    together = not engine.manifest["rows_independent"]  # then one that is missing changes all
+    size = len(images) if together else engine.max_batch_size
+    for at in range(0, len(images), size):
+        piece = images[at : at + size]
+        try:
+            found = list(engine.iter_predict(piece))
+        except (OSError, ValueError):
+            if together:
+                raise
+            found = [_answer(engine, image) for image in piece]
+        yield from zip(piece, found, strict=True)
+
+
+def _answer(engine: Any, image: str) -> Any:
+    try:
+        return engine.predict(image)
+    except (OSError, ValueError) as error:
+        return error
 
 
 def _verify(arguments: argparse.Namespace) -> int:

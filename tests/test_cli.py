@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import fx.deploy
+from fx import cli
 from fx.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -54,10 +55,22 @@ def test_predict_says_what_it_knows_before_it_reads_more(bundle, pictures, capsy
 
     load = deploy.load_bundle
     monkeypatch.setattr(deploy, "load_bundle", lambda path: load(path, max_batch_size=2))
+    seen = []
+    monkeypatch.setattr(cli, "_answer", lambda engine, image: seen.append(image) or OSError("gone"))
     assert main(["predict", bundle, *pictures, "gone.png"]) == 1
     out, err = capsys.readouterr()
     assert [line.partition(":")[0] for line in out.splitlines()] == pictures[:2]
-    assert err == "fx predict: no image file at gone.png\n"
+    assert seen == [pictures[2], "gone.png"] and err == "fx predict: gone\n" * 2
+
+
+def test_predict_goes_on_after_a_file_that_is_no_image(bundle, pictures, capsys, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    bad = [str(tmp_path / "bad.png"), "gone.png"]
+    assert main(["predict", bundle, bad[0], *pictures, bad[1]]) == 1
+    out, err = capsys.readouterr()
+    assert [line.partition(":")[0] for line in out.splitlines()] == pictures
+    first, second = err.splitlines()
+    assert bad[0] in first and second == "fx predict: no image file at gone.png"
 
 
 def test_predict_top(bundle, pictures, capsys):
