@@ -35,11 +35,14 @@ def _module(rw: Any, function: Any) -> str | None:
     return None
 
 
+DRAWN_ONCE = "what is compiled would draw this number once, for all calls"
+
+
 def refuse_others(rw: Any, node: ast.Call) -> None:
-    """Raise where a forward draws Python's or NumPy's numbers: a compiled one would draw them once.
+    """Say where a forward draws Python's or NumPy's numbers.
 
     Raises:
-        Obstacle: it does.
+        Obstacle: It does in evaluation; a note says where it does in training alone.
     """
     known, value = rw.resolve(node.func)
     if not known or not rw.functions or rw.functions[0].name == "__init__":
@@ -47,8 +50,13 @@ def refuse_others(rw: Any, node: ast.Call) -> None:
     owner = getattr(value, "__self__", None)
     python = isinstance(owner, random.Random) or getattr(value, "__module__", "") == "secrets"
     if python or isinstance(owner, np.random.RandomState):
-        raise Obstacle(
-            node,
-            f"{ast.unparse(node)[:80]}: what is compiled would draw this number once, for all calls"
-            "; draw it with torch.rand, and choose by torch.where",
-        )
+        mend = "draw it with torch.rand, and choose by torch.where"
+        said = f"{ast.unparse(node)[:80]}: {DRAWN_ONCE}; {mend}"
+        if rw.trying or any((rw.place.file, n) in rw.record.evaluated for n in lines(node)):
+            raise Obstacle(node, said)
+        rw.notes.append(f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}: {said}")
+
+
+def lines(node: ast.expr) -> range:
+    """The lines that an expression is on."""
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)

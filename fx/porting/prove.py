@@ -17,7 +17,7 @@ import numpy as np
 from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
-from fx.porting import aliased, elsewhere, gradient, observed, trial
+from fx.porting import aliased, elsewhere, gradient, keys, observed, trial
 from fx.porting.errors import located
 from fx.porting.live import tables
 from fx.porting.record import Record, watch
@@ -206,7 +206,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
                 args, named = trial.copied((inputs, kwargs))
                 with torch.enable_grad():  # it takes gradients itself
                     outputs = watch(lambda: module(*args, **named), record)
-            record.outputs = _kinds(outputs)
+            record.outputs, record.evaluated = _kinds(outputs), set(record.lines)
             if record.asked:
                 observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
     finally:
@@ -266,7 +266,10 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
             given = example.fresh, example.inputs, example.kwargs
             theirs = trial.evaluated(module, example.inputs, example.kwargs)
             found.elsewhere = elsewhere.compared(found, *given, theirs)
-            found.training = trial.training(found, module, example.inputs, example.kwargs)
+            drawn = any(keys.DRAWN_ONCE in note for note in found.notes)
+            found.training = (
+                "random" if drawn else trial.training(found, module, example.inputs, example.kwargs)
+            )
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(located(error, written))
     return found

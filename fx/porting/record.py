@@ -46,6 +46,7 @@ class Record:
 
     calls: dict[tuple[str, int, int], dict[str, list[Fact]]] = field(default_factory=dict)
     lines: set[tuple[str, int]] = field(default_factory=set)
+    evaluated: set[tuple[str, int]] = field(default_factory=set)  # lines that ran in evaluation
     functions: set[tuple[str, int]] = field(default_factory=set)
     constructed: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
     locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
@@ -82,7 +83,8 @@ class Record:
                 calls.setdefault(place, {}).setdefault(name, []).extend(facts)
         both = self.locals.keys() | other.locals.keys()
         return Record(
-            calls, self.lines | other.lines, self.functions | other.functions,
+            calls, self.lines | other.lines, self.evaluated | other.evaluated,
+            self.functions | other.functions,
             self.constructed | other.constructed,
             {at: self.locals.get(at, set()) | other.locals.get(at, set()) for at in both},
             {at: self.values.get(at, []) + other.values.get(at, [])

@@ -16,6 +16,7 @@ _VIEWS = {
     "expand_as", "narrow", "select", "flatten", "t", "movedim", "swapaxes", "diagonal", "detach",
     "chunk", "split", "unbind", "unflatten",
 }  # fmt: skip
+_SIZES = {"shape", "size", "dim", "ndim", "dtype", "device"}  # of which a write changes nothing
 _PARTS = {"T", "mT", "real", "imag", "data"}
 
 
@@ -35,7 +36,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
     name, before, function = target.id, node, rw.functions[-1]
     while (found := _given(function, name, before)) is not None:
         before, name = found, _root(found.value) or ""
-        if name and name != target.id and _read_later(function, name, found, node):
+        if name and name != target.id and _read_later(rw, name, found, node):
             raise Obstacle(
                 node,
                 f"writes into {target.id}, which shares its numbers with {name}, and {name} is "
@@ -83,10 +84,11 @@ def _is_plain(index: ast.expr) -> bool:
     return all(isinstance(part, kinds) for part in parts)
 
 
-def _read_later(function: Any, name: str, given: ast.stmt, node: ast.stmt) -> bool:
+def _read_later(rw: Any, name: str, given: ast.stmt, node: ast.stmt) -> bool:
     """Whether a name is read after a write, and still stands for what it stood for."""
-    end = node.end_lineno or node.lineno
-    uses = [n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id == name]
+    end, nodes = node.end_lineno or node.lineno, ast.walk(rw.functions[-1])
+    uses = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
+    uses = [n for n in uses if getattr(rw.parent(n), "attr", "") not in _SIZES]
     stores = [n.lineno for n in uses if isinstance(n.ctx, ast.Store) and n.lineno > given.lineno]
     until = min(stores, default=10**9)
     return any(isinstance(n.ctx, ast.Load) and end < n.lineno <= until for n in uses)

@@ -78,6 +78,12 @@ def test_pythons_random_numbers_are_an_obstacle():
     assert "random.random(): what is compiled would draw this number once" in obstacle
 
 
+def test_numpys_random_numbers_in_training_are_a_note():
+    found = port(unseen.Masks, torch.rand(2, 3))
+    assert found.equal and found.training == "random", str(found)
+    assert any("np.random.rand(): what is compiled would draw this" in n for n in found.notes)
+
+
 def test_a_tuple_without_gradients():
     found = port(unseen.Pairs, torch.rand(2, 3))
     assert found.equal and found.gradients == "equal", str(found)

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -64,7 +65,10 @@ class Own(nn.Module):
         part = z[:, :2]
         z = x + 1
         part.mul_(2)
-        return y.sum() + z.sum() + part.sum()
+        flat = x.exp().view(-1)
+        same = flat
+        same.add_(1)
+        return y.sum() + z.sum() + part.sum() + same.view(x.shape).sum() * flat.size(0)
 
 
 class Hidden(nn.Module):
@@ -108,6 +112,15 @@ class Layers(nn.Module):
 
     def forward(self, x):
         return x * 2 if random.random() < 0.5 else x * 2 + 0
+
+
+class Masks(nn.Module):
+    """NumPy's random numbers, in training."""
+
+    def forward(self, x):
+        if self.training:
+            x = x * (np.random.rand() < 0.5)
+        return x * 2
 
 
 class Pairs(nn.Module):
