@@ -109,6 +109,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _answers(engine: Any, images: list[str]) -> Iterator[tuple[str, Any]]:
     """What a bundle says of each image; the error, of one that it cannot take."""
+    list(engine.iter_predict([]))  # raises where the bundle gives no probabilities: for all of them
     together = not engine.manifest["rows_independent"]  # then one that is missing changes all
     size = len(images) if together else engine.max_batch_size
     for at in range(0, len(images), size):

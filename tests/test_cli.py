@@ -73,6 +73,15 @@ def test_predict_goes_on_after_a_file_that_is_no_image(bundle, pictures, capsys,
     assert bad[0] in first and second == "fx predict: no image file at gone.png"
 
 
+def test_a_bundle_without_probabilities_is_said_once(bundle, pictures, capsys, monkeypatch):
+    def no_probabilities(engine, images):
+        raise ValueError("predict: the bundle gives boxes, not probabilities")
+
+    monkeypatch.setattr(fx.deploy.Engine, "iter_predict", no_probabilities)
+    assert main(["predict", bundle, *pictures]) == 1
+    assert capsys.readouterr().err.count("not probabilities") == 1
+
+
 def test_predict_top(bundle, pictures, capsys):
     assert main(["predict", bundle, pictures[0], "--top", "2"]) == 0
     assert capsys.readouterr().out == f"{pictures[0]}: red 0.9647, green 0.0177\n"

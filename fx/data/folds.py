@@ -31,6 +31,7 @@ def fold_rows(
         numbers differ by one at most.
 
     Raises:
+        TypeError: k is not an integer.
         ValueError: k is not from 2 to n, or a class has fewer than k examples.
 
     Example:

@@ -58,6 +58,7 @@ def random_split(dataset: Any, lengths: Sequence[float], seed: int = 0) -> tuple
         in memory a `Dataset`, its rows copied; of another source a view.
 
     Raises:
+        TypeError: the lengths are no sequence.
         ValueError: the lengths are negative, sum to something else, or leave a part empty.
 
     Example:

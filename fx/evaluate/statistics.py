@@ -218,7 +218,7 @@ def _numbers(where: str, values: ArrayLike, least: int) -> np.ndarray:
     if isinstance(values, Mapping):
         raise TypeError(
             f"{where}: expected one number for each run, [S], got a dict of "
-            f"{', '.join(map(str, values))}; compare one of them at a time"
+            f"{', '.join(map(str, values))}; give the values of one of them"
         )
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or len(array) < least:

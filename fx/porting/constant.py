@@ -5,7 +5,7 @@ with torch.no_grad():
 
 with torch.set_grad_enabled(tuned):
     x = self.body(x)                 x = self.body(x)
-                                     if not (tuned):
+                                     if not tuned:
                                          x = jax.lax.stop_gradient(x)
 """
 
@@ -110,5 +110,4 @@ def _is_tensor(rw: Any, name: str) -> bool:
     """Whether a name of the function was seen to stand for a tensor."""
     import torch
 
-    first = rw.source.first_line(rw.functions[-1])
-    return torch.Tensor in rw.record.locals.get((rw.place.file, first, name), ())
+    return torch.Tensor in rw.kinds(name)

@@ -17,7 +17,7 @@ _WIDER = 3  # times the example's largest value is the deviation of other ones
 _MORE = 10  # times the tolerance: other values may be less well conditioned
 
 
-def compared(found: Any, module: Any, inputs: tuple, kwargs: dict, theirs: list) -> str:
+def compared(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
     """How outputs compare: "equal", what differs, or "" where one of both takes no other inputs.
 
     Args:
@@ -25,14 +25,14 @@ def compared(found: Any, module: Any, inputs: tuple, kwargs: dict, theirs: list)
         module: PyTorch's model, as it was before it ran.
         inputs: The example.
         kwargs: Its named part.
-        theirs: PyTorch's outputs on the example.
     """
+    lost = _lost(trial.evaluated(trial.duplicate(module), inputs, kwargs))
     for given, named in _others(inputs, kwargs):
         try:
             expected = trial.evaluated(trial.duplicate(module), given, named)
         except Exception:  # of PyTorch's: it wants indices in range, an order of lengths, one size
             continue
-        if _lost(expected) > _lost(theirs):
+        if _lost(expected) > lost:
             continue  # out of a function's domain
         try:
             said = _on_these(found, given, named, expected)

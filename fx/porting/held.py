@@ -186,6 +186,4 @@ def copied_list(rw: Any, node: ast.Call) -> str | None:
         return f"list({rw.text(function.value)})" if known else None
     if not isinstance(function.value, ast.Name):
         return None
-    place = rw.place.file, rw.source.first_line(rw.functions[-1]), function.value.id
-    kinds = rw.record.locals.get(place, set())
-    return f"list({rw.text(function.value)})" if kinds == {list} else None
+    return f"list({rw.text(function.value)})" if rw.kinds(function.value.id) == {list} else None

@@ -35,9 +35,6 @@ def _module(rw: Any, function: Any) -> str | None:
     return None
 
 
-DRAWN_ONCE = "what is compiled would draw this number once, for all calls"
-
-
 def refuse_others(rw: Any, node: ast.Call) -> None:
     """Say where a forward draws Python's or NumPy's numbers.
 
@@ -50,8 +47,10 @@ def refuse_others(rw: Any, node: ast.Call) -> None:
     owner = getattr(value, "__self__", None)
     python = isinstance(owner, random.Random) or getattr(value, "__module__", "") == "secrets"
     if python or isinstance(owner, np.random.RandomState):
-        mend = "draw it with torch.rand, and choose by torch.where"
-        said = f"{ast.unparse(node)[:80]}: {DRAWN_ONCE}; {mend}"
+        said = (
+            f"{ast.unparse(node)[:80]}: what is compiled would draw this number once, for all "
+            "calls; draw it with torch.rand, and choose by torch.where"
+        )
         if rw.trying or any((rw.place.file, n) in rw.record.evaluated for n in lines(node)):
             raise Obstacle(node, said)
         rw.notes.append(f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}: {said}")

@@ -128,8 +128,7 @@ def is_device(rw: Any, node: ast.expr) -> bool:
     """Whether an expression stands for where an array is."""
     if not isinstance(node, ast.Name) or not rw.functions:
         return ast.unparse(node).endswith(".device")
-    first = rw.source.first_line(rw.functions[-1])
-    kinds = rw.record.locals.get((rw.place.file, first, node.id), ())
+    kinds = rw.kinds(node.id)
     return bool(kinds) and {kind.__name__ for kind in kinds} == {"device"}
 
 
@@ -167,10 +166,8 @@ def _computes(rw: Any, node: Any) -> bool:
     """Whether a tensor is read there, or torch was called, other than for a shape or a dtype."""
     import torch
 
-    first = rw.source.first_line(rw.functions[-1]) if rw.functions else 0
     for name in (each.id for each in ast.walk(node) if isinstance(each, ast.Name)):
-        kinds = rw.record.locals.get((rw.place.file, first, name), ())
-        if any(issubclass(kind, torch.Tensor) for kind in kinds):
+        if any(issubclass(kind, torch.Tensor) for kind in rw.kinds(name)):
             return True
     return any(
         not name.endswith(".__get__")

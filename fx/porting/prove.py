@@ -17,7 +17,7 @@ import numpy as np
 from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict
 from fx.interop.torch_arrays import from_torch
-from fx.porting import aliased, elsewhere, gradient, keys, observed, trial
+from fx.porting import aliased, elsewhere, gradient, observed, trial
 from fx.porting.errors import located
 from fx.porting.live import tables
 from fx.porting.record import Record, watch
@@ -264,12 +264,8 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
             found.gradients = _gradients(found, example)
         if example.training:
             given = example.fresh, example.inputs, example.kwargs
-            theirs = trial.evaluated(module, example.inputs, example.kwargs)
-            found.elsewhere = elsewhere.compared(found, *given, theirs)
-            drawn = any(keys.DRAWN_ONCE in note for note in found.notes)
-            found.training = (
-                "random" if drawn else trial.training(found, module, example.inputs, example.kwargs)
-            )
+            found.elsewhere = elsewhere.compared(found, *given)
+            found.training = trial.training(found, module, example.inputs, example.kwargs)
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(located(error, written))
     return found

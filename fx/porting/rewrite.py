@@ -133,6 +133,11 @@ class Rewriter:
         """Whether a statement ran, its function included."""
         return self.trying or (self.place.file, node.lineno) in self.record.lines
 
+    def kinds(self, name: str) -> set[type]:
+        """The types that a name of the function at hand was seen to stand for."""
+        first = self.source.first_line(self.functions[-1]) if self.functions else 0
+        return self.record.locals.get((self.place.file, first, name), set())
+
     def inside(self, function: Any) -> "Scope":
         """A context in which a function's names are local."""
         return Scope(self, function)
@@ -165,12 +170,6 @@ class Rewriter:
         local = set().union(*self.scopes) if self.scopes else set()
         names = {**self.names, **self.imports} if self.imports else self.names
         return resolve(node, names, local)
-
-    def _ran_function(self, node: Any) -> bool:
-        """Whether a call in a line that ran must have been seen, had it been torch's."""
-        while node is not None and not isinstance(node, ast.stmt):
-            node = self.parent(node)
-        return node is not None and self.ran(node)
 
     def _expression(self, node: ast.expr) -> str | None:
         if isinstance(node, ast.Call):
@@ -237,15 +236,8 @@ class Rewriter:
 
     def _is_pair(self, node: ast.expr) -> bool:
         """Whether a name stands for the pair that torch's max, sort, topk and others give."""
-        if not (isinstance(node, ast.Name) and self.functions):
-            return False
-        place = self.place.file, self.source.first_line(self.functions[-1]), node.id
-        kinds = self.record.locals.get(place, set())
+        kinds = self.kinds(node.id) if isinstance(node, ast.Name) else set()
         return bool(kinds) and {kind.__module__ for kind in kinds} == {"torch.return_types"}
-
-    def ran_any(self, node: Any) -> bool:
-        """Whether the statement that a node is part of ran."""
-        return self._ran_function(node)
 
     def _global(self, node: Any, value: Any) -> str | None:
         """A global name: torch's is translated, the user's is noted, the rest is imported."""

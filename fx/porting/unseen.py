@@ -44,12 +44,13 @@ def kinds_of(rw: Any, node: ast.expr) -> set[type]:
     """The types that a name of the function, or of a lambda, was seen to stand for, but None's."""
     if not (isinstance(node, ast.Name) and rw.functions):
         return set()
-    first, outer = rw.source.first_line(rw.functions[-1]), rw.parent(node)
+    outer = rw.parent(node)
     while outer is not None and outer is not rw.functions[-1]:
         if isinstance(outer, ast.Lambda) and node.id in [arg.arg for arg in outer.args.args]:
-            first = outer.lineno
+            place = rw.place.file, outer.lineno, node.id
+            return rw.record.locals.get(place, set()) - {type(None)}
         outer = rw.parent(outer)
-    return rw.record.locals.get((rw.place.file, first, node.id), set()) - {type(None)}
+    return rw.kinds(node.id) - {type(None)}
 
 
 def store(rw: Any, target: ast.Subscript) -> bool:

@@ -176,13 +176,14 @@ def check_validation(found: Any) -> Any:
             f'{type(found).__name__}; write return {{"loss": loss}}'
         )
     for name, value in found.items():
-        if np.ndim(value) != 0 or not _is_number(value):
+        if np.ndim(value) != 0 or not is_number(value):
             came = f"shape {list(np.shape(value))}" if np.ndim(value) else repr(value)
             raise TypeError(f"fit: expected validate's {name!r} to be a number, got {came}")
     return found
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is a number or an array of them, true and false included."""
     kind = getattr(value, "dtype", None) or np.asarray(value).dtype
     return bool(kind.kind in "biuf" or jnp.issubdtype(kind, jnp.floating))
 

@@ -22,11 +22,10 @@ X = torch.rand(3, 4)
 def test_branches_that_did_not_run_are_written_too(kind):
     found = port(unseen.Branches, X)
     assert found.equal, str(found)
-    other, twin = unseen.Branches(kind), fx.port(unseen.Branches(kind), X).model
-    params, state = fx.load_state_dict(twin, other.state_dict())
-    scope = {}
+    scope, other = {}, unseen.Branches(kind)
     exec(found.source, scope)
     model = scope["Branches"](kind)
+    params, state = fx.load_state_dict(model, other.state_dict())
     ours, _ = model.apply(params, state, X.numpy())
     torch.testing.assert_close(
         torch.tensor(jax.device_get(ours)), other(X).detach(), rtol=1e-4, atol=1e-4
@@ -66,7 +65,7 @@ def test_a_number_of_pieces_is_not_the_examples():
 def test_what_is_of_the_example_alone_is_found_on_other_inputs(monkeypatch):
     monkeypatch.setattr(pieces, "_unpacked", lambda call: True)
     found = port(unseen.Pieces, torch.rand(4, 2))
-    assert not found.equal or any("other inputs" in note for note in found.notes), str(found)
+    assert any("other inputs, which PyTorch takes, raise" in note for note in found.notes)
 
 
 def test_a_model_that_seldom_drops_is_random():

@@ -96,8 +96,9 @@ def fit_many(
             without `epoch` or length, a list of batches included.
         ValueError: No states; lists of other lengths; states of different steps, structures,
             shapes, or learning rates that are not `tunable`; loaders of other lengths or batch
-            shapes (how="loop" takes these); an unknown how; a resume that asks for the other way;
-            and what `fx.fit` raises.
+            shapes in one program (how="loop" takes these, and "auto" takes it then); an unknown
+            how; a resume that asks for the other way, or under other names; and what `fx.fit`
+            raises.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -133,10 +134,10 @@ def fit_many(
     folder = None if out is None else Path(out)
     judged = {"patience": patience, "monitor": monitor, "mode": mode}
     plan = Plan(names, step, states, loaders, checks, folder, resume, epochs, judged, options)
+    _keep_names(plan)
     how, why, many = _decide(plan, how)
     if options.get("progress", True):
         print(f"fit_many: {count} runs, {_WORDS[how]}: {why}", flush=True)
-    _keep_names(plan)
     results, weights = one_program(plan, many) if how == "vmap" else one_by_one(plan)
     return Runs(names[: len(results)], tuple(results), weights, how, why)
 

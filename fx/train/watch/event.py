@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
+
+from fx.train.checks import is_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +61,7 @@ def added(event: Event, callback: Any, found: Any) -> Event:
     if not isinstance(found, dict):
         return event
     for name, value in found.items():
-        kind = getattr(value, "dtype", None) or np.asarray(value).dtype
-        if kind.kind not in "biuf" and not jnp.issubdtype(kind, jnp.floating):
+        if not is_number(value):
             raise TypeError(
                 f"fit: expected callback {callback!r} to return numbers by name, got "
                 f"{value!r} for {name!r}; leave out what is none"
