@@ -46,6 +46,7 @@ from fx.optim.groups import freeze as freeze
 from fx.optim.groups import frozen as frozen
 from fx.optim.groups import groups as groups
 from fx.optim.groups import without_frozen as without_frozen
+from fx.optim.layerwise import layerwise as layerwise
 from fx.optim.lbfgs import lbfgs as lbfgs
 from fx.optim.learning_rate import ScaleByLearningRateState as ScaleByLearningRateState
 from fx.optim.learning_rate import Schedule as Schedule
