@@ -1,5 +1,6 @@
 """An optimizer for each layer of `nn.Stack`, whose arrays hold all layers."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def layerwise(
         mapped = _map(step, (0, axes), in_axes=(0, axes, None if params is None else 0))
         updates, state = mapped(updates, state, params)
         if factors is not None:
-            updates = jax.tree.map(lambda u: _scaled(u, factors), updates)
+            updates = jax.tree.map(functools.partial(_scaled, factors), updates)
         return updates, state
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -87,7 +88,7 @@ def _factors(scale: Any) -> jax.Array:
     return factors
 
 
-def _scaled(updates: jax.Array, factors: jax.Array) -> jax.Array:
+def _scaled(factors: jax.Array, updates: jax.Array) -> jax.Array:
     each = factors.astype(updates.dtype).reshape(-1, *(1,) * (updates.ndim - 1))
     # x + -0.0 is x for every x.
     return jnp.where(each == 0, jnp.full_like(updates, -0.0), each * updates)
