@@ -74,9 +74,11 @@ class Parameter(_Declaration):
         shape: the array's shape; or an array, which becomes the initial value.
         init: an initialiser ``(key, shape, dtype) -> array``, such as those of ``nn.init``.
         dtype: float32 unless told.
+        requires_grad: what is not trained is an ``nn.Buffer``, or frozen by the optimizer.
 
     Raises:
-        TypeError: without an initialiser (and without an array in place of the shape).
+        TypeError: without an initialiser (and without an array in place of the shape), or with
+            ``requires_grad=False``.
 
     Example:
         >>> from fx import nn
@@ -88,7 +90,22 @@ class Parameter(_Declaration):
 
     __slots__ = ()
 
-    def __init__(self, shape: Any, init: Initialiser | None = None, dtype: Any = None):
+    def __init__(
+        self,
+        shape: Any,
+        init: Initialiser | None = None,
+        dtype: Any = None,
+        *,
+        requires_grad: bool = True,
+    ):
+        if isinstance(init, bool):  # torch's second argument
+            init, requires_grad = None, init
+        if not requires_grad:
+            raise TypeError(
+                "Parameter: expected an array that is trained, got requires_grad=False; write "
+                "nn.Buffer(...), which has the same name in state_dict, or freeze it where it is "
+                "trained: fx.optim.freeze(optimizer, patterns)"
+            )
         self._declare(shape, init, dtype, True)
 
 

@@ -7,12 +7,15 @@ from fx.porting.calls import Call, tupled, wrapped
 
 
 def parameter(call: Call) -> str:
-    """`nn.Parameter(torch.zeros(3))`: a shape and an initialiser."""
-    value = call.argument(0, "data")
+    """`nn.Parameter(torch.zeros(3))`: a shape and an initialiser; a buffer where it is frozen."""
+    value, trained = call.argument(0, "data"), call.argument(1, "requires_grad")
+    said = "True" if trained is None else call.text(trained)
+    kind = {"True": "nn.Parameter", "False": "nn.Buffer"}.get(said)
+    kind = kind or f"(nn.Parameter if {said} else nn.Buffer)"
     declared = _declared(call, value) if value is not None else None
     if declared:
-        return f"nn.Parameter({declared})"
-    return f"nn.Parameter({call.text(value) if value is not None else 'jnp.zeros(0)'})"
+        return f"{kind}({declared})"
+    return f"{kind}({call.text(value) if value is not None else 'jnp.zeros(0)'})"
 
 
 def _divided(call: Call, node: ast.expr) -> tuple[str | None, ast.expr]:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from fx.interop.compare import Differences
-from fx.interop.state_dict import load_state_dict
+from fx.interop.state_dict import load_state_dict, state_dict
 from fx.interop.torch_arrays import from_torch
 from fx.porting import aliased, elsewhere, gradient, observed, trial
 from fx.porting.errors import located
@@ -143,10 +143,6 @@ def port(
     parts = list(module.modules())
     record.held = {type(value) for part in parts for value in (part, *vars(part).values())}
     notes = []
-    if frozen := [name for name, p in module.named_parameters() if not p.requires_grad]:
-        some = ", ".join(frozen[:3]) + ", ..." * (len(frozen) > 3)
-        said = "weights are frozen in PyTorch, not here"
-        notes.append(f"{len(frozen)} {said} ({some}); choose what is trained with fx.partition")
     signature = inspect.signature(module.forward)
     given = signature.bind_partial(*inputs).arguments if _fits(signature, inputs) else {}
     if "use_cache" in signature.parameters and "use_cache" not in {*kwargs, *given}:
@@ -250,6 +246,7 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         found.model = _executed(written).build()
         weights = from_torch({**module.state_dict(), **written.saved})
         found.params, found.state = load_state_dict(found.model, weights)
+        found.notes = _trained_here(found, module) + found.notes
         found.obstacles += _untied(found, module)
         if example.layers:
             found.report = trial.layers(found, module, example.inputs, example.kwargs)
@@ -269,6 +266,17 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(located(error, written))
     return found
+
+
+def _trained_here(found: Port, module: Any) -> list[str]:
+    """A note where weights are trained that are frozen in PyTorch."""
+    ours = state_dict(found.model, found.params)
+    frozen = [n for n, p in module.named_parameters() if not p.requires_grad and n in ours]
+    if not frozen:
+        return []
+    some = ", ".join(frozen[:3]) + ", ..." * (len(frozen) > 3)
+    said = f"{len(frozen)} weights are frozen in PyTorch, not here ({some})"
+    return [f"{said}; choose what is trained with fx.partition"]
 
 
 def _untied(found: Port, module: Any) -> list[str]:

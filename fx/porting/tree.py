@@ -250,7 +250,9 @@ class Tree:
             raise Obstacle(None, f'"{full}": {value.dtype} has no counterpart here')
         dtype = "" if word == "float32" else f", jnp.{word}"
         if name in module._parameters:
-            return f"nn.Parameter({shape}, nn.init.zeros{dtype})"
+            # Of a module that is frozen as a whole nobody says that it is to stay so.
+            fixed = not value.requires_grad and any(p.requires_grad for p in module.parameters())
+            return f"nn.{'Buffer' if fixed else 'Parameter'}({shape}, nn.init.zeros{dtype})"
         if name in module._buffers and name not in module._non_persistent_buffers_set:
             return f"nn.Buffer({shape}, nn.init.zeros{dtype})"
         if array := numbers.text(value):

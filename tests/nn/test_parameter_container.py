@@ -82,3 +82,14 @@ def test_errors():
     frozen[1].init(KEY)
     with pytest.raises(AttributeError, match="ParameterList is frozen after __init__"):
         frozen[1].append(nn.Parameter(1, init.zeros))
+
+
+def test_what_is_not_trained_is_a_buffer():
+    array = np.ones(3, np.float32)
+    assert nn.Parameter(array, True) == nn.Parameter(array, requires_grad=True)
+    for make in (
+        lambda: nn.Parameter(array, False),
+        lambda: nn.Parameter((3,), init.zeros, requires_grad=False),
+    ):
+        with pytest.raises(TypeError, match="nn.Buffer"):
+            make()

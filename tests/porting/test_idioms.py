@@ -30,7 +30,7 @@ def test_configuration_objects_and_what_constructors_do_besides():
         found.source
     )
     frozen, *said = [note.rpartition(": ")[2] for note in found.notes]
-    assert " weights are frozen in PyTorch, not here (shift, conv.bias, " in frozen
+    assert " weights are frozen in PyTorch, not here (conv.bias, " in frozen
     assert list(dict.fromkeys(said)) == [
         "the mark on a weight is left out",
         "initial values are left out; write them as nn.init.by_type",

@@ -3,7 +3,6 @@
 import jax
 import pytest
 import torch
-from torch import nn
 
 import fx
 from fx.porting import pieces, trial
@@ -104,17 +103,25 @@ def test_a_running_mean_that_is_0_but_for_rounding():
     assert found.equal and found.training == "equal", str(found)
 
 
-def test_frozen_weights_are_named():
-    class Frozen(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = nn.Parameter(torch.ones(3), requires_grad=False)
+def test_a_weight_that_is_declared_as_frozen_is_a_buffer():
+    found = port(unseen.Positions, torch.rand(2, 3))
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "self.scale = nn.Buffer((3,), nn.init.ones)" in found.source
+    assert "self.shift = (nn.Parameter if learned else nn.Buffer)((3,)" in found.source
+    assert list(found.state) == ["scale", "shift"] and list(found.params) == ["fc"]
+    live = fx.port(unseen.Positions().eval(), torch.rand(2, 3), layers=False)
+    assert live.equal and list(live.state) == ["scale", "shift"], str(live)
+    names = list(unseen.Positions().state_dict())
+    for each in (found, live):
+        assert sorted(fx.state_dict(each.model, each.params, each.state)) == sorted(names)
+        assert not any("frozen" in note for note in each.notes)
 
-        def forward(self, x):
-            return x * self.scale
 
-    found = port(Frozen, torch.rand(2, 3))
-    assert any("1 weights are frozen in PyTorch, not here (scale)" in n for n in found.notes)
+def test_frozen_weights_of_a_module_that_is_frozen_whole_are_named():
+    module = unseen.Positions(learned=True).eval().requires_grad_(False)
+    found = fx.port(module, torch.rand(2, 3), layers=False)
+    assert any("4 weights are frozen in PyTorch, not here (scale, " in n for n in found.notes)
+    assert found.state == {}
 
 
 def test_sums_of_bytes_are_signed():

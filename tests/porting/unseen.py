@@ -234,3 +234,16 @@ class Keeps(nn.Module):
 
     def forward(self, x):
         return self.norm(x)
+
+
+class Positions(nn.Module):
+    """Weights that are not trained, one of them by choice."""
+
+    def __init__(self, learned=False):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.shift = nn.Parameter(torch.zeros(3), learned)
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.fc(x * self.scale) + self.shift
