@@ -161,7 +161,8 @@ class Rewriter:
             for name, facts in seen.items():
                 if name.rpartition(".")[2] == word and name.startswith("torch.Tensor."):
                     return f"Tensor.{word}", facts
-            if not seen and unseen.of_a_tensor(self, node, self.in_a_line_that_ran(node)):
+            ran = self.in_a_line_that_ran(node) and not unseen.in_an_arm(self, node)
+            if not seen and unseen.of_a_tensor(self, node, ran):
                 return f"Tensor.{word}", []
         return None, []
 
@@ -274,6 +275,19 @@ class Rewriter:
             said = observed.answer(self, node)
             known = observed.kinds(self, node) if said is None else str(said)
             return known or walks.written(self, node) or self._passed_key(node)
+        if facts or self.trying or not unseen.in_an_arm(self, node):
+            return self._known(node, key, facts)
+        try:
+            return self._known(node, key, facts)
+        except Obstacle as obstacle:
+            if not key.startswith("Tensor."):
+                raise
+            where = f"{self.place.module.rpartition('.')[2]}.py:{node.lineno}"
+            self.notes.append(f"{where} did not run, and stays as it was: {obstacle.message}")
+            return None
+
+    def _known(self, node: ast.Call, key: str, facts: list) -> str | None:
+        """The call of a function or method of torch's."""
         args = list(node.args)
         if key.startswith("Tensor."):
             assert isinstance(node.func, ast.Attribute)

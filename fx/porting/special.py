@@ -49,7 +49,10 @@ def _repeated(call: Call, x: str, texts: list[str]) -> str:
     for axis, text in enumerate(texts):
         sizes = {shape[axis - new] for shape in call.shapes()} if axis >= new else {1}
         if len(ranks) != 1 or (text != "-1" and sizes != {1}):
-            raise call.obstacle("-1 is not known here; give the tensor a name first")
+            x, again = call.twice(call.args[0])
+            kept = [f"{again}.shape[{n - len(texts)}]" for n in range(len(texts))]
+            sizes = [own if text == "-1" else text for own, text in zip(kept, texts)]
+            return f"jnp.broadcast_to({x}, ({', '.join(sizes)},))"
     if not new and sum(text != "-1" for text in texts) == 1:
         axis = next(axis for axis, text in enumerate(texts) if text != "-1")
         return f"jnp.repeat({x}, {texts[axis]}, axis={axis})"

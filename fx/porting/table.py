@@ -256,6 +256,7 @@ torch.bartlett_window(n)             | jnp.bartlett(n + 1)[:-1]
 torch.kaiser_window(n, beta=12.0)    | jnp.kaiser(n + 1, beta)[:-1]
 torch.eye(n, m=None, dtype=None)     | jnp.eye(n, m, dtype=dtype)
 torch.tensor(data, dtype=None)       | jnp.array(data, dtype=dtype)
+torch.scalar_tensor(data, dtype=None) | jnp.array(data, dtype=dtype)
 torch.as_tensor(data, dtype=None)    | jnp.asarray(data, dtype=dtype)
 torch.from_numpy(data)               | jnp.asarray(data)
 torch.broadcast_tensors(*tensors)    | jnp.broadcast_arrays(*tensors)

@@ -13,6 +13,10 @@ TENSORS_OWN = {
     "bernoulli_", "normal_", "uniform_", "mul_", "add_", "div_", "zero_", "fill_", "relu_", "sum",
     "rsqrt", "pow", "clamp", "tril", "triu", "clone", "item", "masked_fill_", "dim", "chunk",
 }  # fmt: skip
+NO_TENSORS = {
+    "size", "dim", "ndimension", "item", "tolist", "numel", "nelement", "stride", "element_size",
+    "numpy", "type", "get_device", "data_ptr", "untyped_storage", "storage",
+}  # fmt: skip
 
 
 def of_a_tensor(rw: Any, node: ast.Call, line_ran: bool) -> bool | None:
@@ -32,12 +36,39 @@ def of_a_tensor(rw: Any, node: ast.Call, line_ran: bool) -> bool | None:
         return False
     if kinds := kinds_of(rw, function.value):
         return all(_is_tensor(kind) for kind in kinds)
+    if not line_ran and _gives_a_tensor(rw, function.value):
+        return True
     if function.attr in TENSORS_OWN and not line_ran:
         return True
     texts = [arg for arg in node.args if isinstance(getattr(arg, "value", None), str)]
     plain = function.attr in ("add", "index", "values")  # no array of JAX's has them
     plain = plain or (function.attr in ("sort", "split") and not node.args)
     return False if texts or plain else None
+
+
+def _gives_a_tensor(rw: Any, node: ast.expr) -> bool:
+    """Whether an expression is the call of a tensor's method that gives a tensor, or a part of."""
+    while isinstance(node, ast.Subscript | ast.BinOp):
+        node = node.value if isinstance(node, ast.Subscript) else node.left
+    key = rw.torch_key(node)[0] if isinstance(node, ast.Call) else None
+    head, _, word = (key or "").partition(".")
+    said = word.startswith(("is_", "has_")) or word in NO_TENSORS
+    return head == "Tensor" and not said
+
+
+def in_an_arm(rw: Any, node: ast.AST) -> bool:
+    """Whether a node may not have run in a line that did: `a if b else c`, `b and c`, `if b: a`."""
+    outer = rw.parent(node)
+    while outer is not None and not isinstance(node, ast.stmt):
+        if isinstance(outer, ast.IfExp) and node is not outer.test:
+            return True
+        if isinstance(outer, ast.BoolOp) and node is not outer.values[0]:
+            return True
+        if isinstance(outer, ast.Lambda | ast.comprehension) or hasattr(outer, "generators"):
+            return True
+        node, outer = outer, rw.parent(outer)
+    inside = isinstance(outer, ast.If | ast.For | ast.While | ast.With)
+    return inside and getattr(node, "lineno", 0) == outer.lineno
 
 
 def kinds_of(rw: Any, node: ast.expr) -> set[type]:

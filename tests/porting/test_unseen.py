@@ -145,3 +145,23 @@ def test_what_train_does_beside_is_a_note():
     assert not any("def train" in line for line in found.source.splitlines())
     assert any("train is left out: what it does beside is not done" in n for n in found.notes)
     assert found.training.startswith("outputs differ")
+
+
+def test_arms_that_did_not_run_in_lines_that_did_are_written():
+    x = torch.randn(2, 5, 4)
+    found = port(unseen.Arms, x)
+    assert found.equal, str(found)
+    (note,) = found.notes
+    assert "did not run, and stays as it was: x.chunk(2, dim=-1)" in note
+    scope, other = {}, unseen.Arms(pool=True)
+    exec(found.source, scope)
+    model = scope["Arms"](pool=True)
+    params, state = fx.load_state_dict(model, other.state_dict())
+    ours, _ = model.apply(params, state, x.numpy())
+    for mine, theirs in zip(ours, other(x), strict=True):
+        torch.testing.assert_close(torch.from_numpy(jax.device_get(mine).copy()), theirs.detach())
+
+
+def test_expansions_of_what_has_no_name():
+    found = port(unseen.Expanded, torch.randn(1, 5, 4), torch.rand(2, 6))
+    assert found.equal, str(found)

@@ -247,3 +247,29 @@ class Positions(nn.Module):
 
     def forward(self, x):
         return self.fc(x * self.scale) + self.shift
+
+
+class Arms(nn.Module):
+    """What did not run stands in lines that did."""
+
+    def __init__(self, pool=False):
+        super().__init__()
+        self.pool, self.fc = pool, nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = x.mean(1) if self.pool else x[:, 0]
+        z = self.fc(y)
+        if self.pool: z = z.unsqueeze(-1).expand(-1, -1, 3).std(0)  # fmt: skip  # noqa: E701
+        least = self.pool and x.view(x.size(0), -1).norm()
+        parts = x.chunk(2, dim=-1) if self.pool and x.size(1) == 1 else (x,)
+        return z, y + least if self.pool else y, parts[0]
+
+
+class Expanded(nn.Module):
+    """Expansions with -1 of what has no name, of more axes than one."""
+
+    def forward(self, x, mask):
+        z = mask[:, None, :].expand(mask.shape[0], 7, -1)
+        w = (x * 2).mean(0, keepdim=True).expand(-1, -1, 4)
+        least = torch.scalar_tensor(-1.0, dtype=x.dtype)
+        return z, w, torch.where(x > 0, x, least)
