@@ -145,7 +145,7 @@ def port(
     notes = []
     signature = inspect.signature(module.forward)
     given = signature.bind_partial(*inputs).arguments if _fits(signature, inputs) else {}
-    if "use_cache" in signature.parameters and "use_cache" not in {*kwargs, *given}:
+    if "use_cache" not in {*kwargs, *given} and _caches(module, signature, inputs, kwargs):
         kwargs["use_cache"] = False
         notes.append("ported with use_cache=False: a cache that grows is not for compiled code")
     fresh = trial.duplicate(module)  # caches, which a run fills, have no gradients
@@ -214,6 +214,27 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     with contextlib.suppress(RuntimeError):  # of PyTorch's own, which a note will say
         return gradient.watched(module, inputs, kwargs, record)
     return None
+
+
+def _caches(module: Any, signature: inspect.Signature, inputs: tuple, kwargs: dict) -> bool:
+    """Whether a model takes `use_cache`, by name or for a part that it hands its keywords to."""
+    if "use_cache" in signature.parameters:
+        return True
+    parts = [part for part in module.modules() if part is not module]
+    parts = [part for part in parts if "use_cache" in inspect.signature(part.forward).parameters]
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    if not parts or inspect.Parameter.VAR_KEYWORD not in kinds:
+        return False
+    args, named = trial.copied((inputs, kwargs))
+    mode = module.training
+    try:
+        with _torch().no_grad():
+            module.eval()(*args, **named, use_cache=False)
+    except Exception:  # whatever it says to a keyword that it does not know
+        return False
+    finally:
+        module.train(mode)
+    return True
 
 
 def _fits(signature: inspect.Signature, inputs: tuple) -> bool:

@@ -211,3 +211,13 @@ def test_negative_zeros_frozen_weights_and_arguments_by_place():
     found = port(traps.Places().eval(), torch.randn(2, 3), True)
     assert found.equal, str(found)
     assert any("1 weights are frozen in PyTorch, not here" in note for note in found.notes)
+
+
+def test_a_part_that_keywords_are_handed_to_is_ported_without_its_cache():
+    module = traps.Caching()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    found = port(module, torch.randn(4, 3))
+    assert found.equal, str(found)
+    assert any("use_cache=False" in note for note in found.notes)
+    assert module.training
+    torch.testing.assert_close(module.state_dict(), before)
