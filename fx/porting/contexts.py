@@ -17,6 +17,7 @@ def dropped(rw: Any, node: ast.With) -> bool:
         if isinstance(called, ast.Attribute) and rw.held.is_context(called, rw.functions):
             continue
         known, value = rw.resolve(called)
-        if not known or getattr(value, "__name__", "") not in _DROPPED:
+        kernels = str(getattr(value, "__module__", "")).startswith("torch.backends")
+        if not known or not (kernels or getattr(value, "__name__", "") in _DROPPED):
             return False
     return True

@@ -29,6 +29,7 @@ class Held:
         tensors: Class and name of attributes that are tensors, which torch does not register.
         lists: Class and name of attributes that are lists, which are tuples here.
         kernels: Class and name of attributes that make a context which chooses kernels.
+        parts: Names of attributes that are modules.
     """
 
     unread: set[str] = field(default_factory=set)
@@ -39,6 +40,7 @@ class Held:
     kinds: set[str] = field(default_factory=set)  # and the names of their classes
     lists: set[tuple[str, str]] = field(default_factory=set)
     kernels: set[tuple[str, str]] = field(default_factory=set)
+    parts: set[str] = field(default_factory=set)
 
     def is_context(self, node: ast.Attribute, functions: list[Any]) -> bool:
         """Whether `self.name` makes a context which chooses kernels."""
@@ -71,7 +73,8 @@ def found(record: Record, module: Any) -> Held:
     tensors = _where(module, lambda value: isinstance(value, torch.Tensor))
     lists = _where(module, lambda value: isinstance(value, list))
     kernels = _where(module, _makes_kernels)
-    held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels)
+    parts = {name for part in module.modules() for name in part._modules}
+    held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
     for name, value in (pair for part in module.modules() for pair in vars(part).items()):
         if is_plain(value):
             held.objects.add(name)

@@ -112,16 +112,21 @@ def as_compiled(run: Callable[[], Any]) -> None:
 
 
 def own(rw: Any, node: ast.Attribute) -> str | None:
-    """`self.dtype` and `self.device` of an installed package's model: those of its weights."""
-    if node.attr not in ("dtype", "device") or ast.unparse(node.value) != "self":
+    """`self.dtype`, `self.device` and a part's, in an installed package: those of the weights."""
+    if node.attr not in ("dtype", "device") or not is_installed(rw.place.file):
         return None
-    owner = rw.parent(rw.functions[0]) if rw.functions else None
-    kind = rw.names.get(getattr(owner, "name", ""))
-    if not (isinstance(kind, type) and isinstance(getattr(kind, node.attr, None), property)):
+    module = ast.unparse(node.value)
+    if module == "self":
+        owner = rw.parent(rw.functions[0]) if rw.functions else None
+        kind = rw.names.get(getattr(owner, "name", ""))
+        if not (isinstance(kind, type) and isinstance(getattr(kind, node.attr, None), property)):
+            return None
+        if not hasattr(kind, "register_forward_hook"):
+            return None
+    elif not (module.startswith("self.") and getattr(node.value, "attr", "") in rw.held.parts):
         return None
-    if not (hasattr(kind, "register_forward_hook") and is_installed(rw.place.file)):
-        return None
-    return "jax.tree.leaves(self.functional()[1][0])[0].dtype" if node.attr == "dtype" else "None"
+    weights = f"jax.tree.leaves({module}.functional()[1][0])[0]"
+    return f"{weights}.dtype" if node.attr == "dtype" else "None"
 
 
 def is_device(rw: Any, node: ast.expr) -> bool:

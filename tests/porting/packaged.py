@@ -199,3 +199,40 @@ class Decides(nn.Module):
         if (torch.special.bessel_j0(x) > 2).any():
             return -x
         return x + 1 if large else x
+
+
+class Tower(nn.Module):
+    """A part that says where it is, and in which precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        return self.fc.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of its weights."""
+        return self.fc.weight.device
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """A layer."""
+        return self.fc(x)
+
+
+class Towers(nn.Module):
+    """Asks a part where it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.tower, self.fc = Tower(), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The first layer is not trained."""
+        device = self.tower.device
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
+            y = self.tower(x.to(device).to(self.tower.dtype))
+        return self.fc(y)

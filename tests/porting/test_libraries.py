@@ -164,3 +164,9 @@ def test_a_ported_model_trains_as_it_does_in_pytorch():
         loss.backward()
         theirs.step()
         assert abs(float(metrics["loss"]) - loss.item()) < 1e-5
+
+
+def test_where_a_part_is_and_a_choice_of_kernels(packaged):
+    found = fx.port(packaged.Towers(), torch.randn(2, 4), layers=False)
+    assert found.equal and found.gradients == "equal", str(found)
+    assert "jax.tree.leaves(self.tower.functional()[1][0])[0].dtype" in found.source
