@@ -111,6 +111,17 @@ def is_tensor(rw: Any, node: ast.Assign, target: ast.expr) -> bool:
     return (owner, target.attr) in rw.held.tensors and ast.unparse(node.value) != "None"
 
 
+def unregistered(rw: Any, node: ast.expr, target: Any) -> str:
+    """A tensor that is neither as a buffer outside of the state_dict; None in some parts."""
+    text, owner = rw.text(node), getattr(rw.parent(rw.functions[0]), "name", "")
+    buffer = f"nn.Buffer({text}, persistent=False)"
+    if (owner, target.attr) not in rw.held.nones:
+        return buffer
+    if not isinstance(node, ast.Name):
+        buffer, text = "nn.Buffer(values, persistent=False)", f"(values := {text})"
+    return f"{buffer} if {text} is not None else None"
+
+
 def tie(rw: Any, node: ast.stmt, alias: str, source: str) -> str:
     """`self.decoder.bias = self.bias`, where the decoder may have been made without one."""
     part, _, rest = alias.partition(".")

@@ -27,6 +27,7 @@ class Held:
         local: Names that one function writes and then reads, and that function.
         lines: What ran in a forward.
         tensors: Class and name of attributes that are tensors, which torch does not register.
+        nones: Class and name of attributes that are None in some part.
         lists: Class and name of attributes that are lists, which are tuples here.
         kernels: Class and name of attributes that make a context which chooses kernels.
         parts: Names of attributes that are modules.
@@ -36,6 +37,7 @@ class Held:
     local: dict[str, Any] = field(default_factory=dict)
     lines: set[tuple[str, int]] = field(default_factory=set)
     tensors: set[tuple[str, str]] = field(default_factory=set)
+    nones: set[tuple[str, str]] = field(default_factory=set)
     objects: set[str] = field(default_factory=set)  # attributes that are objects of the user's
     kinds: set[str] = field(default_factory=set)  # and the names of their classes
     lists: set[tuple[str, str]] = field(default_factory=set)
@@ -58,6 +60,20 @@ class Held:
         return word + "_" * (word in local_names(functions[0]))
 
 
+def where_it_is(rw: Any, node: ast.Assign, target: ast.expr) -> str | None:
+    """`self.x = self.x.to(y.dtype) if self.x is not None else None`: nothing, where None is."""
+    if not (isinstance(target, ast.Attribute) and _of_self(target) and rw.functions):
+        return None
+    if not isinstance(node.value, ast.IfExp):
+        return None
+    name, value = ast.unparse(target), node.value
+    same = ast.unparse(value.test) in (name, f"{name} is not None")
+    if not same or ast.unparse(value.orelse) != "None":
+        return None
+    pad = " " * node.col_offset
+    return f"if {name} is not None:\n{pad}    {name} = {rw.text(value.body)}"
+
+
 def found(record: Record, module: Any) -> Held:
     """What the forwards of a model that ran assign, its parts and buffers aside."""
     import torch
@@ -75,6 +91,7 @@ def found(record: Record, module: Any) -> Held:
     kernels = _where(module, _makes_kernels)
     parts = {name for part in module.modules() for name in part._modules}
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
+    held.nones = _where(module, lambda value: value is None)
     for name, value in (pair for part in module.modules() for pair in vars(part).items()):
         if is_plain(value):
             held.objects.add(name)

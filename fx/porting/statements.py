@@ -307,11 +307,13 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         raise Obstacle(node, "did not run, so that what it writes is not known")
     if isinstance(target, ast.Subscript) and inplace.stores(rw, target):
         return inplace.stored(rw, node, target)
+    if (put := held.where_it_is(rw, node, target)) is not None:
+        return put
     stored = cached.stored(rw, target)
     if stored is not None:
         return f"{stored} = {rw.text(node.value)}"
     if declared.is_tensor(rw, node, target):
-        return f"{rw.text(target)} = nn.Buffer({rw.text(node.value)}, persistent=False)"
+        return f"{rw.text(target)} = {declared.unregistered(rw, node.value, target)}"
     if cached.is_key(rw, node):
         return DROP
     if initialises(rw, [node]):

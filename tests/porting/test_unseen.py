@@ -165,3 +165,14 @@ def test_arms_that_did_not_run_in_lines_that_did_are_written():
 def test_expansions_of_what_has_no_name():
     found = port(unseen.Expanded, torch.randn(1, 5, 4), torch.rand(2, 6))
     assert found.equal, str(found)
+
+
+def test_a_mask_that_one_tower_has_and_the_other_has_not():
+    x, y = torch.randn(3, 2, 8), torch.randn(5, 2, 8)
+    found = port(unseen.Towers, x, y)
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "self.mask = nn.Buffer(mask, persistent=False) if mask is not None else None" in (
+        found.source
+    )
+    live = fx.port(unseen.Towers().eval(), (x, y), layers=False)
+    assert live.equal, str(live)

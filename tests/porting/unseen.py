@@ -273,3 +273,36 @@ class Expanded(nn.Module):
         w = (x * 2).mean(0, keepdim=True).expand(-1, -1, 4)
         least = torch.scalar_tensor(-1.0, dtype=x.dtype)
         return z, w, torch.where(x > 0, x, least)
+
+
+class Attends(nn.Module):
+    """CLIP's block: a mask that one tower has and the other has not, moved at each call."""
+
+    def __init__(self, width, mask=None):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, 2)
+        self.mask = mask
+        self.bias = mask * 2 if mask is not None else None
+
+    def forward(self, x):
+        self.mask = self.mask.to(dtype=x.dtype, device=x.device) if self.mask is not None else None
+        y = self.attn(x, x, x, need_weights=False, attn_mask=self.mask)[0]
+        return y if self.bias is None else y + self.bias.sum(-1)[:, None, None].clamp(min=-1)
+
+
+class Towers(nn.Module):
+    """Two towers of one class."""
+
+    def __init__(self):
+        super().__init__()
+        self.image = nn.Sequential(Attends(8), Attends(8))
+        self.text = nn.Sequential(*[Attends(8, self.mask(5)) for _ in range(2)])
+
+    def mask(self, n):
+        mask = torch.empty(n, n)
+        mask.fill_(-100.0)
+        mask.triu_(1)
+        return mask
+
+    def forward(self, x, y):
+        return self.image(x).mean(0) @ self.text(y).mean(0).t()
