@@ -70,7 +70,7 @@ def rows_are_independent(
     expected: Mapping[str, np.ndarray],
     limit: float,
 ) -> bool:
-    """Whether a row's output is the same whatever rows are beside it, so that batches may be padded.
+    """Whether a row's output is the same whatever is beside it, so that batches may be padded.
 
     Rows alone, and all of them between rows lower and higher than any, are to give what they gave.
     """

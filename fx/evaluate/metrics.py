@@ -22,7 +22,7 @@ def accuracy(outputs: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = No
         mask: bool [...], True where an example counts; None counts all.
 
     Returns:
-        float32 scalar; nan when nothing counts.
+        float32 scalar; nan when nothing counts, and where an output that counts is nan.
 
     Raises:
         ValueError: ``outputs`` without the axis K, or with a K of 1; ``targets`` or ``mask`` of
@@ -97,7 +97,9 @@ def f1_metrics(outputs: ArrayLike, targets: ArrayLike, ignore_index: int = -100)
     wanted = counts & (targets[..., None] == classes)
     found = {"hit": named & wanted, "wrong": named & ~wanted, "missed": wanted & ~named}
     axes = tuple(range(targets.ndim))
-    return {"f1": Sums({name: x.sum(axes, jnp.float32) for name, x in found.items()}, macro_f1)}
+    lost = jnp.where(counts[..., 0], _or_nan(jnp.zeros(targets.shape), outputs), 0).sum()
+    sums = {name: x.sum(axes, jnp.float32) + lost for name, x in found.items()}
+    return {"f1": Sums(sums, macro_f1)}
 
 
 def macro_f1(sums: dict[str, jax.Array]) -> jax.Array:
@@ -147,7 +149,7 @@ def top_k_accuracy(
     # top_k sorts -0.0 below 0.0; here, as in a comparison, they are equal.
     _, best = jax.lax.top_k(jnp.where(outputs == 0, 0, outputs), k)  # [..., k]
     hits = (best.astype(jnp.int32) == targets[..., None]).any(-1)
-    return _mean(hits.astype(jnp.float32), mask)
+    return _mean(_or_nan(hits.astype(jnp.float32), outputs), mask)
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
@@ -254,7 +256,12 @@ def _hits(
     _check_classes("accuracy", outputs, targets, mend)
     outputs, targets, mask = _checked("accuracy", outputs, targets, mask)
     hits = jnp.argmax(outputs, axis=-1).astype(jnp.int32) == targets
-    return hits.astype(jnp.float32), mask
+    return _or_nan(hits.astype(jnp.float32), outputs), mask
+
+
+def _or_nan(values: jax.Array, outputs: jax.Array) -> jax.Array:
+    """Values [...], nan where an output [..., K] is: the largest of those is the first class."""
+    return jnp.where(jnp.isnan(outputs).any(-1), jnp.nan, values)
 
 
 def _check_classes(where: str, outputs: ArrayLike, targets: ArrayLike, mend: str) -> None:

@@ -153,12 +153,23 @@ class Record:
             )
         value, before = row[name], None if self.best is None else self.best["value"]
         better = before is None or (value > before if mode == "max" else value < before)
+        if self.best is not None and (lost := _lost(row)) != self._best_is_lost():
+            better = not lost  # whatever the value says
         if better and not math.isnan(value):
             self.waited = 0
             self.best = {**{k: row[k] for k in ("epoch", "step")}, "name": name, "value": value}
             return True
         self.waited += 1
         return False
+
+    def _best_is_lost(self) -> bool:
+        rows = [row for row in self.history if self.best and row["epoch"] == self.best["epoch"]]
+        return any(map(_lost, rows))
+
+
+def _lost(row: dict[str, Any]) -> bool:
+    """Whether a validation's loss is not a number: of such a model no other number says much."""
+    return math.isnan(row.get("val_loss", 0.0))
 
 
 def _added(total: float, values: np.ndarray) -> float:

@@ -230,3 +230,18 @@ LOGITS, LABELS = np.zeros((8, 10), np.float32), np.zeros(8, int)
 def test_errors_say_what_was_expected(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_metrics_of_outputs_that_are_not_numbers_are_none():
+    """The largest of them would be the first class."""
+    labels = jnp.array([0, 1, 0, -100])
+    sound = jnp.eye(2)[jnp.array([0, 1, 0, 1])]
+    of_one = sound.at[2, 1].set(jnp.nan)
+    of_none_that_counts = sound.at[3].set(jnp.nan)
+    for outputs, lost in ((of_one, True), (of_none_that_counts, False)):
+        found = jax.jit(evaluate.classification_metrics)(outputs, labels)["accuracy"]
+        assert bool(jnp.isnan(found.total)) == lost
+        assert bool(jnp.isnan(evaluate.f1_metrics(outputs, labels)["f1"].value())) == lost
+        for metric in (evaluate.accuracy, evaluate.top_k_accuracy):
+            options = {"k": 1} if metric is evaluate.top_k_accuracy else {}
+            assert bool(jnp.isnan(metric(outputs, labels, mask=labels >= 0, **options))) == lost

@@ -30,6 +30,20 @@ def scripted(values, **options):
         ),
         ([{"loss": v} for v in (float("nan"), 2.0, float("nan"))], {"epochs": 3}, 3, 2, "finished"),
         ([{"loss": float("nan")}] * 3, {"patience": 3}, 3, None, "early"),
+        (  # of a model whose loss is not a number no accuracy counts
+            [{"loss": v, "accuracy": a} for v, a in ((0.9, 0.2), (float("nan"), 0.9))],
+            {"epochs": 2},
+            2,
+            1,
+            "finished",
+        ),
+        (
+            [{"loss": v, "accuracy": a} for v, a in ((float("nan"), 0.9), (0.9, 0.2))],
+            {"epochs": 2},
+            2,
+            2,
+            "finished",
+        ),
         (
             [{"loss": 1.0, "perplexity": v} for v in (3.0, 1.0, 2.0)],
             {"monitor": "perplexity", "epochs": 3},
