@@ -1,5 +1,6 @@
 """Reading a run's checkpoints: the newest one that is sound."""
 
+import contextlib
 import json
 import operator
 import os
@@ -74,7 +75,8 @@ def restore_weights(
         notify: Called with a sentence when a damaged step is passed over.
 
     Returns:
-        `(params, state)`, on the default device.
+        `(params, state)`, on the process's first device. Of several processes each reads for
+        itself, so that one of them alone may.
 
     Raises:
         FileNotFoundError: The run has no checkpoint (no best one, none of that step).
@@ -149,12 +151,22 @@ def _load(path: Path, manifest: dict[str, Any], like: Any, parts: tuple[str, ...
     shapes: dict[str, Any] = {n: abstract(leaf) for n, leaf in expected.items() if is_stored(leaf)}
     # orbax leaves out what is `...`, and still compares the names with those on the disk.
     shapes |= {name: ... for name in others if 0 not in tree[name]["shape"]}
-    loaded = v1.load(str(path / "tree"), shapes)
+    with _alone(v1) if parts else contextlib.nullcontext():
+        loaded = v1.load(str(path / "tree"), shapes)
     leaves = [
         place(loaded[name], leaf) if name in loaded else empty(leaf)
         for name, leaf in expected.items()
     ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _alone(v1: Any) -> Any:
+    """A context in which a process reads for itself, and waits for no other one."""
+    context, own = v1.Context(), jax.process_index()
+    context.multiprocessing.primary_host = own
+    context.multiprocessing.active_processes = {own}
+    context.multiprocessing.barrier_sync_key_prefix = f"process_{own}_"
+    return context
 
 
 def steps(run_dir: str | os.PathLike[str]) -> list[int]:

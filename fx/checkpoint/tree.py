@@ -169,7 +169,7 @@ def _shortened(lines: list[str]) -> list[str]:
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding:
     sharding = getattr(leaf, "sharding", None)
-    return sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
 
 def _beside(leaf: jax.Array) -> jax.sharding.Sharding:

@@ -3,7 +3,8 @@
 Options: `die` and `stop`, the step before which this process gets SIGKILL or SIGTERM; `hang`, the
 step before which it stops like a machine that falls silent; `raise`, before which it raises; `nan`,
 the step whose tenth example is NaN; `timeout`, in seconds; `fsdp`, to spread parameters; `predict`,
-to write what `fx.train.predict` gives here to OUT/INDEX.npz.
+to write what `fx.train.predict` gives here to OUT/INDEX.npz; `alone`, to export the weights of the
+last checkpoint to OUT/bundle.
 """
 
 import os
@@ -64,6 +65,10 @@ def main(out, index, wants):
         ts = result.ts
         found = fx.train.predict(network(), ts.params, ts.state, batches)
         np.savez(f"{out}/{index}.npz", outputs=found[0], targets=found[1])
+    if wants.get("alone"):  # the other process does not take part
+        weights = fx.checkpoint.restore_weights(out, network())
+        spec = ((None, *batches.dataset.inputs.shape[1:]), "float32")
+        fx.export(network(), *weights, spec, f"{out}/bundle", postprocess=None)
     print(result.stopped, int(result.ts.step), flush=True)
 
 

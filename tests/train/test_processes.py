@@ -93,12 +93,21 @@ def test_one_of_two_is_killed_and_the_run_goes_on(tmp_path, alone):
     assert "process 1 of 2 died before its end" in victim[2]
     steps = fx.checkpoint.steps(out)
     assert steps and 3 <= steps[-1] <= 8
-    both = ends(*pair(out, ["predict=1"], ["predict=1"]))
+    both = ends(*pair(out, ["predict=1", "alone=1"], ["predict=1"]))
     assert [status for status, *_ in both] == [0, 0], both
     assert f"step {steps[-1]}, " in both[0][1].splitlines()[1]
     assert all(said.splitlines()[-1] == "finished 12" for _, said, _, _ in both)
     assert_same_run(out, alone)
     assert_each_predicted_everything(out)
+    assert_one_exported(out)
+
+
+def assert_one_exported(out):
+    """The first process alone read the last weights, and made a bundle of them."""
+    data, (ts, _) = loader(dtype=np.float32).dataset, read(out)
+    expected, _ = network().apply(ts.params, ts.state, data.inputs)
+    (found,) = fx.load_bundle(out / "bundle")(data.inputs).values()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def assert_each_predicted_everything(out):
