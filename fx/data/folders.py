@@ -101,7 +101,8 @@ def image_folder(
         (('cat', 'dog'), (1, 8, 8, 3))
 
     Source:
-        `torchvision.datasets.ImageFolder`, with `Resize` and `CenterCrop`; a batch has one size.
+        `torchvision.datasets.ImageFolder`, with `Resize` and `CenterCrop`; a batch has one size,
+        and images are turned upright (EXIF), as bundles do with the files they are given.
     """
     if mode not in ("RGB", "L"):
         raise ValueError(f'image_folder: expected mode "RGB" or "L", got {mode!r}')
@@ -180,11 +181,11 @@ class ImageFolder:
         path = self.root / self.files[row]
         try:
             with Image.open(path) as image:
-                pixels = np.asarray(_resize(image.convert(self.mode), self.size))
+                pixels = np.asarray(_resize(self._upright(image), self.size))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(
-                f"image_folder: {path} cannot be decoded: {error}; the file is damaged or not an "
-                "image: replace or remove it"
+                f"image_folder: {path} cannot be decoded: {error}; where the file is damaged or no "
+                "image, replace or remove it"
             ) from error
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
         if self.size is None and pixels.shape != self._shape:
@@ -217,7 +218,19 @@ class ImageFolder:
         from PIL import Image
 
         with Image.open(self.root / self.files[0]) as image:
-            return (image.height, image.width, len(self.mode))
+            upright = self._upright(image)
+            return (upright.height, upright.width, len(self.mode))
+
+    def _upright(self, image: Any) -> Any:
+        """The image as a camera held it, of 8 bits a channel: a bundle reads files like that."""
+        from PIL import ExifTags, ImageOps
+
+        if image.mode.startswith(("I", "F")):  # Pillow would clip these to 8 bits, not scale them
+            raise ValueError(
+                f"it has mode {image.mode}, more than 8 bits a channel; scale it to 8 bits first"
+            )
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return (ImageOps.exif_transpose(image) if turned else image).convert(self.mode)
 
 
 def _resize(image: Any, size: int | tuple[int, int] | None) -> Any:

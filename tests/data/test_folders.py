@@ -39,6 +39,26 @@ def test_gray_has_one_channel_and_rgb_drops_alpha(tmp_path):
     assert image_folder(tmp_path, mode="L").take(np.array([0]))[0].shape == (1, 4, 4, 1)
 
 
+def test_photographs_are_upright_as_a_bundle_sees_them(tmp_path):
+    from fx.deploy.image import as_row
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    write(tmp_path, "c/1.png", (8, 6), exif=exif)
+    pixels, _ = image_folder(tmp_path).example(0)
+    assert pixels.shape == (8, 6, 3)
+    spec = {"shape": [None, 8, 6, 3], "dtype": "uint8"}
+    np.testing.assert_array_equal(pixels, as_row(tmp_path / "c/1.png", spec))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_more_than_8_bits_are_not_clipped(dtype, tmp_path):
+    (tmp_path / "c").mkdir()
+    Image.fromarray(np.full((4, 4), 1000, dtype)).save(tmp_path / "c/1.tiff")
+    with pytest.raises(ValueError, match="c/1.tiff .* more than 8 bits a channel"):
+        image_folder(tmp_path).example(0)
+
+
 @pytest.mark.parametrize("size", [(5, 9), 4])
 def test_sizes_are_pillows(tmp_path, size):
     write(tmp_path, "c/wide.png", (20, 10))
