@@ -21,6 +21,7 @@ from fx.data.prepare import stack_steps
 from fx.data.reading import OPENING, TIMEOUT_S, Note, read_ahead
 
 _END = object()
+_ENDLESS = 1 << 48  # grain's length of `repeat()`, in batches of any size, is more
 
 
 def from_grain(
@@ -188,7 +189,8 @@ class GrainLoader:
         if self.length is not None or not self._random_access:
             return self.length
         pipeline: Any = self.pipeline
-        return len(pipeline)
+        steps = len(pipeline)
+        return None if steps > _ENDLESS else steps
 
     def _host_batches(self, epoch: int, start: int, state: Any) -> Generator[tuple[Any, Any]]:
         """Yield each batch of NumPy arrays with the iterator's state after it, read ahead."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -90,7 +91,8 @@ class Columns:
         A column whose rows differ in shape is an array of objects, for a collate function.
         """
         rows = np.asarray(rows)
-        found = self._narrow(self.dataset[rows.ravel().tolist()])
+        listed = rows.ravel().tolist()
+        found = self._narrow(self.dataset[listed], listed)
         batch = to_numpy((pick(found, self.inputs), pick(found, self.names)))
         return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), batch)
 
@@ -98,15 +100,24 @@ class Columns:
     def targets(self) -> Any:
         """The targets of all rows."""
         columns = self.dataset.select_columns(list(_names(self.names)))[:]
-        return to_numpy(pick(self._narrow(columns), self.names))
+        return to_numpy(pick(self._narrow(columns, range(len(self))), self.names))
 
     def fingerprint(self) -> str:
         """Return 8 hexadecimal digits of the library's own fingerprint."""
         return f"{zlib.crc32(self.dataset._fingerprint.encode()):08x}"
 
-    def _narrow(self, columns: dict[str, Any]) -> dict[str, Any]:
+    def _narrow(self, columns: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
         """Give integers their declared dtype; the library widens them all, pixels too, to int64."""
         declared = {name: _dtype(self.dataset.features[name]) for name in columns}
+        for name, column in columns.items():
+            floats = getattr(column, "dtype", None) in (np.float32, np.float64)
+            if floats and declared[name] is not None:  # of the batches with a None alone
+                row = rows[int(np.isnan(column).reshape(len(rows), -1).any(1).argmax())]
+                raise ValueError(
+                    f"from_huggingface: expected integers in column {name!r}, got None in row "
+                    f"{row}; leave such rows out: dataset.filter(lambda row: "
+                    f"row[{name!r}] is not None)"
+                )
         return {
             name: column.astype(declared[name])
             if declared[name] is not None and getattr(column, "dtype", None) == np.int64

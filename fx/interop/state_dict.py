@@ -32,6 +32,7 @@ def state_dict(model: Module, params: dict, state: dict | None = None) -> dict[s
 
     Raises:
         ValueError: the trees are not those of the model; every difference is listed.
+        TypeError: the model is no module of fx's: one of `from_flax`, say.
 
     Example:
         >>> import fx, jax
@@ -42,6 +43,7 @@ def state_dict(model: Module, params: dict, state: dict | None = None) -> dict[s
 
     Source: torch.nn.Module.state_dict.
     """
+    _check_module("state_dict", model)
     whole = state if state is not None else _absent(model)
     arrays = describe.match(model, params, whole)
     return {
@@ -101,6 +103,7 @@ def load_state_dict(
     Source: torch.nn.Module.load_state_dict, which converts dtypes without a word. As there, files
     of before PyTorch 0.4.1 lack a BatchNorm's `num_batches_tracked`, which then is 0.
     """
+    _check_module("load_state_dict", model)
     nested = [k for k, v in items("load_state_dict", state_dict) if isinstance(v, Mapping)]
     if nested:
         raise TypeError(
@@ -206,6 +209,17 @@ def _may_lack(name: str, declared: Any) -> bool:
     if not isinstance(declared, Buffer):
         return False
     return not declared.persistent or name == "num_batches_tracked"
+
+
+def _check_module(where: str, model: Any) -> None:
+    if not describe.is_module(model):
+        raise TypeError(
+            f"{where}: expected a model of fx.nn, whose arrays have torch's names, got "
+            f"{type(model).__name__}"
+            + ("; write it with parentheses" if isinstance(model, type) else "")
+            + "; the trees of another model, Flax's say, are flat by flax.traverse_util."
+            'flatten_dict(params, sep="."), and fx.write_weights takes them so'
+        )
 
 
 def _absent(model: Module) -> dict:

@@ -127,7 +127,7 @@ def write_weights(
         TypeError: `weights` is not a dict, a name is not a string, a value is not an array, or its
             dtype is not in the format (a PRNG key, an object, complex128).
         ValueError: a name is `__metadata__`, which the format keeps for itself; `max_shard_size`
-            is not a size.
+            is not a size; the path ends as files of other formats do, ".pth" say.
         OSError: `path` cannot be written to: its folder is not there or read-only, it is a folder
             itself, the disk is full. Nothing is left behind.
 
@@ -138,6 +138,11 @@ def write_weights(
     Source: https://huggingface.co/docs/safetensors, huggingface_hub.save_torch_state_dict
     """
     path, limit = Path(path), shards.parse_size(max_shard_size)
+    if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".npz", ".npy", ".h5"):
+        raise ValueError(
+            f'write_weights: expected a path for safetensors, got "{path}"; end it with '
+            '".safetensors", or write torch\'s format: torch.save(fx.to_torch(weights), path)'
+        )
     arrays = {name: _storable(name, value) for name, value in items("write_weights", weights)}
     aliases = _aliases(dict(weights))  # a tensor on a GPU has been copied by now
     kept = {name: array for name, array in arrays.items() if name not in aliases}

@@ -129,6 +129,11 @@ def find_lr(
     ts = jax.tree.map(jnp.copy, ts)
     ts = ts.replace(opt_state=step.optimizer.init(ts.params))
     losses, diverged = _sweep(step, ts, _endless(loader), steps, window=max(2, steps // 20))
+    if not len(losses):
+        raise ValueError(
+            f"find_lr: the loss is not finite at the first step, whose rate is {lr_min:g}; look "
+            "for nan in the data and the weights, with fx.debug.xray say, or give a smaller lr_min"
+        )
     lrs = lr_min * np.exp(growth * np.arange(len(losses)))
     smoothed = _smooth(losses, max(2, steps // 20))
     steepest, tenth = _suggest(lrs, smoothed)

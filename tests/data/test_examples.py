@@ -156,6 +156,15 @@ class TestHuggingFace:
         np.testing.assert_array_equal(inputs, pixels[[2, 0]])
         assert inputs.dtype == np.uint8 and labels.dtype == np.int8
 
+    def test_an_integer_that_is_missing_is_an_error_with_its_row(self):
+        datasets = pytest.importorskip("datasets")
+        rows = {"image": [[1.0]] * 6, "label": [0, 1, None, 0, 1, 0]}
+        data = from_huggingface(datasets.Dataset.from_dict(rows))
+        with pytest.raises(ValueError, match="column 'label', got None in row 2"):
+            data.take(np.array([0, 5, 2]))
+        with pytest.raises(ValueError, match="None in row 2"):
+            len(data.targets)
+
     def test_it_trains_and_resumes(self):
         loader = Loader(from_huggingface(self.data()), 4, seed=1, workers=2)
         whole = targets(loader.epoch(0))

@@ -219,3 +219,16 @@ def test_a_worker_process_that_dies_is_an_error(tmp_path):
     assert done.returncode == 1
     text = "ReadError: from_grain: reading batch . of the pipeline failed with RuntimeError: Worker"
     assert re.search(text + " process was terminated unexpectedly with exit code 9", done.stderr)
+
+
+def test_a_pipeline_without_an_end_needs_a_length():
+    endless = grain.MapDataset.range(6).map(lambda i: (np.float32(i), np.int32(i))).repeat()
+    loader = from_grain(endless.batch(2))
+    with pytest.raises(ValueError, match="not known; give length="):
+        len(loader)
+    assert len(from_grain(endless.batch(2), length=3)) == 3
+    (first, *_), (second, *_) = (
+        [targets.tolist() for _, targets in from_grain(endless.batch(2), length=3).epoch(epoch)]
+        for epoch in range(2)
+    )
+    assert first == second == [0, 1]

@@ -203,3 +203,11 @@ def test_what_holds_the_weights_is_not_the_weights(function):
     for given in (None, torch.nn.Linear(1, 1), ({}, {})):
         with pytest.raises(TypeError, match=rf"got {type(given).__name__}; of a file: fx.read_wei"):
             function(given)
+
+
+@pytest.mark.parametrize("model", [object(), nn.Linear])
+def test_a_model_without_torchs_names_is_refused(model):
+    with pytest.raises(TypeError, match="expected a model of fx.nn.*flax.traverse_util"):
+        fx.state_dict(model, {}, {})
+    with pytest.raises(TypeError, match="expected a model of fx.nn"):
+        fx.load_state_dict(model, {})

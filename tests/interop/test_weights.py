@@ -291,3 +291,9 @@ def test_tied_weights_go_both_ways_with_torch(tmp_path):
     load_model(second, tmp_path / "ours")
     assert torch.equal(first["h"].weight, second["h"].weight)
     assert (tmp_path / "ours").stat().st_size < 3 * 9 * 4 + 500
+
+
+def test_a_path_of_another_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='expected a path for safetensors, got ".*model.pth"'):
+        write_weights(tmp_path / "model.pth", {"a": np.ones(2)})
+    assert not list(tmp_path.iterdir())

@@ -611,3 +611,50 @@ def test_batches_that_are_no_arrays_count_steps(batch):
     ts = fx.train.TrainState(0, {}, {}, (), None)
     result = fx.fit(step, ts, [batch] * 4, epochs=2, progress=False)
     assert [row["train_loss"] for row in result.history] == [1.5, 5.5]
+
+
+class OnlyEpochs:
+    """A loader that has what docs/data.md asks for, no more; its last batch is shorter."""
+
+    def __init__(self, skips):
+        self.whole = Batches(50, 8, drop_last=False)
+        self.epoch = self.from_start if skips else self.all
+
+    def __len__(self):
+        return len(self.whole)
+
+    def from_start(self, n, start=0):
+        return self.whole.epoch(n, start)
+
+    def all(self, n):
+        return self.whole.epoch(n)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_batches_of_a_plain_loader_are_stacked(skips, tmp_path):
+    ends = []
+    for steps_per_call, again in ((1, 1), (4, 3), (3, 3)):
+        out = tmp_path / f"{steps_per_call}"
+        step, ts, _ = make(steps_per_call=steps_per_call)
+        loader = OnlyEpochs(skips)
+
+        fx.fit(step, ts, loader, epochs=1, out=out, progress=False)
+        assert loader.whole.closed == 1
+        step, ts, _ = make(steps_per_call=again)
+        loader = OnlyEpochs(skips)
+        ends.append(fx.fit(step, ts, loader, epochs=2, out=out, resume=True, progress=False))
+        assert int(ends[-1].ts.step) == 14
+    for end in ends[1:]:
+        assert_same_bits(end.ts, ends[0].ts)
+
+
+def test_a_plain_loader_goes_on_within_an_epoch_in_calls_of_another_size():
+    from fx.train.epochs import batches_from
+
+    for skips in (True, False):
+        loader = OnlyEpochs(skips)
+        expected = [y for _, y in loader.whole.epoch(0)][4:]
+        found = [y for _, y in batches_from(loader, 0, 4, 3)]
+        assert [len(y) for y in found] == [2, 1]  # the last batch is shorter
+        np.testing.assert_array_equal(np.concatenate([y.reshape(-1) for y in found]),
+                                      np.concatenate(expected))  # fmt: skip

@@ -182,3 +182,13 @@ def test_the_picture(tmp_path):
     text = path.read_text()
     assert path == tmp_path / "pictures" / "lr.svg" and text.startswith("<?xml")
     assert found.plot(tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_loss_that_is_never_finite_is_an_error():
+    class Lost(Batches):
+        def epoch(self, epoch, start=0, steps_per_call=1):
+            return ((x * np.nan, y) for x, y in super().epoch(epoch, start, steps_per_call))
+
+    ts = fx.train.create(Net(), OPTIMIZER, jax.random.key(0))
+    with pytest.raises(ValueError, match="not finite at the first step, whose rate is 1e-05"):
+        find_lr(Net(), loss_fn, fx.optim.sgd, ts, Lost(), lr_min=1e-5)
