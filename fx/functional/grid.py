@@ -113,7 +113,12 @@ def grid_sample(
     reads = [_reads(at, size, mode, padding_mode, corners) for at, size in zip(positions, spatial)]
     x = to_last(x).reshape(x.shape[0], math.prod(spatial), x.shape[1])
     read = [_read(x, taps, spatial) for taps in itertools.product(*reads)]
-    return to_first(functools.reduce(jnp.add, read)).astype(dtype)
+    found = functools.reduce(jnp.add, read)
+    if padding_mode == "zeros" and mode != "nearest" and len(spatial) == 2:
+        # torch multiplies what is outside by its weight there, NaN, and on three axes leaves it out
+        known = functools.reduce(jnp.logical_and, map(jnp.isfinite, positions))
+        found = jnp.where(known[..., None], found, jnp.nan)
+    return to_first(found).astype(dtype)
 
 
 def _reads(at, size, mode, padding_mode, corners):
@@ -131,7 +136,7 @@ def _reads(at, size, mode, padding_mode, corners):
 def _read(x, taps, spatial):
     """One pixel of each position times its weight, nothing outside; x is [N, pixels, C]."""
     pixels, shares = zip(*taps)
-    # NaN compares as outside, and is read nowhere.
+    # NaN compares as outside: no pixel is read there.
     seen = [(pixel >= 0) & (pixel <= size - 1) for pixel, size in zip(pixels, spatial)]
     cells = [jnp.where(inside, pixel, 0).astype(int) for pixel, inside in zip(pixels, seen)]
     place = jnp.ravel_multi_index(tuple(cells), spatial, mode="clip")

@@ -29,6 +29,7 @@ MODES = {
     2: (*ANY, "bilinear", "bicubic", "lanczos"),
     3: (*ANY, "trilinear"),
 }
+SMALL = 128  # rows and columns of an output together: torch has code of its own up to there
 STAND_IN = 16  # pixels, for an axis whose size an export leaves open
 AREA = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
 ANTIALIASED = {
@@ -83,7 +84,9 @@ def interpolate(
     weights in all rows (2.13, contiguous, on CPUs with AVX-512), and here each its own. Its
     gradients of an axis that keeps its size so, of bicubic ones that keep theirs and of "nearest"
     on one and on three axes are at times, where scale_factor is no whole number, not the
-    derivatives of its outputs; here they are.
+    derivatives of its outputs; here they are. "nearest" follows torch's CPU code: of images of at
+    most 128 rows and columns together, an axis that keeps its size, or doubles it, does so whatever
+    the factor was; CUDA's goes by the factor.
     """
     x = jnp.asarray(input)
     dims = x.ndim - 2
@@ -218,10 +221,11 @@ def _axes(spatial, sizes, factors, corners, antialias, dtype):
 def _nearest(x, axes, exact):
     # A pixel that is read often has the sum of its readers' gradients: not one of bfloat16.
     wide = accumulate(x, "interpolate") if jnp.issubdtype(x.dtype, jnp.floating) else x
+    small = not exact and len(axes) == 2 and sum(axis.out for axis in axes) <= SMALL
 
     def read(x):
         for i, axis in enumerate(axes, start=1):
-            x = _gather(x, i, taps.nearest(axis, exact)[:, None], None)
+            x = _gather(x, i, taps.nearest(axis, exact, small)[:, None], None)
         return x
 
     return channels_last(read, wide, len(axes), "interpolate").astype(x.dtype)

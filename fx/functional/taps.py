@@ -42,8 +42,13 @@ class Axis:
         return self.step() * (outputs + self.dtype(0.5)) - self.dtype(0.5)
 
 
-def nearest(axis: Axis, exact: bool) -> np.ndarray:
-    """The input pixel of each output, [out]."""
+def nearest(axis: Axis, exact: bool, small: bool = False) -> np.ndarray:
+    """The input pixel of each output, [out]; `small` is of an image that torch's CPU code tells.
+
+    There an axis that keeps its size, or doubles it, is read so whatever the factor was.
+    """
+    if small and axis.out in (axis.size, 2 * axis.size):
+        return np.arange(axis.out) // (axis.out // axis.size)
     outputs = np.arange(axis.out).astype(axis.dtype)
     if exact:
         outputs = outputs + axis.dtype(0.5)

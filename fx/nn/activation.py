@@ -48,6 +48,8 @@ class ReLU(_Activation):
 class ReLU6(_Activation):
     """min(max(x, 0), 6), elementwise. Source: torch.nn.ReLU6."""
 
+    min_val, max_val = 0.0, 6.0
+
     def __init__(self, inplace: bool = False):
         self.inplace = inplace
 

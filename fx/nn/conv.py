@@ -22,6 +22,7 @@ Size = int | Sequence[int]
 class _Conv(Module):
     _dims: int
     _convolve: Callable[..., jax.Array]
+    transposed = False
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class _Conv(Module):
             padding = per_axis(self, self._dims, "padding", padding, padding_mode == "zeros")
         self.padding = padding
         self.dilation = per_axis(self, self._dims, "dilation", dilation, True)
+        self.output_padding = (0,) * self._dims
         self.groups, self.padding_mode = groups, padding_mode
         self._check_settings()
         shape = (out_channels, in_channels // groups, *self.kernel_size)

@@ -20,6 +20,7 @@ Size = int | Sequence[int]
 class _ConvTranspose(Module):
     _dims: int
     _transpose: Callable[..., jax.Array]
+    transposed = True
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as TF
 from jax import export
 
@@ -85,6 +86,17 @@ def test_what_is_read_at_infinity_gives_the_image_no_gradient(mode):
     gradient = jax.grad(lambda x: F.grid_sample(x, grid, mode).sum())(x)
     alone = jax.grad(lambda x: F.grid_sample(x, grid[:, :, 1:], mode).sum())(x)
     assert (gradient == alone).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_what_is_read_at_no_place_is_torchs(mode, padding_mode, value):
+    x, grid = normal(1, 2, 3, 4), np.zeros((1, 2, 2, 2), np.float32)
+    grid[0, 0, 0, 0] = grid[0, 1, 0, 1] = value
+    options = {"mode": mode, "padding_mode": padding_mode, "align_corners": False}
+    theirs = torch.nn.functional.grid_sample(torch.tensor(x), torch.tensor(grid), **options)
+    np.testing.assert_allclose(F.grid_sample(x, grid, **options), theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_errors():

@@ -45,6 +45,14 @@ def test_against_torch(case):
     )
 
 
+@pytest.mark.parametrize("size", [(2, 2), (7, 7), (5, 8), (64, 64), (64, 65), (16, 60)])
+@pytest.mark.parametrize("factor", [1.02, 1.1, 1.3, (1.05, 2.1), 1.5, 2.1, 0.5])
+def test_nearest_reads_torchs_pixels_of_small_images(size, factor):
+    x = normal(1, 2, *size)
+    expected = torch.nn.functional.interpolate(torch.tensor(x), scale_factor=factor)
+    np.testing.assert_array_equal(F.interpolate(x, scale_factor=factor), expected)
+
+
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
 def test_nearest_reads_torchs_pixels(mode):
     """Positions are rounded to float32 on the way, which decides between neighbours."""

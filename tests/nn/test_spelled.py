@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 import fx
 from fx import nn
@@ -95,3 +96,12 @@ def test_what_the_names_are_is_there():
             found = {"jnp": jnp, "jax": jax}[module]
             for step in name.split("."):
                 found = getattr(found, step)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_convolutions_have_the_attributes_that_tools_read(dims):
+    for name in (f"Conv{dims}d", f"ConvTranspose{dims}d"):
+        ours, theirs = getattr(nn, name)(2, 4, 3), getattr(torch.nn, name)(2, 4, 3)
+        for word in ("transposed", "output_padding", "groups", "in_channels", "padding_mode"):
+            assert getattr(ours, word) == getattr(theirs, word), (name, word)
+    assert (nn.ReLU6().min_val, nn.ReLU6().max_val) == (0.0, 6.0)
