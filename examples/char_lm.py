@@ -189,7 +189,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--temperature", type=float, default=0.5)
     p.add_argument("--out", type=Path, default=Path("runs/char_lm"), help="the run's folder")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    for name in ("epochs", "steps", "batch_size", "context", "dim", "layers", "heads", "sample"):
+        if getattr(args, name) < 1:
+            p.error(f"--{name.replace('_', '-')}: expected 1 or more, got {getattr(args, name)}")
+    if args.dim % args.heads:
+        p.error(f"--dim: expected a multiple of --heads {args.heads}, got {args.dim}")
+    if args.temperature <= 0:
+        p.error(f"--temperature: expected more than 0, got {args.temperature}")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -197,6 +205,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     characters, text = read_text()
     held_back = len(text) // 10
+    if args.context >= held_back:
+        print(f"--context: expected less than {held_back}, the characters held back for validation")
+        return 2
     shape = args.context, args.batch_size, args.steps, args.seed
     loader, valid = Windows(text[:-held_back], *shape), Windows(text[-held_back:], *shape)
 

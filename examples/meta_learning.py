@@ -143,6 +143,8 @@ def main(arguments: list[str] | None = None) -> dict[str, list[float]]:
     parser.add_argument("--steps", type=int, default=500, help="steps an epoch, of 25 tasks each")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if min(options.epochs, options.steps) < 1:
+        parser.error("expected --epochs and --steps of 1 or more")
     found = {}
     for name, steps_inside in (("meta-learned", INNER_STEPS), ("trained on all tasks", 0)):
         print(f"{name}:")

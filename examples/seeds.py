@@ -31,13 +31,23 @@ from fx.functional import cross_entropy
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     p = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--seeds", type=int, default=16)
-    p.add_argument("--epochs", type=int, default=20)
-    p.add_argument("--batch-size", type=int, default=64)
+    p.add_argument("--seeds", type=count, default=16)
+    p.add_argument("--epochs", type=count, default=20)
+    p.add_argument("--batch-size", type=count, default=64)
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--dropout", type=float, default=0.5, help="of the second recipe")
     p.add_argument("--how", choices=("auto", "vmap", "loop"), default="auto")
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    if args.seeds < 2:
+        p.error("--seeds: expected 2 or more, since one has no interval")
+    return args
+
+
+def count(text: str) -> int:
+    """A number of 1 or more, for argparse."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return int(text)
 
 
 def network(dropout: float) -> nn.Module:

@@ -355,6 +355,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--progress", action="store_true")
     options = p.parse_args(arguments)
+    for name in ("runs", "epochs", "batch_size", "limit", "test_limit"):
+        if (given := getattr(options, name)) is not None and given < 1:
+            p.error(f"--{name.replace('_', '-')}: expected 1 or more, got {given}")
     options.recipe = RECIPES[options.target]
     options.epochs = options.epochs or options.recipe.epochs
     options.batch_size = options.batch_size or options.recipe.batch_size

@@ -152,7 +152,13 @@ def _length(i: int, example: Example, targets: float | None) -> int:
 def _pad(tree: Any, length: int, value: float) -> Any:
     def pad(leaf: Any) -> np.ndarray:
         leaf = np.asarray(leaf)
-        whole = np.full((length, *leaf.shape[1:]), value, leaf.dtype)
+        try:
+            whole = np.full((length, *leaf.shape[1:]), value, leaf.dtype)
+        except OverflowError as error:
+            raise ValueError(
+                f"PadCollate: cannot fill arrays of {leaf.dtype} with {value}; give them a dtype "
+                "that has it, or fill with another number"
+            ) from error
         whole[: len(leaf)] = leaf
         return whole
 

@@ -33,6 +33,11 @@ def check_leaves(where: str, tree: Any) -> None:
                 "that differ need collate=fx.data.PadCollate(), text and the like a transform= "
                 "that turns them into numbers"
             )
+        if not leaf.dtype.isnative:
+            raise TypeError(
+                f"{where}: expected {_name(path)} in this machine's byte order, got dtype "
+                f'{leaf.dtype.str}; convert it: x.astype("{leaf.dtype.str[1:]}")'
+            )
         if leaf.dtype.itemsize < 8 or config.jax_enable_x64:
             continue
         if wide := too_wide(_name(path), leaf):

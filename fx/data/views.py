@@ -161,6 +161,12 @@ class Concat:
         which = np.searchsorted(self.stops, flat, "right")  # [M]
         order = np.argsort(which, kind="stable")
         parts = [self.sources[i].take(flat[which == i] - self._start(i)) for i in np.unique(which)]
+        if len(kinds := {jax.tree.structure(part) for part in parts}) > 1:
+            shown = " and ".join(str(kind) for kind in kinds)
+            raise ValueError(
+                f"concat: expected sources whose examples have one structure, got {shown}; one "
+                "without targets does not go with one that has them"
+            )
         back = np.argsort(order)  # [M]
 
         def join(path: Any, *leaves: np.ndarray) -> np.ndarray:

@@ -166,9 +166,9 @@ class Engine:
 
         Args:
             image: array of the signature's shape and dtype, say uint8 [H, W, C]; or, where the
-                bundle takes uint8 [N, H, W, C], a path or a PIL image, which is turned upright,
-                converted and resized as a whole (bilinear, aspect ratio not kept); a tuple or dict
-                of those where the bundle has several inputs.
+                bundle takes uint8 [N, H, W, C], a path, a file's bytes, a file object or a PIL
+                image, which is turned upright, converted and resized as a whole (bilinear, aspect
+                ratio not kept); a tuple or dict of those where the bundle has several inputs.
 
         Returns:
             "class": its name, or its index as text where the bundle names none; "class_index": int;
@@ -200,8 +200,9 @@ class Engine:
 
     def iter_predict(self, images: Iterable[Any]) -> Iterator[dict[str, Any]]:
         """Yields what `batch_predict` returns, each batch's answers as soon as they are there."""
-        if isinstance(images, (str, os.PathLike)) or not hasattr(images, "__iter__"):
-            raise TypeError(f"batch_predict: expected many images, got {images!r}; use predict")
+        if isinstance(images, (str, bytes, os.PathLike)) or not hasattr(images, "__iter__"):
+            got = "one file's bytes" if isinstance(images, bytes) else repr(images)
+            raise TypeError(f"batch_predict: expected many images, got {got}; use predict")
         if isinstance(images, Mapping):
             raise TypeError(
                 f"batch_predict: expected a sequence of examples, got a dict of "

@@ -1,5 +1,6 @@
 """Turns what stands for an image into the array that a bundle takes."""
 
+import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
     An array is taken as it is, and checked.
 
     Args:
-        image: array [H, W, C], path, or `PIL.Image.Image`.
+        image: array [H, W, C], path, a file's bytes or a file object, or `PIL.Image.Image`.
         spec: the input as the manifest lists it.
 
     Raises:
@@ -32,6 +33,10 @@ def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
     shape = spec["shape"][1:]
     if isinstance(image, (str, os.PathLike)):
         return _decode(_open(image), str(image), shape, spec["dtype"])
+    if isinstance(image, bytes | bytearray | memoryview):
+        image = io.BytesIO(image)
+    if callable(getattr(image, "read", None)):
+        return _decode(_opened(image, "the file"), "the file", shape, spec["dtype"])
     if hasattr(image, "getbands"):
         return _decode(image, "PIL image", shape, spec["dtype"])
     array = as_array(image, f"predict: expected {spec['dtype']} {shape}")
@@ -55,23 +60,33 @@ def as_row(image: Any, spec: dict[str, Any]) -> np.ndarray:
 
 
 def _open(path: str | os.PathLike[str]) -> Any:
+    _pillow()
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no image file at {path}")
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder; give the images in it, {path}/*.png say")
+    return _opened(path, str(path))
+
+
+def _opened(file: Any, where: str) -> Any:
+    pillow = _pillow()
     try:
-        from PIL import Image, UnidentifiedImageError
+        with pillow.open(file) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
+        raise ValueError(f"{where} cannot be read as an image ({error})") from error
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
     except ImportError as error:
         raise ImportError(
             "reading image files needs Pillow: pip install '.[images]' in fx's folder; "
             "or give arrays"
         ) from error
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"no image file at {path}")
-    if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder; give the images in it, {path}/*.png say")
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error})") from error
+    return Image
 
 
 def _decode(image: Any, where: str, shape: Sequence[int], dtype: str) -> np.ndarray:

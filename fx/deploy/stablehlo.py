@@ -38,6 +38,7 @@ def program(
 
     Of params and state only the structure is used; the values come with each call.
     """
+    _check_model(model)
     names = list(flatten(params, state))
     tree = jax.tree.structure({"params": params, "state": state})
 
@@ -51,6 +52,18 @@ def program(
         return _named(outputs, postprocess)
 
     return predict
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, type) and callable(getattr(model, "apply", None)):
+        if "torch" not in {base.__module__.partition(".")[0] for base in type(model).__mro__}:
+            return
+    got, hint = type(model).__name__, ""
+    if isinstance(model, type):
+        got, hint = f"the class {model.__name__}", "; write it with parentheses"
+    elif hasattr(model, "state_dict"):
+        got, hint = f"PyTorch's {got}", "; fx.port(model) writes it for fx, with its weights"
+    raise TypeError(f"export: expected a model with apply(params, state, *inputs), got {got}{hint}")
 
 
 def _named(outputs: Any, postprocess: Any) -> dict[str, Any]:

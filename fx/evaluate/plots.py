@@ -195,7 +195,7 @@ def roc_curves(
             linewidth=0.9,
         )
     for k, hue in reversed(list(zip(order, _HUES, strict=False))):
-        label = drawing.plain_text(f"{names[k]}  {areas[k]:.3f}")
+        label = f"{names[k]}  {areas[k]:.3f}"
         axis.plot(
             *scores.roc_curve(probabilities[:, k], labels == k),
             color=hue,

@@ -156,7 +156,8 @@ def wrap_maker(
     # NNX hides the constructor of a class behind that of all modules.
     written = function.__init__ if isinstance(function, type) else function
     known = dict(inspect.signature(written).parameters)
-    known.pop("self", None)
+    if isinstance(function, type):
+        known.pop(next(iter(known), ""), None)  # self, whatever it is called
     needed = [
         name
         for name, parameter in known.items()

@@ -70,7 +70,7 @@ def scale_by_learning_rate(lr: float | jax.Array | Schedule) -> optax.GradientTr
         del params
         count = jnp.zeros((), jnp.int32)
         rate = at(count)
-        if not isinstance(rate, jax.core.Tracer) and rate.min() < 0:
+        if not isinstance(rate, jax.core.Tracer) and not rate.min() >= 0:  # nor nan
             raise ValueError(f"learning rate: expected 0 or more, got {rate} at the first step")
         return ScaleByLearningRateState(count, rate)
 

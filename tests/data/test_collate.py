@@ -84,3 +84,9 @@ def test_stack_is_leaf_by_leaf():
     assert batch[0]["a"].tolist() == [[0, 0], [1, 1]] and batch[1].tolist() == [1, 2]
     with pytest.raises(ValueError, match=r"at \[1\] of examples, got int64\[\] .*; cast them"):
         stack([(np.zeros(2), 1), (np.zeros(2), 1.0)])
+
+
+def test_a_value_that_the_dtype_has_not_is_an_error():
+    examples = [(np.ones(n, np.uint8), 0) for n in (1, 3)]
+    with pytest.raises(ValueError, match="cannot fill arrays of uint8 with -1"):
+        PadCollate(value=-1)(examples)

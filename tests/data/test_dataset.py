@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fx.data import Dataset
+from fx.data import Dataset, Loader
 
 
 def test_statistics_equal_numpys_over_many_chunks():
@@ -88,3 +88,9 @@ def test_the_fingerprint_tells_data_sets_apart():
     ]
     assert len({each.fingerprint() for each in (data, *others)}) == 7
     assert Dataset(np.ones((2, 0)), np.ones(2)).fingerprint()
+
+
+def test_another_byte_order_is_an_error_that_says_what_to_do():
+    swapped = Dataset(np.arange(6, dtype=">f4"), np.zeros(6, np.int32))
+    with pytest.raises(TypeError, match=r'byte order, got dtype >f4; convert it: x.astype\("f4"\)'):
+        next(iter(Loader(swapped, 2).epoch(0)))

@@ -103,3 +103,9 @@ def test_wrong_parts():
         concat()
     with pytest.raises(ValueError, match="concat: expected sources of the same classes, got"):
         concat(data, Dataset(np.zeros(1), np.zeros(1), ("x",)))
+
+
+def test_sources_with_and_without_targets_are_not_one():
+    both = concat(numbered(3), Dataset(np.arange(2), None, ("a", "b")))
+    with pytest.raises(ValueError, match="one without targets does not go with one that has them"):
+        both.take(np.array([0, 4]))

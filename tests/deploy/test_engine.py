@@ -1,4 +1,5 @@
 import functools
+import io
 import json
 import subprocess
 import sys
@@ -239,7 +240,8 @@ def test_a_path_and_a_pil_image_give_what_the_array_gives(engine, images, tmp_pa
     picture = Image.fromarray(images[0])
     picture.save(tmp_path / "a.png")
     expected = engine.predict(images[0])["probabilities"]
-    for image in (picture, tmp_path / "a.png", str(tmp_path / "a.png")):
+    path, content = tmp_path / "a.png", (tmp_path / "a.png").read_bytes()
+    for image in (picture, path, str(path), content, memoryview(content), io.BytesIO(content)):
         np.testing.assert_array_equal(engine.predict(image)["probabilities"], expected)
 
 
@@ -264,6 +266,10 @@ def test_photographs_are_turned_upright(engine, images, tmp_path):
 def test_files_that_are_not_images(engine, images, tmp_path):
     with pytest.raises(FileNotFoundError, match="no image file at .*gone.png"):
         engine.predict(tmp_path / "gone.png")
+    with pytest.raises(ValueError, match="the file cannot be read as an image"):
+        engine.predict(b"hello")
+    with pytest.raises(TypeError, match="expected many images, got one file's bytes; use predict"):
+        engine.batch_predict(b"hello")
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(ValueError, match="text.png cannot be read as an image"):
         engine.predict(tmp_path / "text.png")

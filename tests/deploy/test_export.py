@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from jax import export as jax_export
 
 import fx.deploy
@@ -315,3 +316,16 @@ def test_the_precision_around_the_export_is_the_programs(tmp_path):
         path = export(tmp_path)
     exported = jax_export.deserialize(bytearray((path / "model.stablehlo").read_bytes()))
     assert "HIGHEST" in exported.mlir_module()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (torch.nn.Linear(2, 2), "got PyTorch's Linear; fx.port\\(model\\) writes it for fx"),
+        (fx.nn.Linear, "got the class Linear; write it with parentheses"),
+        (len, "got builtin_function_or_method$"),
+    ],
+)
+def test_what_is_no_model_is_refused(model, said, tmp_path):
+    with pytest.raises(TypeError, match=f"expected a model with apply.*{said}"):
+        fx.export(model, {}, {}, ((None, 2), "float32"), tmp_path / "b")

@@ -298,3 +298,15 @@ def test_params_of_another_model_are_named():
     params, state = model.init(KEY)
     with pytest.raises(ValueError, match="NNXNet: missing in params: heads.1.kernel; make"):
         model.apply(params | {"heads": {"0": params["heads"]["0"], "1": {"bias": 0}}}, state, X)
+
+
+def test_self_may_be_called_otherwise():
+    class Net(nnx.Module):
+        def __init__(s, rngs):  # noqa: N805
+            s.fc = nnx.Linear(3, 2, rngs=rngs)
+
+        def __call__(s, x):  # noqa: N805
+            return s.fc(x)
+
+    net = from_flax(Net)
+    assert net.apply(*net.init(KEY), jnp.ones((1, 3)))[0].shape == (1, 2)
