@@ -14,7 +14,7 @@ from typing import Any
 
 from fx.porting.names import Obstacle
 from fx.porting.objects import is_plain
-from fx.porting.record import Record
+from fx.porting.record import Record, is_installed
 from fx.porting.sources import local_names, source
 
 
@@ -31,6 +31,7 @@ class Held:
         lists: Class and name of attributes that are lists, which are tuples here.
         kernels: Class and name of attributes that make a context which chooses kernels.
         parts: Names of attributes that are modules.
+        numbers: Class and name of attributes that are numbers, text or None.
     """
 
     unread: set[str] = field(default_factory=set)
@@ -43,6 +44,7 @@ class Held:
     lists: set[tuple[str, str]] = field(default_factory=set)
     kernels: set[tuple[str, str]] = field(default_factory=set)
     parts: set[str] = field(default_factory=set)
+    numbers: set[tuple[str, str]] = field(default_factory=set)
 
     def is_context(self, node: ast.Attribute, functions: list[Any]) -> bool:
         """Whether `self.name` makes a context which chooses kernels."""
@@ -92,6 +94,9 @@ def found(record: Record, module: Any) -> Held:
     parts = {name for part in module.modules() for name in part._modules}
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
     held.nones = _where(module, lambda value: value is None)
+    plain = (int, float, bool, str, type(None))
+    held.numbers = _where(module, lambda value: type(value) in plain)
+    held.numbers -= _where(module, lambda value: type(value) not in plain)
     for name, value in (pair for part in module.modules() for pair in vars(part).items()):
         if is_plain(value):
             held.objects.add(name)
@@ -188,6 +193,28 @@ def left_out(rw: Any, node: ast.stmt) -> bool:
         return False
     said = f"self.{target.attr} is written and not read, and was left out; apply's capture="
     rw.notes.append(f"{rw.where(node)}: {said} returns what parts give")
+    return True
+
+
+def settled(rw: Any, node: ast.stmt) -> bool:
+    """Whether a forward assigns a number that is there since the example ran; notes that it goes.
+
+    `if min(x.shape) <= self.window: self.shift = 0` in a method, which others read.
+    """
+    if not (isinstance(node, ast.Assign) and rw.functions and rw.functions[0].name != "__init__"):
+        return False
+    target, ran = node.targets[0], (rw.place.file, node.lineno) in rw.held.lines
+    if not (ran and isinstance(target, ast.Attribute) and _of_self(target)):
+        return False
+    owner = getattr(rw.parent(rw.functions[0]), "name", "")
+    name = ast.unparse(target)
+    reads = [part for part in ast.walk(node.value) if ast.unparse(part) == name]
+    if (owner, target.attr) not in rw.held.numbers or reads or target.attr in rw.held.local:
+        return False
+    parts = [part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)]
+    if set(parts) & set().union(*rw.scopes) and not is_installed(rw.place.file):
+        return False  # of an input's sizes, say
+    rw.notes.append(f"{rw.where(node)}: {name} is what it was after the example ran")
     return True
 
 

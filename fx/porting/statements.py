@@ -41,6 +41,8 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     held.check(rw, node)
     if held.left_out(rw, node):
         return _effect(rw, node)
+    if held.settled(rw, node):
+        return DROP
     if isinstance(node, ast.FunctionDef):
         return _function(rw, node)
     if isinstance(node, ast.If):

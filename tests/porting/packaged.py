@@ -236,3 +236,22 @@ class Towers(nn.Module):
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
             y = self.tower(x.to(device).to(self.tower.dtype))
         return self.fc(y)
+
+
+class Shifted(nn.Module):
+    """Swin's layer, whose numbers the first image settles."""
+
+    def __init__(self):
+        super().__init__()
+        self.window, self.shift, self.fc = 7, 3, nn.Linear(4, 4)
+
+    def settle(self, size: int) -> None:
+        """A window is no larger than the image."""
+        if size <= self.window:
+            self.shift = 0
+            self.window = size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Rolled, or not."""
+        self.settle(x.shape[1])
+        return self.fc(x.roll(self.shift, 1)) * self.window

@@ -170,3 +170,10 @@ def test_where_a_part_is_and_a_choice_of_kernels(packaged):
     found = fx.port(packaged.Towers(), torch.randn(2, 4), layers=False)
     assert found.equal and found.gradients == "equal", str(found)
     assert "jax.tree.leaves(self.tower.functional()[1][0])[0].dtype" in found.source
+
+
+def test_numbers_that_the_example_settled(packaged):
+    found = fx.port(packaged.Shifted(), torch.randn(2, 5, 4), layers=False)
+    assert found.equal and found.elsewhere == "equal", str(found)
+    assert any("self.shift is what it was after the example ran" in n for n in found.notes)
+    assert "shift=0" in found.source and "window=5" in found.source

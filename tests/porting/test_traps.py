@@ -221,3 +221,8 @@ def test_a_part_that_keywords_are_handed_to_is_ported_without_its_cache():
     assert any("use_cache=False" in note for note in found.notes)
     assert module.training
     torch.testing.assert_close(module.state_dict(), before)
+
+
+def test_a_size_that_one_method_leaves_for_another_is_an_obstacle():
+    (obstacle,) = port(traps.LeavesASize().eval(), torch.randn(2, 3)).obstacles
+    assert "'length' is assigned in forward, where only a Buffer may change" in obstacle

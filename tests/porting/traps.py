@@ -411,3 +411,15 @@ class Cached(nn.Module):
         if use_cache:
             self.cache = x
         return self.norm(self.fc(x))
+
+
+class LeavesASize(nn.Module):
+    """A size that one method leaves for another: of each input its own."""
+
+    def forward(self, x):
+        self.length = x.shape[1]
+        self.asked = True
+        return self.divided(x)
+
+    def divided(self, x):
+        return x / self.length if self.asked else x
