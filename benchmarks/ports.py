@@ -2,6 +2,7 @@
 
     python -m benchmarks.ports torchvision
     python -m benchmarks.ports transformers --parameters 100
+    python -m benchmarks.ports transformers --parameters 100 --narrow
     python -m benchmarks.ports timm --every 13
     python -m benchmarks.ports timm --smallest 692
 
@@ -11,7 +12,8 @@ over, and counted as such: a model is in memory four times. Equal is a largest d
 the largest logit. Results go to `benchmarks/results/ports-LIBRARY.json` after each name; a second
 run goes on where the first ended, `--again` tries what failed. `--smallest` takes the smallest
 of each of timm's modules, then the smallest of all, and has a file of its own. Of transformers, the
-base model of each type is made with two layers. Neither torchvision nor timm is a dependency:
+base model of each type is made with two layers; `--narrow` takes those that were too large then,
+64 wide with four heads, into a file of its own. Neither torchvision nor timm is a dependency:
 install them beside fx first.
 """
 
@@ -39,14 +41,15 @@ class TimeUp(BaseException):
 
 def main() -> None:
     arguments = _parser().parse_args()
-    kind = f"{arguments.library}{'-smallest' if arguments.smallest else ''}"
+    kind = arguments.library + "-smallest" * bool(arguments.smallest) + "-narrow" * arguments.narrow
     path = arguments.out or RESULTS / f"ports-{kind}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"results": {}}
     found["versions"] = versions(arguments.library)
     chosen = f" --smallest {arguments.smallest}" if arguments.smallest else ""
     chosen = chosen or f" --every {arguments.every}" * (arguments.every > 1)
+    chosen += " --narrow" * arguments.narrow
     found["command"] = f"python -m benchmarks.ports {arguments.library}{chosen}"
-    everything = all_names(arguments.library)
+    everything = too_large() if arguments.narrow else all_names(arguments.library)
     found["names"] = {"all": len(everything), "every": arguments.every}
     names = arguments.names or everything[:: arguments.every]
     if arguments.smallest:
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", help="by default all, in alphabetical order")
     parser.add_argument("--every", type=int, default=1, help="take each n-th name")
     parser.add_argument("--smallest", type=int, help="so many of timm's, by size")
+    parser.add_argument("--narrow", action="store_true", help="transformers' too large ones")
     parser.add_argument("--parameters", type=float, default=700.0, help="at most, in millions")
     parser.add_argument("--limit-s", type=int, default=400, help="of a CPU, for one name")
     parser.add_argument("--again", action="store_true", help="try what failed once more")
@@ -83,6 +87,12 @@ def all_names(library: str) -> list[str]:
         return sorted(importlib.import_module("timm").list_models())
     models = importlib.import_module("torchvision.models")
     return sorted(models.list_models(module=models))
+
+
+def too_large() -> list[str]:
+    """The types of Hugging Face that were too large with the widths they have."""
+    found = json.loads((RESULTS / "ports-transformers.json").read_text())["results"]
+    return sorted(name for name, each in found.items() if each["result"] == "too large")
 
 
 def smallest_names(names: list[str]) -> list[str]:
@@ -102,10 +112,10 @@ def smallest_names(names: list[str]) -> list[str]:
     return heads + [name for name in by_size if name not in set(heads)]
 
 
-def maker(library: str, name: str) -> Callable[[], Any]:
+def maker(library: str, name: str, narrow: bool = False) -> Callable[[], Any]:
     """A function that makes an architecture with random weights."""
     if library == "transformers":
-        return hugging_face.maker(name)
+        return hugging_face.maker(name, narrow)
     if library == "timm":
         timm = importlib.import_module("timm")
         return lambda: timm.create_model(name, pretrained=False)
@@ -143,7 +153,7 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     import fx
 
     torch.manual_seed(0)
-    make = maker(arguments.library, name)
+    make = maker(arguments.library, name, arguments.narrow)
     try:
         size = millions(make)
     except Exception as error:

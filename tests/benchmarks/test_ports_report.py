@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 
@@ -72,8 +73,14 @@ def test_shaking_leaves_nothing_without_effect():
     assert torch.isfinite(model[0].weight).all()
 
 
-def test_the_page_has_what_the_results_of_transformers_say():
-    found = json.loads((ports.RESULTS / "ports-transformers.json").read_text())["results"]
+def test_types_that_are_too_large_are_tried_narrow():
+    narrow = json.loads((ports.RESULTS / "ports-transformers-narrow.json").read_text())["results"]
+    assert ports.too_large() == sorted(narrow)
+
+
+@pytest.mark.parametrize("kind", ["transformers", "transformers-narrow"])
+def test_the_page_has_what_the_results_of_transformers_say(kind):
+    found = json.loads((ports.RESULTS / f"ports-{kind}.json").read_text())["results"]
     kinds = Counter(each["result"] for each in found.values())
     looked = len(found) - kinds["no input"]
     large, equal = kinds["too large"], kinds["equal"]
