@@ -24,7 +24,9 @@ class Small(nn.Module):
 
 
 def given(**changed):
-    return argparse.Namespace(library="torchvision", parameters=1.0, limit_s=60, **changed)
+    return argparse.Namespace(
+        library="torchvision", parameters=1.0, limit_s=60, narrow=False, **changed
+    )
 
 
 def test_an_architecture_is_tried_on_its_smallest_input(monkeypatch):
