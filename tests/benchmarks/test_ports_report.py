@@ -30,16 +30,20 @@ def given(**changed):
 
 
 def test_an_architecture_is_tried_on_its_smallest_input(monkeypatch):
-    monkeypatch.setattr(ports, "maker", lambda library, name: Small)
+    monkeypatch.setattr(ports, "maker", lambda library, name, narrow=False: Small)
     found = ports.tried("small", given())
     assert found["result"] == "equal" and found["constructors"] == "ported"
     assert found["input"] == [1, 3, 96, 96] and found["error"] < 1e-5
 
 
 def test_large_ones_are_passed_over_and_failures_are_named(monkeypatch):
-    monkeypatch.setattr(ports, "maker", lambda library, name: lambda: nn.Linear(2000, 1000))
+    monkeypatch.setattr(
+        ports, "maker", lambda library, name, narrow=False: lambda: nn.Linear(2000, 1000)
+    )
     assert ports.tried("large", given())["result"] == "too large"
-    monkeypatch.setattr(ports, "maker", lambda library, name: lambda: nn.Linear(3, 3)[0])
+    monkeypatch.setattr(
+        ports, "maker", lambda library, name, narrow=False: lambda: nn.Linear(3, 3)[0]
+    )
     found = ports.tried("broken", given())
     assert found["result"] == "obstacle" and found["reason"].startswith("TypeError: ")
 
@@ -52,7 +56,7 @@ def test_the_smallest_of_each_module_comes_first(monkeypatch):
         list_models=lambda module: modules[module],
     )
     monkeypatch.setitem(sys.modules, "timm", timm)
-    monkeypatch.setattr(ports, "maker", lambda library, name: name)
+    monkeypatch.setattr(ports, "maker", lambda library, name, narrow=False: name)
     monkeypatch.setattr(ports, "millions", lambda name: sizes[name])
     assert ports.smallest_names(sorted(sizes)) == ["a_small", "b_huge", "a_large"]
 
