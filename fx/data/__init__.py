@@ -3,6 +3,7 @@
 from fx.data import host, transforms
 from fx.data.collate import PadCollate, stack
 from fx.data.dataset import Dataset
+from fx.data.epochs import steps_per_epoch
 from fx.data.examples import Examples, Stream, from_torch
 from fx.data.folders import image_folder, memory_mapped
 from fx.data.folds import fold_rows, k_fold, stratified_k_fold, stratified_split
@@ -41,6 +42,7 @@ __all__ = [
     "memory_mapped",
     "random_split",
     "stack",
+    "steps_per_epoch",
     "stratified_k_fold",
     "stratified_split",
     "subset",

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 
 from fx.checkpoint.processes import together
+from fx.data.epochs import batches_from
 from fx.debug.crash import save_crash
 from fx.debug.report import Report
 from fx.debug.xray import xray
-from fx.train.epochs import batches_from
 from fx.train.processes import whole
 from fx.train.state import TrainState
 

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 from fx import checkpoint, optim
+from fx.data.epochs import batches_from
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
 from fx.train.checks import check_arrays, check_returned, check_validation
 from fx.train.compiles import slow_start
-from fx.train.epochs import batches_from
 from fx.train.failure import Diverged
 from fx.train.fetch import as_arrays
 from fx.train.interrupt import Interrupt

@@ -649,7 +649,7 @@ def test_batches_of_a_plain_loader_are_stacked(skips, tmp_path):
 
 
 def test_a_plain_loader_goes_on_within_an_epoch_in_calls_of_another_size():
-    from fx.train.epochs import batches_from
+    from fx.data.epochs import batches_from
 
     for skips in (True, False):
         loader = OnlyEpochs(skips)
