@@ -46,7 +46,7 @@ def test_the_snippets_run_in_order(namespace):
 
 def test_the_rows_name_what_is_there(namespace):
     """Each cell of the table of optimizers is code, or names functions of fx.optim."""
-    rows = [row for row in parse(PAGE) if isinstance(row, Row) and row.header[1] == "fx"]
+    rows = [r for r in parse(PAGE) if isinstance(r, Row) and r.header == ("PyTorch", "fx")]
     assert len(rows) == 8
     names = {name: namespace[name] for name in ("fx", "optim", "optimizer")} | {"start": 3}
     for row in rows:
