@@ -78,8 +78,8 @@ def _declared(call: Call, node: ast.expr) -> str | None:
         text = f"({sizes[0]},)" if isinstance(shape[0], ast.Constant) else text
     if word == "randn":
         return f"{text}, nn.init.normal({f'std={factor}' if factor else ''})"
-    if word == "rand" and factor is None:
-        return f"{text}, nn.init.uniform()"
+    if word == "rand":
+        return f"{text}, nn.init.uniform({f'b={factor}' if factor else ''})"
     if word in kinds:
         constant = f"nn.init.constant({factor})" if factor and word == "ones" else None
         return f"{text}, {constant or 'nn.init.' + kinds[word]}"
@@ -113,6 +113,10 @@ def is_tensor(rw: Any, node: ast.Assign, target: ast.expr) -> bool:
 
 def unregistered(rw: Any, node: ast.expr, target: Any) -> str:
     """A tensor that is neither as a buffer outside of the state_dict; None in some parts."""
+    if "rand" in ast.unparse(node):  # which draws its own key, as a declaration
+        drawn: Any = Call("nn.Buffer", node, [], {}, [], rw)  # type: ignore[arg-type]
+        if (made := _declared(drawn, node)) is not None:
+            return f"nn.Buffer({made}, persistent=False)"
     text, owner = rw.text(node), getattr(rw.parent(rw.functions[0]), "name", "")
     buffer = f"nn.Buffer({text}, persistent=False)"
     if (owner, target.attr) not in rw.held.nones:

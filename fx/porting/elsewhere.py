@@ -1,8 +1,11 @@
 """Both models on inputs that the example did not have: other values, another batch size.
 
 What a port took from the example, a number of pieces or a write that changed nothing, shows here.
+Weights that are all 0, as last layers and gates often start, get other values: what stands before
+them would be compared with nothing.
 """
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +13,8 @@ import jax
 import numpy as np
 
 from fx.interop.compare import _error
-from fx.interop.torch_arrays import is_tensor
+from fx.interop.state_dict import load_state_dict, state_dict
+from fx.interop.torch_arrays import from_torch, is_tensor
 from fx.porting import aliased, trial
 
 _WIDER = 3  # times the example's largest value is the deviation of other ones
@@ -26,8 +30,9 @@ def compared(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
         inputs: The example.
         kwargs: Its named part.
     """
+    shaken, module = _shaken(found, module)
     lost = _lost(trial.evaluated(trial.duplicate(module), inputs, kwargs))
-    for given, named in _others(inputs, kwargs):
+    for given, named in [*_others(inputs, kwargs), *[(inputs, kwargs)] * (shaken is not found)]:
         try:
             expected = trial.evaluated(trial.duplicate(module), given, named)
         except Exception:  # of PyTorch's: it wants indices in range, an order of lengths, one size
@@ -35,7 +40,7 @@ def compared(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
         if _lost(expected) > lost:
             continue  # out of a function's domain
         try:
-            said = _on_these(found, given, named, expected)
+            said = _on_these(shaken, given, named, expected)
             if said != "equal":
                 found.obstacles += aliased.obstacles(module, given, named, found.tolerance)
             return said
@@ -45,6 +50,27 @@ def compared(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
             found.notes += [said] * (said not in found.notes)
             return ""
     return ""
+
+
+def _shaken(found: Any, module: Any) -> tuple[Any, Any]:
+    """Both models with other values for weights that are all 0."""
+    import torch
+
+    zeros = [n for n, p in module.named_parameters() if p.ndim > 1 and p.numel() and not p.any()]
+    if not zeros:
+        return found, module
+    twin = trial.duplicate(module)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name in zeros:
+            weight = twin.get_parameter(name)
+            weight.copy_(torch.randn(weight.shape, generator=generator) / weight[0].numel() ** 0.5)
+    ours = state_dict(found.model, found.params, found.state)
+    places = {twin.get_parameter(name).data_ptr() for name in zeros}  # tied ones have one
+    theirs = {n: v for n, v in twin.state_dict().items() if n in ours and v.data_ptr() in places}
+    found = copy.copy(found)
+    found.params = load_state_dict(found.model, {**ours, **from_torch(theirs)})[0]
+    return found, twin
 
 
 def _on_these(found: Any, inputs: tuple, kwargs: dict, expected: list) -> str:

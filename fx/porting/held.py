@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fx.porting.names import Obstacle
 from fx.porting.objects import is_plain
 from fx.porting.record import Record, is_installed
@@ -88,7 +90,7 @@ def found(record: Record, module: Any) -> Held:
                 _note(file, node, record, stores, reads)
     known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
              for name in vars(part)[kind]}  # fmt: skip
-    tensors = _where(module, lambda value: isinstance(value, torch.Tensor))
+    tensors = _where(module, lambda value: isinstance(value, torch.Tensor) or is_numbers(value))
     lists = _where(module, lambda value: isinstance(value, list))
     kernels = _where(module, _makes_kernels)
     parts = {name for part in module.modules() for name in part._modules}
@@ -116,6 +118,11 @@ def found(record: Record, module: Any) -> Held:
             if after and whole:
                 held.local[name] = function
     return held
+
+
+def is_numbers(value: Any) -> bool:
+    """Whether a value is a NumPy array of numbers, which a description holds as a buffer."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
 
 
 def _makes_kernels(value: Any) -> bool:

@@ -45,9 +45,14 @@ def _names_a_value(node: ast.stmt) -> bool:
 def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     if isinstance(node, ast.Pass):
         return True
-    if isinstance(node, ast.For | ast.With):
-        looped = isinstance(node, ast.With) or "self" in ast.unparse(node.iter)
-        return looped and initialises(rw, node.body)
+    if isinstance(node, ast.For):
+        over = ast.unparse(node.iter)
+        weights = over.endswith((".parameters()", ".modules()"))
+        if not weights and "self" not in over:
+            return False
+        return initialises(rw, node.body) or (weights and all(_fills(node, n) for n in node.body))
+    if isinstance(node, ast.With):
+        return initialises(rw, node.body)
     if isinstance(node, ast.If):
         return initialises(rw, node.body) and (not node.orelse or initialises(rw, node.orelse))
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
@@ -68,6 +73,17 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         method = _method(rw, last)
         return method is not None and initialises(rw, [n for n in method.body if not docstring(n)])
     return False
+
+
+def _fills(loop: ast.For, node: ast.stmt) -> bool:
+    """Whether a statement in a loop over weights writes into one: `p.detach().zero_()`."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+        return False
+    root: ast.expr = call.func.value
+    while isinstance(root, ast.Call | ast.Attribute):
+        root = root.func if isinstance(root, ast.Call) else root.value
+    return call.func.attr.endswith("_") and ast.unparse(root) == ast.unparse(loop.target)
 
 
 def _of_a_weight(target: ast.expr) -> bool:

@@ -113,6 +113,15 @@ def is_function(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, torch.autograd.Function)
 
 
+def applied(value: Any, needs: "Needs") -> str | None:
+    """`Swish.apply`, whatever it is called where it stands; None for anything else."""
+    owner = getattr(value, "__self__", None)
+    if not is_function(owner):
+        return None
+    assert isinstance(owner, type)
+    return f"{need(owner, owner.__name__, {}, owner.__module__, needs, None)}.apply"
+
+
 def torch_name(value: Any) -> str | None:
     """The name in torch for one of its objects: "torch.cat", "nn.Linear", "F.relu"; or None."""
     import torch
@@ -121,6 +130,8 @@ def torch_name(value: Any) -> str | None:
     if isinstance(value, types.ModuleType):
         inside = value.__name__.split(".")[0] == "torch"
         return value.__name__ if inside else None
+    if is_function(getattr(value, "__self__", None)):
+        return None  # `Swish.apply`, under a name of its own
     if isinstance(value, torch.dtype | torch.memory_format | torch.layout):
         return str(value)
     module = getattr(value, "__module__", None) or ""

@@ -268,6 +268,12 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         weights = from_torch({**module.state_dict(), **written.saved})
         found.params, found.state = load_state_dict(found.model, weights)
         found.notes = _trained_here(found, module) + found.notes
+        if written.saved:
+            some = ", ".join([*written.saved][:3]) + ", ..." * (len(written.saved) > 3)
+            said = "keep fx.state_dict(port.model, port.params, port.state) beside the file"
+            found.notes.append(
+                f"{some}: in no state_dict of PyTorch's, and too large to write; {said}"
+            )
         found.obstacles += _untied(found, module)
         if example.layers:
             found.report = trial.layers(found, module, example.inputs, example.kwargs)

@@ -20,9 +20,20 @@ from fx.porting import (
 )  # fmt: skip
 from fx.porting.calls import Call, plain, ported
 from fx.porting.held import Held
-from fx.porting.names import Needs, Obstacle, imported, need, resolve, torch_name, translated, twin
+from fx.porting.names import (
+    Needs,
+    Obstacle,
+    applied,
+    imported,
+    need,
+    resolve,
+    torch_name,
+    translated,
+    twin,
+)  # fmt: skip
 from fx.porting.record import Fact, Record
-from fx.porting.sources import Place, imports, local_names, source
+from fx.porting.scopes import Scope
+from fx.porting.sources import Place, source
 
 DROP = "\x00"  # stands for a statement that is left out
 MARK = "\x01"  # encloses the line of the original that a statement begins on
@@ -138,7 +149,7 @@ class Rewriter:
         first = self.source.first_line(self.functions[-1]) if self.functions else 0
         return self.record.locals.get((self.place.file, first, name), set())
 
-    def inside(self, function: Any) -> "Scope":
+    def inside(self, function: Any) -> Scope:
         """A context in which a function's names are local."""
         return Scope(self, function)
 
@@ -242,6 +253,8 @@ class Rewriter:
 
     def _global(self, node: Any, value: Any) -> str | None:
         """A global name: torch's is translated, the user's is noted, the rest is imported."""
+        if (function := applied(value, self.needs)) is not None:
+            return function
         name = None if twin(value) else torch_name(value)
         if name is not None:
             into = translated(name) or (rules.function(name) or (None,))[0]
@@ -348,27 +361,6 @@ class Rewriter:
         if isinstance(parent, ast.Call):
             return parent.func is node
         return isinstance(parent, ast.BinOp | ast.UnaryOp | ast.Compare | ast.BoolOp | ast.Starred)
-
-
-class Scope:
-    """The names of a function, while it is written."""
-
-    def __init__(self, rewriter: Rewriter, function: Any):
-        self.rewriter, self.function = rewriter, function
-
-    def __enter__(self) -> None:
-        if not self.rewriter.functions:
-            self.rewriter.given.clear()
-        bound = imports(self.function, self.rewriter.place.module)
-        self.before = self.rewriter.imports
-        self.rewriter.imports = self.before | bound
-        self.rewriter.scopes.append(local_names(self.function) - bound.keys())
-        self.rewriter.functions.append(self.function)
-
-    def __exit__(self, *_: Any) -> None:
-        self.rewriter.scopes.pop()
-        self.rewriter.functions.pop()
-        self.rewriter.imports = self.before
 
 
 def _placed(node: Any) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fx.porting import closures, numbers, objects, rules, values
 from fx.porting.computed import normed, parametrized
+from fx.porting.held import is_numbers
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -30,7 +31,7 @@ from fx.porting.names import (
     DTYPES,
     Needs,
     Obstacle,
-    is_function,
+    applied,
     need,
     need_twin,
     torch_name,
@@ -239,6 +240,8 @@ class Tree:
             return self.make(value, full)
         if held_apart(value):
             return self._apart(module, value, full)
+        if is_numbers(value):
+            value = torch.tensor(value)
         if not isinstance(value, torch.Tensor):
             several = tensors(value)
             kept = several and self.tables.get(id(value)) == [*map(id, several.values())]
@@ -346,10 +349,8 @@ class Tree:
         defined = getattr(value, "__qualname__", "<").replace(".", "").isidentifier()
         if name is None and isinstance(value, type | types.FunctionType) and defined:
             return need(value, value.__name__, {}, value.__module__, self.needs, None)
-        owner = getattr(value, "__self__", None)
-        if isinstance(owner, type) and is_function(owner):
-            name = need(owner, owner.__name__, {}, owner.__module__, self.needs, None)
-            return f"{name}.apply"
+        if (function := applied(value, self.needs)) is not None:
+            return function
         if id(value) in (self.constructed or {}):
             kind = type(value)
             name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)

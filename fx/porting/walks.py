@@ -16,13 +16,31 @@ _WALKS = {
 
 def written(rw: Any, node: ast.Call) -> str | None:
     """`x.children()` and the like; None for any other call."""
-    if ast.unparse(node) == "next(self.parameters())":
-        return "jax.tree.leaves(self.functional()[1][0])[0]"
+    if ast.unparse(node.func) == "next" and len(node.args) == 1:
+        weights = _weights(rw, node.args[0])
+        return f"{weights}[0]" if weights else None
+    if (weights := _weights(rw, node)) is not None:
+        return weights
     word = getattr(node.func, "attr", "")
     if word not in _WALKS or node.args or node.keywords or _own(rw, word):
         return None
     assert isinstance(node.func, ast.Attribute)
     return _WALKS[word].format(rw.text(node.func.value))
+
+
+def _weights(rw: Any, node: ast.expr) -> str | None:
+    """`self.parameters()` and a part's, in what runs: the arrays; None for anything else."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return None
+    module = ast.unparse(node.func.value)
+    runs = rw.functions and rw.functions[0].name != "__init__"
+    if node.func.attr != "parameters" or node.args or node.keywords or not runs:
+        return None
+    if module != "self" and not (
+        module.startswith("self.") and getattr(node.func.value, "attr", "") in rw.held.parts
+    ):
+        return None
+    return f"jax.tree.leaves({module}.functional()[1][0])"
 
 
 def parts(rw: Any, node: ast.Attribute) -> str | None:
