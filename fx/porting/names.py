@@ -265,7 +265,9 @@ def need(
         raise Obstacle(node, f"{owner}.{name} has no counterpart here; write it with jnp.einsum")
     users = is_users(file_of(value))
     bare = hasattr(value, "_fields") and definition(value) is None  # namedtuple("...")
-    if defined and users and not imported(owner) and not bare:
+    written = defined and users and not imported(owner) and not bare
+    inner = "<locals>" in getattr(value, "__qualname__", "")  # `to_2tuple = _ntuple(2)`
+    if written and not inner:
         return needs.define(id(value), value.__name__, value, owner)
     if isinstance(value, Mapping) and not isinstance(value, dict) and users:
         raise Obstacle(node, f"{name} is a registry: what it gives is known when it is asked")
@@ -290,4 +292,6 @@ def need(
         return name
     if bound is not None:
         return needs.define(hash((module, name)), name, value, module)
+    if written:
+        return needs.define(id(value), value.__name__, value, owner)
     raise Obstacle(node, f"{name!r} is {value!r}, which has no definition that can be written")

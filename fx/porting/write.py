@@ -79,6 +79,8 @@ class Writer:
             return
         place = definition(value) if isinstance(value, type) or callable(value) else None
         given = self.needs.given[key]
+        if "<locals>" in getattr(value, "__qualname__", ""):  # what a function of the file made
+            place = constant(module, given) or place
         place = value.place if isinstance(value, Inner) else place or constant(module, given)
         if place is None:
             self.obstacles.append(f"{module}: the source of {name!r} was not found")
