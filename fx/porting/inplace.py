@@ -95,12 +95,25 @@ def stores(rw: Rewriter, target: ast.Subscript) -> bool:
 
 def stored(rw: Rewriter, node: ast.Assign, target: ast.Subscript) -> str:
     """`x[i] = y`."""
-    value = rw.text(node.value)
-    mask = _mask(rw, target, [fact.args[2] for fact in _writes(rw, target)])
+    value, values = rw.text(node.value), [fact.args[2] for fact in _writes(rw, target)]
+    mask = _mask(rw, target, values)
+    if mask is None and (other := _same_places(target, node.value, values, rw)) is not None:
+        mask, value = _mask(rw, target, []), rw.text(other)
     if mask is not None:
         name = rw.text(target.value)
         return put(rw, node, target.value, f"jnp.where({mask}, {value}, {name})")
     return _stored(rw, node, target, "set", value)
+
+
+def _same_places(target: Any, node: ast.expr, values: list, rw: Rewriter) -> ast.expr | None:
+    """What `x[mask] = y[mask]` reads of, y, where it has x's dtype; None of anything else."""
+    if not isinstance(node, ast.Subscript) or not _is_part(rw, node):
+        return None
+    if ast.unparse(node.slice) != ast.unparse(target.slice):
+        return None
+    kinds = {fact.args[0].dtype for fact in _writes(rw, target)}
+    kinds |= {value.dtype for value in values if isinstance(value, Shape)}
+    return node.value if len(kinds - {"torch.bool"}) == 1 else None  # the mask is among them
 
 
 def _writes(rw: Rewriter, target: ast.Subscript) -> list:
@@ -136,8 +149,10 @@ def augmented(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None
         return None
     if not stores(rw, target):
         return None
-    value = rw.text(node.value)
-    mask = _mask(rw, target, [fact.args[1] for fact in facts if len(fact.args) > 1])
+    value, values = rw.text(node.value), [fact.args[1] for fact in facts if len(fact.args) > 1]
+    mask = _mask(rw, target, values)
+    if mask is None and (other := _same_places(target, node.value, values, rw)) is not None:
+        mask, value = _mask(rw, target, []), rw.text(other)
     if mask is not None:
         name = rw.text(target.value)
         text = f"jnp.where({mask}, {name} {_operator(node)} {wrapped(value)}, {name})"

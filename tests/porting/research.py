@@ -104,3 +104,17 @@ class Drawn(nn.Module):
     def forward(self, x):
         y = torch.sin(x @ self.w @ self.b)
         return y if self.c is None else y + self.c.sum(0)
+
+
+class Farthest(nn.Module):
+    """PointNet++'s sampling: the same mask on both sides."""
+
+    def forward(self, x):
+        near = torch.ones(x.shape[0], x.shape[1]) * 1e10
+        for i in range(2):
+            dist = (x - x[:, i : i + 1]) ** 2
+            mask = dist < near
+            near[mask] = dist[mask]
+            rest = near > 1
+            near[rest] += dist[rest]
+        return near

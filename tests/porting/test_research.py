@@ -17,7 +17,7 @@ def port(make, **options):
     return fx.port(make, (X,), layers=False, **options)
 
 
-@pytest.mark.parametrize("name", ["Sizes", "Aliased", "Arrays", "Zeros", "Drawn"])
+@pytest.mark.parametrize("name", ["Sizes", "Aliased", "Arrays", "Zeros", "Drawn", "Farthest"])
 def test_it_is_kept_as_it_is_written(name):
     found = port(getattr(research, name))
     assert found.equal and found.constructors == "ported", str(found)
