@@ -64,7 +64,7 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         return True
     if known and getattr(value, "__name__", "") in ("trunc_normal_", "named_apply"):
         return True
-    if text == "self.apply" or ".data." in text:
+    if (text.startswith("self.") and text.endswith(".apply")) or ".data." in text:
         return True
     last = text.rpartition(".")[2]
     if last.endswith("_") and (".weight." in text or ".bias." in text):

@@ -328,8 +328,7 @@ class Tree:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return values.of_dataclass(self, value)
         if isinstance(value, dict):
-            pairs = (f"{self.text(k)}: {self.text(v)}" for k, v in value.items())
-            return f"{{{', '.join(pairs)}}}"
+            return values.of_dict(self, value)
         if twin(type(value)):
             name = need_twin(str(twin(type(value))), self.needs)
             return f"{name}({', '.join(f'{k}={self.text(v)}' for k, v in vars(value).items())})"

@@ -40,6 +40,16 @@ class Namespace:
     def __hash__(self) -> int:
         return hash(repr(sorted(vars(self).items())))
 
+    def __contains__(self, name: str) -> bool:
+        return name in vars(self)
+
+    def __getitem__(self, name: str) -> Any:
+        return vars(self)[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A value, or what stands for it."""
+        return vars(self).get(name, default)
+
 
 class Settings(Namespace):
     """A configuration of Hugging Face's."""

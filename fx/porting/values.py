@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from fx.porting.live import same
-from fx.porting.names import Obstacle, need
+from fx.porting.names import Obstacle, need, need_twin
 
 
 def of_dataclass(tree: Any, value: Any) -> str:
@@ -28,6 +28,17 @@ def named_tuple(tree: Any, value: Any) -> str:
     name = need(kind, word, names, kind.__module__, tree.needs, None)
     given = (f"{field}={tree.text(getattr(value, field))}" for field in value._fields)
     return f"{name}({', '.join(given)})"
+
+
+def of_dict(tree: Any, value: dict) -> str:
+    """A dict; one that has its entries as attributes, too, as a namespace that has them so."""
+    names = [key for key in value if isinstance(key, str) and key.isidentifier()]
+    own = type(value) is not dict and len(names) == len(value) > 0
+    if own and all(getattr(value, name, None) is value[name] for name in names):
+        given = ", ".join(f"{name}={tree.text(value[name])}" for name in names)
+        return f"{need_twin('Namespace', tree.needs)}({given})"
+    pairs = (f"{tree.text(k)}: {tree.text(v)}" for k, v in value.items())
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _kind(tree: Any, value: Any) -> str:

@@ -118,3 +118,30 @@ class Farthest(nn.Module):
             rest = near > 1
             near[rest] += dist[rest]
         return near
+
+
+class Attributes(dict):
+    """HiFi-GAN's settings: a dict whose entries are attributes."""
+
+    def __init__(self, **entries):
+        super().__init__(**entries)
+        self.__dict__ = self
+
+
+def init_weights(m, std=0.01):
+    if isinstance(m, nn.Linear):
+        m.weight.data.normal_(0.0, std)
+
+
+class Configured(nn.Module):
+    """Settings by name, as an entry, and asked for; weights filled by a function."""
+
+    def __init__(self, h):
+        super().__init__()
+        self.h = h
+        self.net = nn.Sequential(nn.Linear(3, h.width), nn.ReLU(), nn.Linear(h["width"], 2))
+        self.net.apply(init_weights)
+        self.scale = h.scale if "scale" in h else 1.0
+
+    def forward(self, x):
+        return self.net(x) * self.scale

@@ -55,3 +55,14 @@ def test_what_stands_before_weights_of_zero_is_compared():
     assert found.equal and found.elsewhere == "equal"
     found.params = {**found.params, "a": jax.tree.map(lambda w: w + 1, found.params["a"])}
     assert elsewhere.compared(found, module, (X,), {}).startswith("outputs differ")
+
+
+def test_settings_that_are_a_dict_with_attributes():
+    def make():
+        return research.Configured(research.Attributes(width=5, depth=2))
+
+    found = port(make)
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "Configured(h=Namespace(width=5, depth=2))" in found.source
+    live = fx.port(make().eval(), (X,), layers=False)
+    assert live.equal, str(live)
