@@ -369,7 +369,9 @@ class Tree:
             for name in [name for name, each in owner.items() if each is value]:
                 return need(value, name, owner, value.__module__, self.needs, None)
             return closures.made(value, self)
-        raise Obstacle(None, f"{type(value).__name__} has no form in source")
+        shape = f" {list(value.shape)}" if hasattr(value, "shape") else ""
+        said = "that a constructor is given has no form in source; make it inside"
+        raise Obstacle(None, f"a {type(value).__name__}{shape} {said}")
 
     def _share(self, module: Any, path: str) -> None:
         if not any(True for _ in [*module.parameters(), *module.buffers()]):
