@@ -206,7 +206,8 @@ def main(argv: list[str] | None = None) -> int:
     characters, text = read_text()
     held_back = len(text) // 10
     if args.context >= held_back:
-        print(f"--context: expected less than {held_back}, the characters held back for validation")
+        said = f"--context: expected less than {held_back}, the characters held back for validation"
+        print(said, file=sys.stderr)
         return 2
     shape = args.context, args.batch_size, args.steps, args.seed
     loader, valid = Windows(text[:-held_back], *shape), Windows(text[-held_back:], *shape)

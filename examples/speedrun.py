@@ -375,18 +375,15 @@ def main(arguments: list[str] | None = None) -> list[float]:
     options = parse(arguments)
     on_cpu = jax.default_backend() == "cpu"
     options.precision = options.precision or ("float32" if on_cpu else "bf16")
-    images, labels = load("train", options.limit)
+    train_set = jax.device_put(load("train", options.limit))  # as uint8
     test_images, test_labels = load("test", options.test_limit)
-    train_set = jnp.asarray(images), jnp.asarray(labels)  # uint8 on the device
     test_set = jnp.asarray(test_images), test_labels
-    steps = len(labels) // options.batch_size
+    steps = len(train_set[1]) // options.batch_size
     model, make = options.recipe.net, options.recipe.optimizer
+    optimizer = make(options.batch_size, options.epochs * steps, WHITEN_EPOCHS * steps)
+    calls = 1 if on_cpu else steps  # XLA runs convolutions in loops slowly on CPUs
     step = train.make_step(
-        model,
-        smoothed,
-        make(options.batch_size, options.epochs * steps, WHITEN_EPOCHS * steps),
-        precision=options.precision,
-        steps_per_call=1 if on_cpu else steps,  # XLA runs convolutions in loops slowly on CPUs
+        model, smoothed, optimizer, precision=options.precision, steps_per_call=calls
     )
     found = []
     for run in range(options.runs):

@@ -151,6 +151,7 @@ def _load(path: Path, manifest: dict[str, Any], like: Any, parts: tuple[str, ...
     shapes: dict[str, Any] = {n: abstract(leaf) for n, leaf in expected.items() if is_stored(leaf)}
     # orbax leaves out what is `...`, and still compares the names with those on the disk.
     shapes |= {name: ... for name in others if 0 not in tree[name]["shape"]}
+    # A whole state may be spread over all processes; weights each reads for itself.
     with _alone(v1) if parts else contextlib.nullcontext():
         loaded = v1.load(str(path / "tree"), shapes)
     leaves = [

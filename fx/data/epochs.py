@@ -48,12 +48,17 @@ def batches_from(
         options["state"] = state
     if _takes(loader, "start"):
         return iter(loader.epoch(epoch, start=start, **options))
-    return itertools.islice(iter(loader.epoch(epoch, **options)), start, None)
+    return _after(iter(loader.epoch(epoch, **options)), start)
+
+
+def _after(batches: Iterator[Any], start: int) -> Iterator[Any]:
+    with closing(batches):
+        yield from itertools.islice(batches, start, None)
 
 
 def _stacked(batches: Iterator[Any], steps_per_call: int) -> Iterator[Any]:
     """Several batches of one shape as one; a shorter one, the last say, is a call of its own."""
-    with _closing(batches):
+    with closing(batches):
         for _, alike in itertools.groupby(batches, key=_shapes):
             while held := list(itertools.islice(alike, steps_per_call)):
                 yield stack_steps("fit", held)
@@ -82,7 +87,8 @@ def steps_per_epoch(loader: Any, steps: int) -> Any:
     anew, and none is lost where they do not meet.
 
     Args:
-        loader: with `epoch(n)` and a length; or a list of batches.
+        loader: with `epoch(n)` and a length; or a list of batches. One without `start=` is read
+            from its epoch's beginning each time.
         steps: in what is an epoch from here on; with `make_step(steps_per_call=k)` best a multiple
             of k, or the last call has fewer, and is compiled for itself.
 
@@ -145,7 +151,7 @@ class StepsPerEpoch:
         while at < end:
             number, first = divmod(at, whole)
             stop = min(end, (number + 1) * whole)
-            with _closing(batches_from(self.loader, number, first, together)) as batches:
+            with closing(batches_from(self.loader, number, first, together)) as batches:
                 for batch in batches:
                     taken = min(stop - at, _steps(batch) if together > 1 else 1)
                     yield _first(batch, taken) if together > 1 else batch
@@ -168,7 +174,7 @@ def _first(batch: Any, steps: int) -> Any:
 
 
 @contextlib.contextmanager
-def _closing(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
+def closing(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
     """Have what a loader started (threads, files) end where its batches are not read to the end."""
     try:
         yield batches

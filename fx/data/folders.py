@@ -14,6 +14,7 @@ import numpy as np
 
 from fx.data.collate import stack
 from fx.data.dataset import Dataset
+from fx.upright import upright
 
 # torchvision's list.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -181,7 +182,7 @@ class ImageFolder:
         path = self.root / self.files[row]
         try:
             with Image.open(path) as image:
-                pixels = np.asarray(_resize(self._upright(image), self.size))
+                pixels = np.asarray(_resize(upright(image, self.mode, "it"), self.size))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"image_folder: {path} cannot be decoded: {error}; where the file is damaged or no "
@@ -218,19 +219,8 @@ class ImageFolder:
         from PIL import Image
 
         with Image.open(self.root / self.files[0]) as image:
-            upright = self._upright(image)
-            return (upright.height, upright.width, len(self.mode))
-
-    def _upright(self, image: Any) -> Any:
-        """The image as a camera held it, of 8 bits a channel: a bundle reads files like that."""
-        from PIL import ExifTags, ImageOps
-
-        if image.mode.startswith(("I", "F")):  # Pillow would clip these to 8 bits, not scale them
-            raise ValueError(
-                f"it has mode {image.mode}, more than 8 bits a channel; scale it to 8 bits first"
-            )
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return (ImageOps.exif_transpose(image) if turned else image).convert(self.mode)
+            width, height = upright(image, self.mode, "it").size
+            return (height, width, len(self.mode))
 
 
 def _resize(image: Any, size: int | tuple[int, int] | None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fx.deploy.signature import as_array, fits
+from fx.upright import upright
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -90,21 +91,17 @@ def _pillow() -> Any:
 
 
 def _decode(image: Any, where: str, shape: Sequence[int], dtype: str) -> np.ndarray:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if dtype != "uint8" or len(shape) != 3 or shape[2] not in MODES:
         raise ValueError(
             f"predict: the bundle takes {dtype} {['N', *shape]}; only one that takes uint8 "
             "[N, H, W, C] reads image files: export with the preprocessing inside, or give arrays"
         )
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these to 8 bits, not scale them
-        raise ValueError(
-            f"{where} has mode {image.mode}, more than 8 bits a channel; scale it to 8 bits first"
-        )
-    upright = ImageOps.exif_transpose(image).convert(MODES[shape[2]])
+    turned = upright(image, MODES[shape[2]], where)
     height, width, channels = (
         n if isinstance(n, int) else size  # an open axis keeps the image's size
-        for n, size in zip(shape, (upright.height, upright.width, shape[2]), strict=True)
+        for n, size in zip(shape, (turned.height, turned.width, shape[2]), strict=True)
     )
-    resized = upright.resize((width, height), Image.Resampling.BILINEAR)
+    resized = turned.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.uint8).reshape(height, width, channels)

@@ -22,7 +22,7 @@ def layerwise(
 
     Args:
         optimizer: Any optax transformation. What it keeps besides values of the parameters' own,
-            a count or a rate, is one for all layers.
+            a count, a rate or a key for noise, is one for all layers.
         scale: Factor of each layer's steps, weight decay included, [n], the first layer first:
             smaller rates for lower layers, as in fine-tuning, or 0 for layers that keep their bits
             (their gradients are computed all the same).

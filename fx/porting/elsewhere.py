@@ -6,6 +6,7 @@ them would be compared with nothing.
 """
 
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,8 @@ def compared(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
     """
     shaken, module = _shaken(found, module)
     lost = _lost(trial.evaluated(trial.duplicate(module), inputs, kwargs))
-    for given, named in [*_others(inputs, kwargs), *[(inputs, kwargs)] * (shaken is not found)]:
+    example = [(inputs, kwargs)] if shaken is not found else []
+    for given, named in itertools.chain(_others(inputs, kwargs), example):
         try:
             expected = trial.evaluated(trial.duplicate(module), given, named)
         except Exception:  # of PyTorch's: it wants indices in range, an order of lengths, one size

@@ -30,7 +30,7 @@ from fx.porting.names import (
     torch_name,
     translated,
     twin,
-)  # fmt: skip
+)
 from fx.porting.record import Fact, Record
 from fx.porting.scopes import Scope
 from fx.porting.sources import Place, source

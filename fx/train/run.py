@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from fx import checkpoint, optim
-from fx.data.epochs import batches_from
+from fx.data.epochs import batches_from, closing
 from fx.debug.memory import is_out_of_memory, out_of_memory
 from fx.evaluate.files import plain
 from fx.train.checks import check_arrays, check_returned, check_validation
@@ -83,7 +83,7 @@ class Run:
         self.mark, self.measured = started, (0, 0.0)
         self.batches = self._batches()
         with self._enough_memory(ts):
-            with _closing(self.batches):
+            with closing(self.batches):
                 for batch in self.batches:
                     ts, steps = self._call(ts, batch)
                     before, taken = taken, taken + steps
@@ -370,13 +370,3 @@ def _shape_dtype(leaf: Any) -> tuple[tuple[int, ...], Any]:
 
 def _crosses(before: int, after: int, every: int | None) -> bool:
     return every is not None and before // every != after // every
-
-
-@contextlib.contextmanager
-def _closing(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
-    try:
-        yield batches
-    finally:
-        close = getattr(batches, "close", None)
-        if close is not None:  # a generator may hold a thread that reads ahead
-            close()

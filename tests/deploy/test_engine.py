@@ -106,46 +106,6 @@ def test_rows_that_depend_on_each_other_are_neither_padded_nor_split(tmp_path):
     assert engine.warm_up((5,)) == (5,)
 
 
-DEPENDENCES = {
-    "largest": lambda x: x / x.max(),
-    "least to largest": lambda x: (x - x.min()) / (x.max() - x.min() + 1e-6),
-    "sum so far": lambda x: jnp.cumsum(x, 0),
-    "row before": lambda x: x - jnp.roll(x, 1, 0).at[0].set(0),
-    "first row": lambda x: x - x[:1],
-    "rank": lambda x: x.argsort(0).argsort(0).astype(jnp.float32),
-    "mean": lambda x: x - x.mean(0),
-    "how many": lambda x: x / jnp.ones_like(x).sum(0),
-}
-
-
-@pytest.mark.parametrize("name", DEPENDENCES)
-@pytest.mark.parametrize("example", [None, np.zeros((3, 4), np.float32)])
-def test_the_export_finds_that_rows_depend_on_each_other(name, example, tmp_path):
-    class Model:
-        def apply(self, params, state, x):
-            return DEPENDENCES[name](x + 1e-3), state
-
-    spec = ((None, 4), "float32")
-    given = {"postprocess": None, "example": example}
-    engine = load_bundle(fx.deploy.export(Model(), {}, {}, spec, tmp_path / "b", **given))
-    assert engine.manifest["rows_independent"] is False
-    x = np.random.default_rng(0).uniform(0, 9, (300, 4)).astype(np.float32)
-    (found,) = engine(x).values()
-    np.testing.assert_allclose(found, DEPENDENCES[name](x + np.float32(1e-3)), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("dtype", ["bool", "int32", "uint8", "float16"])
-def test_the_export_finds_that_rows_do_not(dtype, tmp_path):
-    class Model:
-        def apply(self, params, state, x):
-            return jnp.cumsum(x.astype(jnp.float32), 1), state
-
-    example = np.array([[0, 1, 1], [1, 0, 1]], dtype)
-    path = tmp_path / "b"
-    fx.deploy.export(Model(), {}, {}, ((None, 3), dtype), path, postprocess=None, example=example)
-    assert load_bundle(path).manifest["rows_independent"] is True
-
-
 def test_threads(bundle, images, live):
     engine, expected = load_bundle(bundle, max_batch_size=8), live(images)
     start = threading.Barrier(4)
