@@ -49,7 +49,8 @@ class Sums:
 
     An F1, an R² or a correlation is not the mean of those of parts of the data; but what it is made
     of adds up. `make_eval` adds up `sums` over all examples, in float64, and then calls `compute`
-    once; `make_step` calls it with the sums of its batch.
+    once. `make_step` calls it with the sums of its batch, and reports these as well, "sums/<name>",
+    which `fx.fit` adds up over an epoch.
 
     Attributes:
         sums: A tree of arrays, each a sum over the examples that the metric is given.
@@ -85,9 +86,14 @@ def combined(parts: Sequence[Any]) -> float:
     added = [np.sum(np.asarray(each, np.float64), 0) for each in leaves]
     total = jax.tree.unflatten(jax.tree.structure(parts[0]), added)
     if isinstance(total, Sums):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(total.value())
+        return computed(total)
     return float(total.total / total.weight) if total.weight else math.nan
+
+
+def computed(total: Sums) -> float:
+    """One number from sums that are on the host."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(total.value())
 
 
 def divided(value: Any) -> Any:
@@ -108,9 +114,13 @@ def quotient(total: Any, weight: Any) -> jax.Array:
 
 
 def reported(name: str, value: Any) -> dict[str, Any]:
-    """What a step reports of a metric: one number, and of a `Mean` what divided it."""
-    weight = {f"weight/{name}": value.weight} if isinstance(value, Mean) else {}
-    return {name: divided(value), **weight}
+    """What a step reports of a metric: one number, and what an epoch's is computed from."""
+    found = {name: divided(value)}
+    if isinstance(value, Mean):
+        found[f"weight/{name}"] = value.weight
+    elif isinstance(value, Sums):
+        found[f"sums/{name}"] = value
+    return found
 
 
 def sum_and_weight(value: Any) -> tuple[jax.Array, jax.Array]:

@@ -18,7 +18,7 @@ RESERVED = (
     "loss", "learning_rate", "grad_norm", "loss_scale", "skipped", "finite", "epoch", "step",
     "kind",
 )  # fmt: skip
-REPORTED_BY_PART = ("finite", "gradient_norm", "learning_rate", "update_ratio", "weight")
+REPORTED_BY_PART = ("finite", "gradient_norm", "learning_rate", "sums", "update_ratio", "weight")
 
 SHOWN = 6
 """Faults that an error lists."""

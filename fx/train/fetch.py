@@ -8,22 +8,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fx.evaluate.mean import Sums
+
 # Values that are joined on the device: a transfer, and on a CPU the making of an array, costs more
 # than all else that is done for a value. More of them would not be waited for in short epochs.
 CHUNK = 16
 
 
-def as_arrays(calls: Sequence[tuple[dict[str, Any], int]]) -> dict[str, np.ndarray]:
+def as_arrays(calls: Sequence[tuple[dict[str, Any], int]], stacked: bool = False) -> dict[str, Any]:
     """Turn the metrics of calls of a step into float64 arrays [steps of all calls].
 
     Args:
         calls: Metrics of the same names, scalars or arrays [steps], and the steps of each call.
+            Leaves of a `Sums` have any shape; they come back as [steps of all calls, ...].
+        stacked: The leaves of a `Sums` have the steps as their first axis.
 
     Raises:
         ValueError: A metric of another number of values.
     """
-    parts = {}
-    for name in calls[0][0]:
+    parts, sums = {}, {}
+    for name, value in calls[0][0].items():
+        if isinstance(value, Sums):
+            each = [jax.tree.leaves(metrics[name]) for metrics, _ in calls]
+            sums[name] = [_joined(leaves) for leaves in map(list, zip(*each, strict=True))]
+            continue
         values = [metrics[name] for metrics, _ in calls]
         values = [value if isinstance(value, jax.Array) else np.asarray(value) for value in values]
         for value, (_, steps) in zip(values, calls):
@@ -33,11 +41,20 @@ def as_arrays(calls: Sequence[tuple[dict[str, Any], int]]) -> dict[str, np.ndarr
                     f"got shape {list(value.shape)}"
                 )
         parts[name] = _joined(values)
-    _start_copies(itertools.chain.from_iterable(parts.values()))
-    return {
-        name: np.concatenate([np.asarray(part).reshape(-1) for part in values]).astype(np.float64)
-        for name, values in parts.items()
-    }
+    lists = [*parts.values(), *itertools.chain.from_iterable(sums.values())]
+    _start_copies(itertools.chain.from_iterable(lists))
+    found: dict[str, Any] = {name: _numbers(values) for name, values in parts.items()}
+    for name, leaves in sums.items():
+        form = calls[0][0][name]
+        shapes = [np.shape(leaf)[1 if stacked else 0 :] for leaf in jax.tree.leaves(form)]
+        rows = [_numbers(leaf).reshape(-1, *shape) for leaf, shape in zip(leaves, shapes)]
+        found[name] = jax.tree.unflatten(jax.tree.structure(form), rows)
+    return found
+
+
+def _numbers(values: list[Any]) -> np.ndarray:
+    flat = [np.asarray(value).reshape(-1) for value in values]
+    return np.concatenate(flat).astype(np.float64)
 
 
 def _joined(values: list[Any]) -> list[Any]:

@@ -51,11 +51,10 @@ class Result:
         ts: The training state at its end. The best one is `fx.checkpoint.restore(out, like=ts,
             which="best")`.
         history: A row for each epoch: "epoch" (from 1), "step", "train_loss" and the other
-            metrics' means over its examples (by weight, of a `train.Mean`; of a `train.Sums` the
-            mean of what each batch gives, which is not that of the epoch), "val_..." for each of
-            validate's, "learning_rate" of its last step, and "learning_rate/<group>" where there
-            are several parameter groups. The same in every run of the same program, interrupted or
-            not.
+            metrics' means over its examples (by weight, of a `train.Mean`; a `train.Sums` is
+            computed of the sums over the epoch), "val_..." for each of validate's,
+            "learning_rate" of its last step, and "learning_rate/<group>" where there are several
+            parameter groups. The same in every run of the same program, interrupted or not.
         timing: A row for each epoch: "epoch", "seconds", "images_per_s" (None where it was
             all compilation).
         best: "epoch", "step", "name" and "value" of the best validation; None without one.
@@ -110,7 +109,8 @@ def fit(
     Args:
         step: `(ts, batch) -> (ts, metrics)`, from `make_step` or of one's own; metrics are a
             dictionary of scalars (of arrays `[k]` where it has an attribute `steps_per_call` k). In
-            an epoch's means steps weigh as their examples do, or as "weight/<metric>" among them.
+            an epoch's means steps weigh as their examples do, or as "weight/<metric>" among them; a
+            metric with "sums/<metric>", a `train.Sums`, is computed from what these add up to.
         ts: The state to start from; with `resume`, the structure to expect. Where the step donates
             its state, `ts` cannot be used afterwards; use the result's.
         loader: Whose `epoch(n)` yields the batches of epoch n, and whose `len` is their number. Or

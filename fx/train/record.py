@@ -5,7 +5,10 @@ import math
 import zlib
 from typing import Any
 
+import jax
 import numpy as np
+
+from fx.evaluate.mean import Sums, computed
 
 _LOWER = ("loss", "perplexity", "error")
 _HIGHER = ("accuracy", "auc", "f1", "precision", "recall", "score")
@@ -24,6 +27,9 @@ class Record:
             steps.
         weights: For each metric the sum of its weights: "weight/<metric>" where a step reports it,
             else its examples; those of steps that fp16 skipped are left out.
+        parts: For each metric that a step reports as "sums/<metric>" the leaves of its sums, added
+            up over the epoch's steps in float64, as lists.
+        values: What these had come to when the record was saved.
         learning_rate: That of the step taken last.
         group_rates: Those of its parameter groups, by the names of their metrics.
         best: Epoch, step, name and value of the best validation so far.
@@ -40,6 +46,8 @@ class Record:
     examples: int = 0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    parts: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    values: dict[str, float] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     group_rates: dict[str, float] = dataclasses.field(default_factory=dict)
     best: dict[str, Any] | None = None
@@ -48,6 +56,9 @@ class Record:
     timing: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     loader: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self._forms: dict[str, Any] = {}  # of `parts`: their trees, which a checkpoint cannot hold
 
     @classmethod
     def read(cls, saved: dict[str, Any]) -> "Record":
@@ -65,18 +76,21 @@ class Record:
         return cls(**saved)
 
     @np.errstate(invalid="ignore", over="ignore")
-    def add(self, metrics: dict[str, np.ndarray], examples: np.ndarray) -> None:
+    def add(self, metrics: dict[str, Any], examples: np.ndarray) -> None:
         """Add the metrics of some steps, one after the other.
 
         A step that was skipped, since fp16's gradients overflowed, is counted, and has no part in
         the means: what it reports is of an update that was not made.
 
         Args:
-            metrics: For each name the values, float64 [steps].
+            metrics: For each name the values, float64 [steps], or a `Sums` of leaves [steps, ...].
             examples: Examples of each step, [steps].
         """
         for name, values in _loss_first(metrics):
             if name.startswith("weight/") and name.removeprefix("weight/") in metrics:
+                continue
+            if isinstance(values, Sums):
+                self._add_sums(name.removeprefix("sums/"), values, metrics)
                 continue
             if name == "learning_rate":
                 self.learning_rate = float(values[-1])
@@ -93,15 +107,39 @@ class Record:
         self.steps += len(examples)
         self.examples += int(examples.sum())
 
+    def _add_sums(self, name: str, sums: Sums, metrics: dict[str, Any]) -> None:
+        taken = ~_skipped(name, metrics)
+        rows = [leaf[taken] if np.ndim(taken) else leaf for leaf in jax.tree.leaves(sums)]
+        before = self.parts.get(name, [0.0] * len(rows))
+        self.parts[name] = [_added_rows(*pair).tolist() for pair in zip(before, rows, strict=True)]
+        self._forms[name] = jax.tree.structure(sums)
+
+    def saved(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        self.values = {name: self._computed(name) for name in self.parts}
+        return dataclasses.asdict(self)
+
+    def _computed(self, name: str) -> float:
+        """A metric of the epoch so far from its sums; after a resume without a step, as saved."""
+        if name not in self._forms:
+            return self.values[name]
+        return computed(jax.tree.unflatten(self._forms[name], map(np.asarray, self.parts[name])))
+
     def rates(self) -> dict[str, float]:
         """The learning rates of the step taken last, as metrics."""
         first = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
         return first | self.group_rates
 
     def means(self) -> dict[str, float]:
-        """Means over the epoch so far, by weight; of "skipped", the number of steps."""
+        """Means over the epoch so far, by weight; of "skipped", the number of steps.
+
+        A metric of which there are sums is computed from those.
+        """
         found: dict[str, float] = {}
         for name, total in self.sums.items():
+            if name in self.parts:
+                found[name] = self._computed(name)
+                continue
             if _stem(name) == "skipped":
                 found[name] = int(total) if total == int(total) else total
                 continue
@@ -124,6 +162,7 @@ class Record:
         self.timing.append(timing)
         self.epoch += 1
         self.steps, self.examples, self.sums, self.weights, self.seconds = 0, 0, {}, {}, 0.0
+        self.parts, self.values = {}, {}
         return row, timing
 
     def watched(self, row: dict[str, Any], monitor: str | None) -> str:
@@ -175,6 +214,12 @@ def _lost(row: dict[str, Any]) -> bool:
 def _added(total: float, values: np.ndarray) -> float:
     """The total with each value added in turn: the same bits however the values are grouped."""
     return float(np.cumsum(np.concatenate(([total], values)))[-1])
+
+
+def _added_rows(total: Any, rows: np.ndarray) -> np.ndarray:
+    """The same of arrays: a total [...], or 0, and rows [steps, ...]."""
+    start = np.broadcast_to(np.asarray(total, np.float64), rows.shape[1:])
+    return np.cumsum(np.concatenate((start[None], rows)), 0)[-1]
 
 
 def is_rate(name: str) -> bool:

@@ -162,7 +162,7 @@ class Run:
             return
         state: Any = getattr(self.batches, "state", None)  # grain's iterators have one
         self.record.loader = state() if callable(state) else None
-        record = dataclasses.asdict(self.record)
+        record = self.record.saved()
         self.writer.save(ts, record, keep=self.keep, best=best)
         if jax.process_index() == 0:
             known = {name: record[name] for name in ("history", "timing", "best")}
@@ -282,7 +282,8 @@ class Run:
         # Steps nearly always report the same names: one group.
         for _, group in itertools.groupby(self.pending, lambda call: call[0].keys()):
             calls = list(group)
-            arrays = as_arrays([(metrics, steps) for metrics, steps, _ in calls])
+            stacked = getattr(self.step, "steps_per_call", 1) > 1
+            arrays = as_arrays([(metrics, steps) for metrics, steps, _ in calls], stacked)
             if "finite" in arrays:
                 self._check_finite(arrays.pop("finite"), ts, number)
             examples = np.repeat([size for *_, size in calls], [steps for _, steps, _ in calls])

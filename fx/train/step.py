@@ -186,9 +186,9 @@ def make_step(
         A `Step`. Metrics hold "loss", what `metrics` returns, "learning_rate" where `lr` or the
         optimizer's state has it (see `fx.optim.current_lr`), "learning_rate/<group>" of each
         parameter group where it has several, "weight/<name>" of a loss or metric that is a
-        `train.Mean`, and what the options report. Where an option keeps
-        something in the optimizer's state (ema, check_finite, fp16), make the state with
-        `train.create(model, step.optimizer, key)`; it is right for every step.
+        `train.Mean`, "sums/<name>" of a metric that is a `train.Sums`, and what the options
+        report. Where an option keeps something in the optimizer's state (ema, check_finite, fp16),
+        make the state with `train.create(model, step.optimizer, key)`; it is right for every step.
 
     Raises:
         ValueError: An unknown precision, a number out of its range; at the first call, a batch

@@ -60,6 +60,131 @@ def test_a_step_has_its_batchs(accumulate):
     assert float(metrics["f1"]) == pytest.approx(expected, abs=1e-6)
 
 
+def confusion(outputs, targets):
+    """Counts by class and a number of Python's: leaves of two shapes."""
+    hits = jnp.sum(jnp.argmax(outputs, 1) == targets)
+    seen = jnp.sum(jax.nn.one_hot(targets, 3), 0)
+    return {"share": train.Sums((hits, seen, len(outputs)), share_of), "plain": hits / 7}
+
+
+def share_of(sums):
+    hits, seen, n = sums
+    return hits / n + 10 * seen[0] / seen.sum() + 100 * (seen.shape != (3,))
+
+
+def of_all(model, ts, steps):
+    """What the steps' outputs come to together."""
+    total = [0, np.zeros(3), 0]
+    for x, y in steps:
+        outputs, _ = model.apply(ts.params, ts.state, x)
+        y = np.asarray(y)
+        seen = np.bincount(y, minlength=3)
+        total = [
+            total[0] + np.sum(np.argmax(np.asarray(outputs), 1) == y),
+            total[1] + seen,
+            total[2] + len(y),
+        ]
+    return share_of(total)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_row_has_the_epochs(steps_per_call, accumulate):
+    """Weights stay as they are, so that what the epoch comes to is known."""
+    model = fx.nn.Linear(4, 3)
+    step = train.make_step(
+        model, cross_entropy, fx.optim.sgd(0.0), metrics=confusion, accumulate=accumulate,
+        steps_per_call=steps_per_call,
+    )  # fmt: skip
+    ts = train.create(model, step.optimizer, jax.random.key(0))
+    loader = data.Loader(data.Dataset(X[:22], LABELS[:22]), 4, shuffle=False)
+    expected = of_all(model, ts, list(loader.epoch(0)))
+    logged = []
+    result = fx.fit(
+        step, ts, loader, epochs=2, progress=False, log_every=2,
+        callbacks=[lambda event: logged.append((event.kind, event.values))],
+    )  # fmt: skip
+    assert [row["train_share"] for row in result.history] == [expected] * 2
+    assert not any(name.startswith("train_sums") for name in result.history[0])
+    first = next(values for kind, values in logged if kind == "log")
+    two = of_all(model, result.ts, list(loader.epoch(0))[:2])
+    assert first["share"] == two and two != expected
+
+
+def test_a_step_of_ones_own_reports_sums():
+    def step(ts, batch):
+        x, y = batch
+        found = {"loss": np.float32(1.0), "share": np.float32(0)}
+        sums = train.Sums((1, np.bincount(y, minlength=3), len(y)), share_of)
+        return ts.replace(step=ts.step + 1), found | {"sums/share": sums}
+
+    model, *_, ts = made(3)
+    loader = data.Loader(data.Dataset(X, LABELS), 5)
+    (row,) = fx.fit(step, ts, loader, epochs=1, progress=False).history
+    assert row["train_share"] == share_of((5, np.bincount(LABELS, minlength=3), 23))
+
+
+class Fails(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [3, 5])
+def test_it_goes_on_to_the_bit_after_a_resume(at, tmp_path):
+    """At step 5 the epoch has no step left: what it came to is in the checkpoint."""
+    model, loss, step, ts = made(3, metrics=evaluate.f1_metrics, donate=False)
+    loader = data.Loader(data.Dataset(X, LABELS), 5, seed=0)
+    whole = fx.fit(step, ts, loader, epochs=2, progress=False)
+
+    def stop(event):
+        if event.kind == "log" and event.step == at:
+            raise train.Stop
+
+    run = {"epochs": 2, "progress": False, "out": tmp_path, "log_every": 1}
+    first = fx.fit(step, ts, loader, callbacks=[stop], **run)
+    assert first.stopped == "interrupted" and int(first.ts.step) == at
+    again = fx.fit(step, ts, loader, resume=True, **run)
+    assert again.history == whole.history
+
+
+def test_what_fp16_skips_has_no_part_in_it():
+    model, *_ = made(3)
+    step = train.make_step(
+        model, lambda y, t: 1e-4 * cross_entropy(y, t), fx.optim.sgd(0.0), metrics=confusion,
+        precision="fp16",
+    )  # fmt: skip
+    ts = train.create(model, step.optimizer, jax.random.key(0))
+    huge = np.where(np.arange(20)[:, None] < 5, np.float32(1e6), X[:20])  # in fp16 infinity
+    loader = data.Loader(data.Dataset(huge, LABELS[:20]), 5, shuffle=False)
+    (row,) = fx.fit(step, ts, loader, epochs=1, progress=False).history
+    taken = list(data.Loader(data.Dataset(X[5:20], LABELS[5:20]), 5, shuffle=False).epoch(0))
+    assert row["train_skipped"] == 1
+    assert row["train_share"] == of_all(model, ts_of(model), taken)
+
+
+def ts_of(model):
+    return train.create(model, fx.optim.sgd(0.0), jax.random.key(0))
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_each_of_several_runs_has_its_own(steps_per_call):
+    model = fx.nn.Linear(4, 3)
+    step = train.make_step(
+        model, cross_entropy, fx.optim.sgd(0.0), metrics=confusion, steps_per_call=steps_per_call
+    )
+    states = [train.create(model, step.optimizer, jax.random.key(seed)) for seed in range(3)]
+    loaders = [data.Loader(data.Dataset(X[:20], LABELS[:20]), 5, seed=seed) for seed in range(3)]
+    rows = []
+    runs = train.fit_many(
+        step, states, loaders, epochs=1, how="vmap", progress=False,
+        callbacks=[lambda event: rows.append(event.values)],
+    )  # fmt: skip
+    loop = train.fit_many(step, states, loaders, epochs=1, how="loop", progress=False)
+    expected = [of_all(model, ts, list(loader.epoch(0))) for ts, loader in zip(states, loaders)]
+    assert list(runs.values("train_share")) == list(loop.values("train_share")) == expected
+    assert rows[-1]["train_share"] == pytest.approx(np.mean(expected), rel=1e-12)
+    assert sorted(runs.results[0].history[0]) == sorted(loop.results[0].history[0])
+
+
 def test_targets_that_do_not_count_and_classes_that_there_are_not():
     logits = jnp.asarray(RNG.standard_normal((2, 9, 6)), jnp.float32).at[..., 4].set(-9)
     targets = RNG.integers(0, 4, (2, 9))
@@ -110,6 +235,8 @@ def test_lambdas_made_anew_do_not_matter():
          "loss_fn: expected a scalar or a train.Mean, got Sums, which are for metrics"),
         (mse_loss, lambda y, t: {"a": train.Sums(y.sum(0), lambda s: s[None])}, ValueError,
          "metrics: expected 'a' to be a scalar, got shape"),
+        (mse_loss, lambda y, t: {"sums/a": y.sum()}, ValueError,
+         "metrics: 'sums/a' is reported already; use another name"),
     ],
 )  # fmt: skip
 def test_what_is_no_metric(loss, metrics, kind, text):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from fx.evaluate.mean import Sums
 from fx.train.compiles import Compilations
 from fx.train.guard import has_failed
 from fx.train.one_step import rates_in
@@ -157,8 +159,10 @@ class ManyStep(Step):
         report: dict[str, Any] = {name: mean for name, mean in means.items() if name != "finite"}
         for name, values in each.items():
             # The loop takes the mean of an epoch's metrics, but of the rate it wants the last.
-            for run in range(0 if is_rate(name) else values.shape[0]):
-                report[run_name(name, run)] = Entry(values, run)
+            runs = range(0 if is_rate(name) else jax.tree.leaves(values)[0].shape[0])
+            for run in runs:
+                of_run = functools.partial(Entry, run=run)
+                report[run_name(name, run)] = jax.tree.map(of_run, values)
         return ts, report
 
 
@@ -209,17 +213,49 @@ def many_steps(step: Step, shared: bool, stops: bool) -> ManyStep:
 
 def _means(metrics: dict[str, jax.Array], active: jax.Array) -> dict[str, jax.Array]:
     """Means of metrics [S] or [S, k] over the runs that have neither stopped nor diverged."""
-    means = {}
+    means: dict[str, Any] = {}
     for name, values in metrics.items():
-        mask = active.reshape(-1, *[1] * (values.ndim - 1))  # [S] or [S, 1]
+        if isinstance(values, Sums):
+            means[name] = _mean_computed(values, _taken(name, metrics["loss"], active, metrics))
+            continue
         if values.dtype == bool and name != "skipped":  # a flag: whether all of them have it
+            mask = active.reshape(-1, *[1] * (values.ndim - 1))  # [S] or [S, 1]
             means[name] = jnp.all(values | ~mask, 0)
             continue
-        mask = mask & metrics.get("finite", True)
-        if name not in ("skipped", "loss_scale"):
-            mask = mask & ~metrics.get("skipped", jnp.asarray(False))
+        mask = _taken(name, values, active, metrics)
         means[name] = jnp.mean(values, 0, where=mask, dtype=jnp.result_type(float))
     return means
+
+
+def _taken(name: str, like: jax.Array, active: jax.Array, metrics: dict[str, Any]) -> jax.Array:
+    """Which runs count in the mean of a metric over all of them, [S] or, of k steps, [S, k]."""
+    mask = active.reshape(-1, *[1] * (like.ndim - 1)) & metrics.get("finite", True)
+    if name not in ("skipped", "loss_scale"):
+        mask = mask & ~metrics.get("skipped", jnp.asarray(False))
+    return jnp.broadcast_to(mask, like.shape)
+
+
+def _mean_computed(sums: Sums, mask: jax.Array) -> Sums:
+    """From sums of each run, what adds up to the mean over the runs of what each comes to."""
+
+    def kept(leaf: jax.Array) -> jax.Array:  # [S, ...] or [k, S, ...]
+        wide = mask.reshape(*mask.shape, *[1] * (leaf.ndim - mask.ndim))
+        return jnp.swapaxes(jnp.where(wide, leaf, jnp.zeros_like(leaf)), 0, mask.ndim - 1)
+
+    return Sums(
+        (jax.tree.map(kept, sums.sums), kept(mask.astype(jnp.int32))), _MeanOverRuns(sums.compute)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _MeanOverRuns:
+    compute: Callable[[Any], Any]
+
+    def __call__(self, added: Any) -> float:
+        """Of sums [S, ...] and steps [S] that count, on the host."""
+        sums, steps = added
+        runs = [jax.tree.map(operator.itemgetter(i), sums) for i in np.flatnonzero(steps).tolist()]
+        return float(np.mean([self.compute(each) for each in runs])) if runs else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
