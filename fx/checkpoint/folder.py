@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from fx.checkpoint.manifest import flush_folder, is_best, newer, verify
@@ -54,8 +55,11 @@ def replace(temporary: Path, final: Path) -> None:
     flush_folder(final.parent)
 
 
-def prune(folder: Path, step: int, keep: int) -> None:
-    """Remove steps before `step`, except the newest and the best; set damaged later ones aside."""
+def prune(folder: Path, step: int, keep: int, hold: Iterable[int]) -> None:
+    """Remove steps before `step`, except the newest, the best and those to hold.
+
+    Damaged later ones are set aside.
+    """
     found = [
         path for path in candidates(folder) if newer(path) is None
     ]  # those are not ours to judge
@@ -64,7 +68,7 @@ def prune(folder: Path, step: int, keep: int) -> None:
     if len(best) > 1 and step_of(best[0]) < step:  # the one just written needs no second look
         best = [path for path in best if not verify(path)] or best
     for path in past[keep:]:
-        if path not in best[:1]:
+        if path not in best[:1] and step_of(path) not in hold:
             remove(path)
     for path in found:
         # The run went on from before a damaged step. Left there, it would be found at each restart.

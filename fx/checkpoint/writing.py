@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def save(
     *,
     keep: int = 2,
     best: bool = False,
+    hold: Collection[int] = (),
 ) -> Path:
     """Write a checkpoint of a training state and of the loop around it, then remove old ones.
 
@@ -45,6 +46,7 @@ def save(
             and None. Floats come back to the bit, nan and infinities included.
         keep: How many of the newest steps to keep; the newest best one is kept as well.
         best: Whether this is the best step so far.
+        hold: Earlier steps that are to stay as well.
 
     Returns:
         The checkpoint's folder.
@@ -71,7 +73,7 @@ def save(
         >>> loop_state
         {'epoch': 0}
     """
-    job = _prepare(run_dir, ts, loop_state, keep, best)
+    job = _prepare(run_dir, ts, loop_state, keep, best, hold)
     with only_writer(run_dir):
         job.write()
     return job.final
@@ -133,7 +135,13 @@ class Writer:
             self._lock.close()
 
     def save(
-        self, ts: Any, loop_state: dict[str, Any], *, keep: int = 2, best: bool = False
+        self,
+        ts: Any,
+        loop_state: dict[str, Any],
+        *,
+        keep: int = 2,
+        best: bool = False,
+        hold: Collection[int] = (),
     ) -> Path:
         """Copy a state, and start to write it as `checkpoint.save` does.
 
@@ -145,6 +153,7 @@ class Writer:
             loop_state: As there.
             keep: As there.
             best: As there.
+            hold: As there.
 
         Returns:
             The folder in which the checkpoint will be.
@@ -158,7 +167,7 @@ class Writer:
             raise RuntimeError(
                 "checkpoint.Writer: expected to be used inside of `with Writer(...)`"
             )
-        job = _prepare(self.run_dir, ts, loop_state, keep, best)
+        job = _prepare(self.run_dir, ts, loop_state, keep, best, hold)
         self.wait()
         if jax.process_count() > 1:
             job.write()
@@ -188,6 +197,7 @@ class _Job:
     loop_text: str
     facts: dict[str, Any]
     keep: int
+    hold: Collection[int]
 
     @property
     def final(self) -> Path:
@@ -208,7 +218,7 @@ class _Job:
                     (temporary / "loop.json").write_text(self.loop_text)
                     write_manifest(temporary, self.facts)
                     replace(temporary, self.final)
-                    prune(self.folder, self.step, self.keep)
+                    prune(self.folder, self.step, self.keep, self.hold)
         except Exception as error:
             whole = not temporary.exists()
             if first:
@@ -230,7 +240,12 @@ class _Job:
 
 
 def _prepare(
-    run_dir: str | os.PathLike[str], ts: Any, loop_state: dict[str, Any], keep: int, best: bool
+    run_dir: str | os.PathLike[str],
+    ts: Any,
+    loop_state: dict[str, Any],
+    keep: int,
+    best: bool,
+    hold: Collection[int],
 ) -> _Job:
     """Check everything that can be checked before something is written."""
     if keep < 1:
@@ -256,7 +271,7 @@ def _prepare(
         "optimizer": state_names(ts),
         "tree": {name: spec(leaf) for name, leaf in arrays.items()},
     }
-    return _Job(folder_of(run_dir), step, arrays, json.dumps(loop_state), facts, keep)
+    return _Job(folder_of(run_dir), step, arrays, json.dumps(loop_state), facts, keep, hold)
 
 
 def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -12,13 +12,17 @@ import jax
 from fx import checkpoint
 from fx.checkpoint.processes import together
 from fx.data.listed import as_loader
-from fx.data.loader import as_integer
-from fx.donated import is_donated
+from fx.train.arguments import (
+    check_arguments,
+    check_callbacks,
+    check_kinds,
+    check_new,
+    check_present,
+)
 from fx.train.failure import Diverged, explain_failure
 from fx.train.interrupt import catch_signals
-from fx.train.record import Record, describe_data, mode_of, name_changes
+from fx.train.record import Record, describe_data, name_changes
 from fx.train.run import Run, for_plateau
-from fx.train.state import TrainState
 from fx.train.tunable import with_values
 from fx.train.watch.callbacks import JsonLog, TensorBoard
 from fx.train.watch.event import Event
@@ -58,6 +62,9 @@ class Result:
         timing: A row for each epoch: "epoch", "seconds", "images_per_s" (None where it was
             all compilation).
         best: "epoch", "step", "name" and "value" of the best validation; None without one.
+        best_steps: Steps of the `keep_best` best validations whose checkpoints are in the run's
+            folder, the best first; empty where it has none. Each is `which=` of
+            `fx.checkpoint.restore` and `restore_weights`.
         stopped: "finished", "early" (patience), "interrupted" (Ctrl-C, SIGTERM, a callback's
             `Stop`) or "diverged" (a step that was not finite, with on_divergence="return").
         diverged: The number of the bad step since the beginning of training, from 1; `ts` is the
@@ -70,6 +77,7 @@ class Result:
     best: dict[str, Any] | None
     stopped: str
     diverged: int | None = None
+    best_steps: tuple[int, ...] = ()
 
 
 def fit(
@@ -89,6 +97,7 @@ def fit(
     tensorboard: bool = False,
     checkpoint_every: int | None = None,
     keep: int = 2,
+    keep_best: int = 1,
     callbacks: Iterable[Callable[[Event], Any]] = (),
     on_divergence: str = "raise",
 ) -> Result:
@@ -96,13 +105,13 @@ def fit(
 
     It does nothing that a `for` loop around `step` could not do; docs/by-hand.md has that loop.
     It trains one run: `fx.train.fit_many` trains several, of many seeds, learning rates or folds.
-    With `out`, the run's folder gets `checkpoints/` (the last `keep` and the best, one at the end
-    of each epoch, written while training goes on), and to read, `history.json` and `log.jsonl`
-    (strict JSON: nan and infinity are null). A checkpoint that cannot be written ends the run with
-    an error at the next one or at the end; those before it stay. Ctrl-C or SIGTERM finishes the
-    call that is under way, writes a checkpoint and returns; the same call with `resume=True` goes
-    on from there bit for bit as if nothing had happened, and after a `kill -9` from the newest
-    checkpoint. A second Ctrl-C aborts at once.
+    With `out`, the run's folder gets `checkpoints/` (the last `keep` and the `keep_best` best, one
+    at the end of each epoch, written while training goes on), and to read, `history.json` and
+    `log.jsonl` (strict JSON: nan and infinity are null). A checkpoint that cannot be written ends
+    the run with an error at the next one or at the end; those before it stay. Ctrl-C or
+    SIGTERM finishes the call that is under way, writes a checkpoint and returns; the same call with
+    `resume=True` goes on from there bit for bit as if nothing had happened, and after a `kill -9`
+    from the newest checkpoint. A second Ctrl-C aborts at once.
 
     Metrics are fetched every `log_every` steps, so that the device never waits for the host.
 
@@ -137,6 +146,7 @@ def fit(
             `tensorboard`.
         checkpoint_every: Steps between two checkpoints within an epoch; None writes none there.
         keep: How many of the newest checkpoints stay; the best one stays as well.
+        keep_best: How many of the best ones stay; their steps are the result's `best_steps`.
         callbacks: Called with each `Event`, in this order, before the logs. A dictionary that one
             returns is added to the event's values, for the callbacks after it, the logs and the
             progress report; not to the history. One that raises `fx.train.Stop` ends the run as
@@ -183,22 +193,22 @@ def fit(
         >>> result.stopped, [row["train_loss"] for row in result.history]
         ('finished', [0.625, 0.0390625, 0.00244140625])
     """
-    _check_kinds(step, ts, validate)
+    check_kinds(step, ts, validate)
     loader = as_loader("fit", loader)
-    _check_arguments(
-        epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
-    )
+    counts = {"epochs": epochs, "patience": patience, "log_every": log_every, "keep": keep}
+    counts |= {"keep_best": keep_best, "checkpoint_every": checkpoint_every}
+    check_arguments(counts, monitor, mode, validate, out, resume)
     if on_divergence not in ("raise", "return"):
         raise ValueError(f'fit: expected on_divergence="raise" or "return", got {on_divergence!r}')
     folder = None if out is None else Path(out)
     if folder is not None and not resume:
         with together("looking for an earlier run"):  # before any process makes the folder
-            _check_new(folder)
-    callbacks = _check_callbacks(callbacks)
+            check_new(folder)
+    callbacks = check_callbacks(callbacks)
     with contextlib.ExitStack() as stack:
         writer = None if folder is None else stack.enter_context(checkpoint.Writer(folder))
         ts, record = _open(ts, loader, folder, resume)
-        _check_present(ts)
+        check_present(ts)
         first = int(jax.device_get(ts.step))
         show, clock = make_progress(
             progress, epochs, len(loader), record.epoch * len(loader) + record.steps
@@ -218,16 +228,21 @@ def fit(
             log_every=log_every,
             checkpoint_every=checkpoint_every,
             keep=keep,
+            keep_best=keep_best,
+            monitor=monitor,
+            mode=mode,
         )
         diverged = None
         try:
-            ts, stopped = _until_stopped(run, ts, epochs, patience, validate, monitor, mode)
+            ts, stopped = _until_stopped(run, ts, epochs, patience, validate)
         except Diverged as found:
             if on_divergence == "raise":
                 raise explain_failure(step, found, loader, folder) from None
             ts, stopped, diverged = found.ts, "diverged", found.number
             show.say(f"stopped at step {diverged}, whose loss or gradients are not finite")
-    return Result(ts, record.history, record.timing, record.best, stopped, diverged)
+    written = () if folder is None else checkpoint.steps(folder)
+    ranked = tuple(step for step in record.best_steps(keep_best, mode) if step in written)
+    return Result(ts, record.history, record.timing, record.best, stopped, diverged, ranked)
 
 
 def _until_stopped(
@@ -236,12 +251,10 @@ def _until_stopped(
     epochs: int,
     patience: int | None,
     validate: Any,
-    monitor: str | None,
-    mode: str | None,
 ) -> tuple[Any, str]:
     """Run epoch after epoch; return the last state and why it is the last."""
     if validate is None:
-        for_plateau(ts, run.record, [], monitor, mode)  # raises where it cannot be told
+        for_plateau(ts, run.record, [], run.monitor, run.mode)  # raises where it cannot be told
     elif hasattr(validate, "rehearse") and _verdict(run.record, epochs, patience) is None:
         validate.rehearse(ts)  # what fails is to fail before an epoch of training
     while (stopped := _verdict(run.record, epochs, patience)) is None:
@@ -249,7 +262,7 @@ def _until_stopped(
         if run.interrupt.requested:
             run.save(ts)
         else:
-            ts = run.end_epoch(ts, validate, monitor, mode)
+            ts = run.end_epoch(ts, validate)
         if run.interrupt.requested and _verdict(run.record, epochs, patience) is None:
             run.say_interrupted()
             return ts, "interrupted"
@@ -260,85 +273,6 @@ def _close_at_the_end(listener: Any, stack: contextlib.ExitStack) -> None:
     close = getattr(listener, "close", None)
     if callable(close):
         stack.callback(close)
-
-
-def _check_present(ts: Any) -> None:
-    if any(map(is_donated, jax.tree.leaves(ts))):
-        raise ValueError(
-            "fit: expected a ts whose arrays are there, but this one went into an earlier step or "
-            "fit, which reused its memory; use the state that it returned (result.ts), or make "
-            "the step with donate=False"
-        )
-
-
-def _check_kinds(step: Any, ts: Any, validate: Any) -> None:
-    if not callable(step):
-        raise TypeError(
-            f"fit: expected step to be a function (ts, batch) -> (ts, metrics), got "
-            f"{type(step).__name__}; write fit(step, ts, loader, epochs=...)"
-        )
-    several = isinstance(ts, list | tuple | dict) and ts and not hasattr(ts, "step")
-    parts = list(ts.values()) if isinstance(ts, dict) else ts
-    if several and all(isinstance(one, TrainState) for one in parts):
-        if isinstance(ts, dict) or hasattr(ts, "_fields"):
-            raise TypeError(
-                f"fit: expected a state with a step, got {type(ts).__name__} of {len(ts)} "
-                "states; make it a NamedTuple of them with "
-                "step = property(lambda self: self[0].step)"
-            )
-        raise TypeError(
-            f"fit: expected one state, got {len(ts)}; fx.train.fit_many(step, states, ...) trains "
-            "several seeds, learning rates or folds"
-        )
-    if not hasattr(ts, "step"):
-        kept = isinstance(ts, Result)
-        raise TypeError(
-            f"fit: expected a training state with a step, got {type(ts).__name__}; "
-            + ("go on with result.ts" if kept else "make one with fx.train.create")
-        )
-    if validate is not None and not callable(validate):
-        raise TypeError(
-            f"fit: expected validate to be a function of ts, got {type(validate).__name__}; make "
-            "one with fx.train.make_eval(model, loss_fn, loader)"
-        )
-
-
-def _check_callbacks(callbacks: Any) -> list[Callable[[Event], Any]]:
-    """A callback, or several, as a list."""
-    listed = [callbacks] if callable(callbacks) else list(callbacks)
-    for callback in listed:
-        if isinstance(callback, type) or not callable(callback):
-            came = repr(callback) if isinstance(callback, type) else type(callback).__name__
-            raise TypeError(
-                f"fit: expected callbacks to be functions of an Event, got {came}; write a "
-                "function, or an object with __call__(event), that looks at event.kind"
-            )
-    return listed
-
-
-def _check_arguments(
-    epochs, patience, log_every, checkpoint_every, keep, monitor, mode, validate, out, resume
-) -> None:
-    counts = {"epochs": epochs, "patience": patience, "log_every": log_every}
-    for name, value in {**counts, "checkpoint_every": checkpoint_every, "keep": keep}.items():
-        if value is not None and as_integer("fit", name, value) < 1:
-            raise ValueError(f"fit: expected {name} of 1 or more, got {value}")
-    if mode not in (None, "max", "min"):
-        raise ValueError(f'fit: expected mode="max" or "min", got {mode!r}')
-    if validate is None and (patience is not None or monitor is not None):
-        raise ValueError("fit: patience and monitor need validate=; make one with make_eval")
-    if monitor is not None and mode is None:
-        mode_of(monitor)  # raises where the name does not tell; better now than after an epoch
-    if resume and out is None:
-        raise ValueError("fit: resume=True needs out=, the folder of the run to go on with")
-
-
-def _check_new(folder: Path) -> None:
-    names = ("history.json", "log.jsonl")
-    if checkpoint.steps(folder) or any((folder / name).exists() for name in names):
-        raise FileExistsError(
-            f"fit: {folder} holds a run already; resume=True goes on with it, or choose another out"
-        )
 
 
 def _open(ts: Any, loader: Any, folder: Path | None, resume: bool) -> tuple[Any, Record]:

@@ -201,6 +201,16 @@ class Record:
         self.waited += 1
         return False
 
+    def best_steps(self, count: int, mode: str | None) -> list[int]:
+        """Steps of the best epochs, the best first, by what `best` was chosen by."""
+        if self.best is None:
+            return []
+        name = self.best["name"]
+        sign = -1 if (mode or mode_of(name.removeprefix("val_"))) == "max" else 1
+        rows = [row for row in self.history if not math.isnan(row.get(name, math.nan))]
+        rows.sort(key=lambda row: (_lost(row), sign * row[name]))
+        return [row["step"] for row in rows[:count]]
+
     def _best_is_lost(self) -> bool:
         rows = [row for row in self.history if self.best and row["epoch"] == self.best["epoch"]]
         return any(map(_lost, rows))

@@ -61,6 +61,9 @@ class Run:
     log_every: int
     checkpoint_every: int | None
     keep: int
+    keep_best: int
+    monitor: str | None
+    mode: str | None
     pending: list[tuple[dict[str, Any], int, int]] = dataclasses.field(default_factory=list)
     kinds: dict[tuple, tuple[int, int]] = dataclasses.field(default_factory=dict)
     measured: tuple[int, float] = (0, 0.0)
@@ -116,22 +119,20 @@ class Run:
                 raise out_of_memory(self.step, ts, self.example, error) from error
             raise
 
-    def end_epoch(
-        self, ts: Any, validate: Callable | None, monitor: str | None, mode: str | None
-    ) -> Any:
+    def end_epoch(self, ts: Any, validate: Callable | None) -> Any:
         """Validate, record, save and report; return the state to go on with."""
         started = time.perf_counter()
         with self._kept_for_resume(ts):
             validation = {} if validate is None else check_validation(validate(ts))
             names = [f"val_{name}" for name in validation]
             # Raises where a name is missing: better now than when the epoch is closed.
-            told = for_plateau(ts, self.record, names, monitor, mode)
+            told = for_plateau(ts, self.record, names, self.monitor, self.mode)
         self.record.seconds += time.perf_counter() - started
         examples, seconds = self.measured
         speed = examples / seconds if examples else None
         row, timing = self.record.close_epoch(self.number, validation, speed)
         self.batches = None
-        best = bool(validation) and self.record.judge(row, monitor, mode)
+        best = bool(validation) and self.record.judge(row, self.monitor, self.mode)
         ts = _observe(ts, row.get(told))
         end = ("epoch", row["epoch"], row, timing["seconds"], speed, ts)
         try:
@@ -163,7 +164,8 @@ class Run:
         state: Any = getattr(self.batches, "state", None)  # grain's iterators have one
         self.record.loader = state() if callable(state) else None
         record = self.record.saved()
-        self.writer.save(ts, record, keep=self.keep, best=best)
+        hold = self.record.best_steps(self.keep_best, self.mode)
+        self.writer.save(ts, record, keep=self.keep, best=best, hold=hold)
         if jax.process_index() == 0:
             known = {name: record[name] for name in ("history", "timing", "best")}
             text = json.dumps(plain(known), indent=1, allow_nan=False)

@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -213,6 +214,40 @@ def test_keep_is_how_many_of_the_newest_stay(tmp_path):
     assert fx.checkpoint.steps(tmp_path) == [12, 24]  # the best one is the second
     fit(tmp_path, validate=lambda ts: {"loss": 1.0}, epochs=5, keep=4, resume=True)
     assert fx.checkpoint.steps(tmp_path) == [12, 24, 30]
+
+
+@pytest.mark.parametrize("stop_at", [None, 3])
+def test_keep_best_is_how_many_of_the_best_stay(tmp_path, stop_at):
+    """Of equal ones the earlier; one that is nan, or of a model that diverged, is none."""
+    values = [0.5, 0.7, 0.9, 0.7, math.nan, 0.95, 0.6]
+    losses = [1.0, 1.0, 1.0, 1.0, 1.0, math.nan, 1.0]
+
+    def validate(ts):
+        at = int(ts.step) // 6 - 1
+        return {"accuracy": values[at], "loss": losses[at]}
+
+    run = {"validate": validate, "keep": 1, "checkpoint_every": 2, "keep_best": 3}
+    if stop_at is not None:
+        fit(tmp_path, epochs=stop_at, **run)
+    result = fit(tmp_path, epochs=7, resume=True, **run)
+    assert result.best_steps == (18, 12, 24) and result.best["step"] == 18
+    assert fx.checkpoint.steps(tmp_path) == [12, 18, 24, 42]
+    for step in result.best_steps:
+        ts, record = fx.checkpoint.restore(tmp_path, like=result.ts, which=step)
+        assert int(ts.step) == step == record["history"][-1]["step"]
+
+
+def test_keep_best_by_a_loss(tmp_path):
+    found = iter([0.5, 0.1, 0.2, 0.05])
+    run = {"validate": lambda ts: {"loss": next(found)}, "keep": 1, "keep_best": 2}
+    assert fit(tmp_path, epochs=4, **run).best_steps == (24, 12)
+    assert fx.checkpoint.steps(tmp_path) == [12, 24]
+
+
+def test_keep_best_needs_a_folder_and_a_validation(tmp_path):
+    for given in ({"out": None}, {"validate": None}):
+        with pytest.raises(ValueError, match="keep_best above 1 needs out=, .* and validate="):
+            fit(**{"out": tmp_path, "validate": lambda ts: {"loss": 1.0}, "keep_best": 2, **given})
 
 
 class Position(Batches):

@@ -85,8 +85,8 @@ def fit_many(
         how: "vmap", one program; "loop", one after the other; "auto" measures both on the first
             batch and takes what is faster, or the loop where one program would not fit into the
             device's memory. Convolutions with weights of their own for each run are slow on CPUs.
-        options: Of `fx.fit`: log_every, progress, checkpoint_every, callbacks. In one program
-            callbacks get a `ManyState`.
+        options: Of `fx.fit`: log_every, progress, checkpoint_every, keep, keep_best (one by one
+            only), callbacks. In one program callbacks get a `ManyState`.
 
     Returns:
         `Runs`, with a `Result` for each run. After Ctrl-C those that were begun.
@@ -263,6 +263,13 @@ def _decide(plan: Plan, how: str) -> tuple[str, str, ManyStep | None]:
                 f"go on with how={how!r}; leave it out, or choose another out"
             )
         return begun, "as it was begun", step_of_all(plan) if begun == "vmap" else None
+    if how != "loop" and plan.options.get("keep_best", 1) > 1:
+        if how == "vmap":
+            raise ValueError(
+                "fit_many: one program keeps the weights of each run's best epoch, and no more of "
+                'them; keep_best needs how="loop"'
+            )
+        return "loop", "each run keeps its best checkpoints", None
     if how == "loop" or (how == "auto" and count == 1):
         return "loop", "asked for" if how == "loop" else "there is one", None
     if has_plateau(plan.states[0].opt_state):

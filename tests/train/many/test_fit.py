@@ -442,3 +442,13 @@ def test_a_plateau_is_trained_one_by_one():
     assert runs.how == "loop" and "plateau" in runs.why
     with pytest.raises(ValueError, match="reduce_lr_on_plateau listens to each run's own metric"):
         fx.train.fit_many(step, states, Batches(), epochs=1, how="vmap", progress=False)
+
+
+def test_the_best_checkpoints_are_kept_one_by_one(tmp_path):
+    runs = many(validate=noisy, epochs=4, out=tmp_path, keep=1, keep_best=2, how="auto")
+    assert runs.how == "loop" and "keeps its best checkpoints" in runs.why
+    for run, result in enumerate(runs.results):
+        assert len(result.best_steps) == 2
+        assert set(result.best_steps) <= set(fx.checkpoint.steps(tmp_path / str(run)))
+    with pytest.raises(ValueError, match='each run\'s best epoch, .* keep_best needs how="loop"'):
+        many(validate=noisy, epochs=4, out=tmp_path / "other", keep_best=2, how="vmap")
