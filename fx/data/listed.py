@@ -3,6 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import numpy as np
+
+from fx.data.batch import split_batch
 from fx.data.checks import check_epoch
 from fx.data.prepare import stack_steps
 
@@ -39,6 +43,45 @@ class Listed:
             return iter(rest)
         calls = (rest[i : i + together] for i in range(0, len(rest), together))
         return (stack_steps("fit", call) for call in calls)
+
+    def padded(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """Yield each batch with a mask [B] in which all of it counts, for an evaluation.
+
+        Batches are as they are: one of another shape takes a compilation of its own.
+
+        Raises:
+            ValueError: a batch whose targets (inputs, where it has none) are no arrays of examples.
+        """
+        for number, batch in enumerate(self.batches):
+            inputs, targets = split_batch(batch)
+            leaf = jax.tree.leaves(inputs if targets is None else targets)[0]
+            if not np.ndim(leaf):
+                raise ValueError(
+                    f"evaluation: expected batch {number} of the list to have arrays of examples, "
+                    f"[B, ...], got {leaf!r}"
+                )
+            yield batch, np.ones(len(leaf), bool)
+
+
+def as_padded(where: str, loader: Any) -> Any:
+    """Return a loader that has `padded()` as it is, and a list of batches as one.
+
+    Args:
+        where: Who asks, for the errors.
+        loader: What the user gave.
+
+    Raises:
+        TypeError: Neither such a loader nor a list.
+        ValueError: An empty list.
+    """
+    if callable(getattr(loader, "padded", None)):
+        return loader
+    if isinstance(loader, list):
+        return as_loader(where, loader)
+    raise TypeError(
+        f"{where}: expected a loader with padded(), or a list of batches, got "
+        f"{type(loader).__name__}; wrap a data set in fx.data.Loader(dataset, batch_size)"
+    )
 
 
 def as_loader(where: str, loader: Any, counted: bool = True) -> Any:

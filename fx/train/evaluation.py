@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.data.batch import first_batch, split_batch, targets_of, transformed
+from fx.data.listed import as_padded
 from fx.donated import check_present
 from fx.evaluate.mean import Mean, Sums, combined, sum_and_weight
 from fx.train.checks import read_loss, read_metrics
@@ -17,7 +18,6 @@ from fx.train.precision import matmul_precision
 from fx.train.predict import (
     RUN_AHEAD,
     Padded,
-    check_loader,
     check_rows,
     forward_of,
     transform_key,
@@ -93,7 +93,7 @@ class Evaluation:
 def make_eval(
     model: Any,
     loss_fn: Callable[[Any, Any], jax.Array | Mean],
-    loader: Padded,
+    loader: Padded | list[Any],
     *,
     metrics: Callable[[Any, Any], dict[str, Any]] | None = None,
     transform: Callable[[Any, Any], Any] | None = None,
@@ -118,7 +118,7 @@ def make_eval(
             outputs have the batch as their first axis.
         loss_fn: `(outputs, targets) -> loss`, a scalar or a `Mean`. Where targets are None it gets
             the inputs, as in `make_step`.
-        loader: Whose `padded()` yields `((inputs, targets), mask)`.
+        loader: Whose `padded()` yields `((inputs, targets), mask)`; or a list of batches.
         metrics: `(outputs, targets) -> {name: scalar, Mean or Sums}`.
         transform: `(inputs, key) -> inputs`, compiled in: normalisation; or a
             `transforms.WithTargets`. The key is None, but where `key` is given.
@@ -134,7 +134,7 @@ def make_eval(
         ValueError: An unknown precision; at the first call, outputs without the batch's axis, a
             loss that is not a scalar; at each call, a loader that yields nothing, examples whose
             loss is nan, or a metric that is finite for none, while the outputs of all are finite.
-        TypeError: A loader without `padded`; a key that is none.
+        TypeError: A loader without `padded` that is no list; a key that is none.
 
     Example:
         >>> import jax.numpy as jnp
@@ -149,7 +149,7 @@ def make_eval(
         >>> validate(fx.train.TrainState(0, {}, {}, (), None))
         {'loss': 2.0}
     """
-    check_loader("make_eval", loader)
+    batches: Padded = as_padded("make_eval", loader)
     forward = forward_of("make_eval", model, precision, key)
 
     def of_some(outputs: Any, targets: Any) -> dict[str, Mean | Sums]:
@@ -199,7 +199,7 @@ def make_eval(
         flags["empty"] = mask & jnp.isnan(rows["loss"].total)
         return means, jax.tree.map(jnp.sum, flags), pairs
 
-    return Evaluation(sums, loader)
+    return Evaluation(sums, batches)
 
 
 def _check_found(number: dict[str, Any], weight: float) -> None:

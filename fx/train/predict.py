@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.data.batch import as_arguments, explained, split_batch, transformed
+from fx.data.listed import as_padded
 from fx.data.transforms.mixing import takes_targets
 from fx.donated import check_present
 from fx.nn.keys import check_key
@@ -32,7 +33,7 @@ def predict(
     model: Any,
     params: Any,
     state: Any,
-    loader: Padded,
+    loader: Padded | list[Any],
     *,
     transform: Callable[[Any, Any], Any] | None = None,
     precision: str = "float32",
@@ -44,7 +45,7 @@ def predict(
         model: Any object with `apply(params, state, *inputs, train) -> (outputs, state)`.
         params: Parameters.
         state: State.
-        loader: Whose `padded()` yields `((inputs, targets), mask)`.
+        loader: Whose `padded()` yields `((inputs, targets), mask)`; or a list of batches.
         transform: As for `make_eval`.
         precision: As for `make_step`; outputs are float32.
         key: As for `make_eval`.
@@ -56,7 +57,7 @@ def predict(
     Raises:
         ValueError: Outputs whose first axis is not the batch's, batches of sequences that were
             padded to different lengths, or a loader that yields nothing.
-        TypeError: A loader without `padded`; a key that is none.
+        TypeError: A loader without `padded` that is no list; a key that is none.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,7 +70,7 @@ def predict(
         >>> predict(Double(), {}, {}, Three())
         (array([0., 2., 4.], dtype=float32), array([0, 1, 2], dtype=int32))
     """
-    check_loader("predict", loader)
+    loader = as_padded("predict", loader)
     check_present("predict", params=params, state=state)
     forward = forward_of("predict", model, precision, key)
 
@@ -93,15 +94,6 @@ def predict(
     if not parts:
         raise ValueError("predict: the loader yielded no batch")
     return jax.tree.map(_joined, *parts)
-
-
-def check_loader(where: str, loader: Any) -> None:
-    """Raise unless a loader has `padded()`."""
-    if not callable(getattr(loader, "padded", None)):
-        raise TypeError(
-            f"{where}: expected a loader with padded(), got {type(loader).__name__}; wrap a data "
-            "set in fx.data.Loader(dataset, batch_size)"
-        )
 
 
 def forward_of(

@@ -21,11 +21,11 @@ class Sharding:
     batch included: BatchNorm sees the global batch, dropout draws the same masks, and losses are
     means over all examples, on any number of devices.
 
-    `data_parallel` and `fsdp` make the usual ones. For others, give a mesh with axes of type
-    `Auto` and a rule:
+    `data_parallel` and `fsdp` make the usual ones. For others, give a mesh and a rule:
 
     Attributes:
-        mesh: The devices.
+        mesh: The devices. Axes of another type than `Auto`, as `jax.make_mesh` makes them, become
+            `Auto`: XLA finds the layouts between what the rule and the batch say.
         rule: `(name, shape) -> PartitionSpec` for one parameter, named as "fc1/weight". What the
             optimizer keeps for each parameter is laid out as the parameter is.
         axes: The mesh's axes over which the batch is split.
@@ -35,8 +35,8 @@ class Sharding:
 
     Example:
         >>> import jax
-        >>> from jax.sharding import AxisType, PartitionSpec
-        >>> mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+        >>> from jax.sharding import PartitionSpec
+        >>> mesh = jax.make_mesh((1, 1), ("data", "model"))
         >>> def columns(name, shape):
         ...     return PartitionSpec(None, "model") if len(shape) == 2 else PartitionSpec()
         >>> sharding = Sharding(mesh, columns, axes=("data",))
@@ -55,6 +55,10 @@ class Sharding:
                 f"Sharding: expected axes to be among the mesh's {self.mesh.axis_names}, got "
                 f"{self.axes}"
             )
+        automatic = (AxisType.Auto,) * len(self.mesh.axis_names)
+        if self.mesh.axis_types != automatic:  # where every operation wants to be told
+            mesh = Mesh(self.mesh.devices, self.mesh.axis_names, axis_types=automatic)
+            object.__setattr__(self, "mesh", mesh)
 
     @property
     def parts(self) -> int:
@@ -246,7 +250,6 @@ def _whole(name: str, shape: tuple[int, ...]) -> PartitionSpec:
 
 def _line(devices: Sequence[Any] | None) -> Mesh:
     found = jax.devices() if devices is None else list(devices)
-    # jax makes meshes with axes of type Explicit, where every operation wants to be told.
     return jax.make_mesh((len(found),), (AXIS,), axis_types=(AxisType.Auto,), devices=found)
 
 

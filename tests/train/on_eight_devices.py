@@ -40,8 +40,9 @@ def columns(name, shape):
 
 
 def mesh_2x4():
-    kinds = (AxisType.Auto,) * 2
-    return Sharding(jax.make_mesh((2, 4), ("data", "model"), axis_types=kinds), columns)
+    mesh = jax.make_mesh((2, 4), ("data", "model"))
+    assert mesh.axis_types == (AxisType.Explicit,) * 2
+    return Sharding(mesh, columns)
 
 
 LAYOUTS = {

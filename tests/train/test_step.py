@@ -574,11 +574,27 @@ def test_a_metric_of_many_examples_is_refused():
 
 def test_a_data_set_is_no_loader():
     dataset, ts = fx.data.Dataset(*data(8)), fresh()
-    text = r"expected a loader with padded\(\), got Dataset; wrap a data set in fx.data.Loader"
-    with pytest.raises(TypeError, match="make_eval: " + text):
+    text = r"a loader with padded\(\), or a list of batches, got Dataset; wrap a data set in"
+    with pytest.raises(TypeError, match="make_eval: expected " + text):
         fx.train.make_eval(Net(), loss_fn, dataset)
-    with pytest.raises(TypeError, match="predict: " + text):
+    with pytest.raises(TypeError, match="predict: expected " + text):
         fx.train.predict(Net(), ts.params, ts.state, dataset)
+
+
+def test_a_list_of_batches_is_evaluated():
+    """The last one is shorter; an empty list, and a number in place of an array, are errors."""
+    (x, y), ts = data(7), fresh()
+    batches = [((x[:4]), y[:4]), (x[4:], y[4:])]
+    listed = fx.train.make_eval(Net(), loss_fn, batches)
+    whole = fx.train.make_eval(Net(), loss_fn, fx.data.Loader(fx.data.Dataset(x, y), 4))
+    assert listed(ts) == pytest.approx(whole(ts), rel=1e-6)
+    outputs, targets = fx.train.predict(Net(), ts.params, ts.state, batches)
+    np.testing.assert_array_equal(targets, y)
+    np.testing.assert_allclose(outputs, Net().apply(ts.params, ts.state, x)[0], rtol=1e-5)
+    with pytest.raises(ValueError, match="make_eval: expected batches, got an empty list"):
+        fx.train.make_eval(Net(), loss_fn, [])
+    with pytest.raises(ValueError, match=r"batch 1 of the list to have arrays .* got 3"):
+        fx.train.predict(Net(), ts.params, ts.state, [batches[0], (x, 3)])
 
 
 def test_predict_needs_sequences_of_one_length():
