@@ -43,14 +43,19 @@ def _stack(path: Any, *leaves: Any) -> np.ndarray:
     first = arrays[0]
     for i, array in enumerate(arrays):
         if array.shape != first.shape or array.dtype != first.dtype:
-            cast = "cast them to one dtype with transform="
-            sized = "resize or crop them; fx.data.PadCollate pads a first axis of other lengths"
+            mend = "cast them to one dtype with transform="
+            if array.shape != first.shape:
+                mend = "resize or crop them; fx.data.PadCollate pads a first axis of other lengths"
+            if array.shape[:2] == first.shape[:2] and array.dtype == first.dtype == np.uint8:
+                mend = (
+                    "images want one mode: of Hugging Face's data, "
+                    'dataset.cast_column("image", datasets.Image(mode="RGB"))'
+                )
             at = f" at {jax.tree_util.keystr(path)} of examples" if path else ""
             raise ValueError(
                 f"stack: expected arrays of one shape and dtype{at}, got {first.dtype}"
                 f"{list(first.shape)} in example 0 and {array.dtype}{list(array.shape)} in example "
-                f"{i} of the batch; "
-                f"{cast if array.shape == first.shape else sized}"
+                f"{i} of the batch; {mend}"
             )
     return np.stack(arrays)
 

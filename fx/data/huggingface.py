@@ -19,7 +19,8 @@ def from_huggingface(dataset: Any, inputs: Names = "image", targets: Names = "la
     Args:
         dataset: a `datasets.Dataset`, or an `IterableDataset`.
         inputs: a column's name; a tuple of names gives a tuple of arrays. Images come decoded,
-            uint8 `[H, W, C]`.
+            uint8 `[H, W, C]`; of several modes, make them one:
+            `dataset.cast_column("image", datasets.Image(mode="RGB"))`.
         targets: likewise.
 
     Returns:

@@ -30,8 +30,8 @@ def check_leaves(where: str, tree: Any) -> None:
             came = f"dtype {leaf.dtype}" if kind else type(leaf).__name__
             raise TypeError(
                 f"{where}: expected {_name(path)} to be an array of numbers, got {came}; lengths "
-                "that differ need collate=fx.data.PadCollate(), text and the like a transform= "
-                "that turns them into numbers"
+                "that differ need collate=fx.data.PadCollate(), images of other sizes or modes and "
+                "text a transform= that makes them arrays of one shape"
             )
         if not leaf.dtype.isnative:
             raise TypeError(
