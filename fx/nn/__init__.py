@@ -157,6 +157,7 @@ from fx.nn.response_norm import LocalResponseNorm as LocalResponseNorm
 from fx.nn.rewrite import replace as replace
 from fx.nn.rewrite import tie as tie
 from fx.nn.rewrite import transform as transform
+from fx.nn.scratch import Scratch as Scratch
 from fx.nn.select import at as at
 from fx.nn.select import merge as merge
 from fx.nn.select import partition as partition

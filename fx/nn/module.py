@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fx.nn import declare, describe, show, spelled
+from fx.nn.assign import record
 from fx.nn.capture import TopWatch
 from fx.nn.initial import initialise
 from fx.nn.keys import check_key
@@ -23,7 +23,8 @@ class Module(metaclass=describe.Freezing):
     Attributes assigned in `__init__` are the description: other modules, `nn.Parameter` and
     `nn.Buffer` declarations, and hashable values (lists become tuples). Descriptions compare and
     hash by what they hold, print as PyTorch's models do, and pickle. In `forward` a declaration
-    reads as its array, and assigning a `Buffer` records new state; nothing else can be assigned.
+    reads as its array, and assigning a `Buffer` records new state; `nn.Scratch` declares what else
+    can be assigned there.
     Functions compare by identity: one made anew, a lambda say, makes `jax.jit` compile anew.
     `nn.Module()` by itself takes parts by assignment until it is used, or its owner is made.
 
@@ -129,7 +130,7 @@ class Module(metaclass=describe.Freezing):
                 f"nn.replace(model, {name!r}, new) for a changed copy, nn.tie to share weights"
             )
         else:
-            _record(self, scope, name, value)
+            record(self, scope, name, value)
 
     def __delattr__(self, name: str) -> None:
         self.__setattr__(name, None)  # raises but in __init__
@@ -244,26 +245,6 @@ def scope_of(module: Module, what: str) -> Scope:
     if scope is None:
         raise RuntimeError(f"{type(module).__name__}: {what} in forward only, inside of apply")
     return scope
-
-
-def _record(view: Module, scope: Scope, name: str, value: Any) -> None:
-    declaration = vars(scope.description).get(name)
-    if not isinstance(declaration, Buffer):
-        raise AttributeError(
-            f"{scope.where()}: {name!r} is assigned in forward, where only a Buffer may change; "
-            f"declare self.{name} = nn.Buffer(shape, init) in __init__, or use a local variable"
-        )
-    if scope.call.train is None:
-        raise RuntimeError(f"{scope.where()}: has state, which only apply(...) returns")
-    scope.check_trace(f"the buffer {name!r} is assigned")
-    old = scope.call.arrays[(*scope.path, name)]
-    if jnp.shape(value) != jnp.shape(old):
-        raise ValueError(
-            f"{scope.where()}: expected the buffer {name!r} to keep its shape {jnp.shape(old)}, "
-            f"got {jnp.shape(value)}"
-        )
-    value = jnp.asarray(value, jnp.result_type(old))
-    scope.call.arrays[(*scope.path, name)] = vars(view)[name] = value
 
 
 def _call_unbound(module: Module, inputs: tuple, kwargs: dict) -> Any:

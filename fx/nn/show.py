@@ -3,6 +3,7 @@
 from typing import Any
 
 from fx.nn.describe import is_module
+from fx.nn.scratch import is_scratch
 
 HINTS = {
     "parameters": "jax.tree.leaves(params), or fx.state_dict(model, params) for names",
@@ -27,6 +28,12 @@ HINTS = {
 
 def missing(module: Any, name: str) -> str:
     """What to say where a module has no attribute of that name."""
+    if is_scratch(module, name):
+        return (
+            f"{type(module).__name__}: {name!r} is nn.Scratch, which has a value from where a "
+            "method assigns it to the end of that apply; assign it first, or give it a value in "
+            "__init__"
+        )
     hint = f"; in fx: {HINTS[name]}" if name in HINTS else ""
     return f"{type(module).__name__!r} object has no attribute {name!r}{hint}"
 
