@@ -93,8 +93,13 @@ def check_name(module: Any, name: str, reserved: tuple[str, ...]) -> None:
         raise ValueError(f"{kind}: expected a name without dots, got {name!r}")
 
 
-def frozen(module: Any) -> Any:
-    """Freeze a description (once): values made hashable, misuse refused, identity computed."""
+def frozen(module: Any, inside: bool = False) -> Any:
+    """Freeze a description (once): values made hashable, misuse refused, identity computed.
+
+    Args:
+        module: the description.
+        inside: its owner is being frozen, which looks for parts that stand in two places.
+    """
     if hasattr(module, "_scope"):
         return module if module._scope is None else module._scope.description
     attributes = vars(module)
@@ -104,7 +109,7 @@ def frozen(module: Any) -> Any:
     for alias, source in ties(module):
         check_tie(module, alias, source)
     aliases = _aliases(module)
-    for path, part in modules(module):
+    for path, part in () if inside and type(module).grows else modules(module):
         first = seen.setdefault(id(part), path)
         shared = first != path and _canonical(path, aliases) == path
         if shared and any(True for _ in leaves(part)):
@@ -151,7 +156,7 @@ def rebuild(kind: type, attributes: Mapping[str, Any]) -> Any:
 
 def _frozen_value(module: Any, name: str, value: Any) -> Any:
     if is_module(value):
-        return frozen(value)
+        return frozen(value, inside=True)
     if isinstance(value, list | tuple | set | frozenset | dict):
         items = [*value, *value.values()] if isinstance(value, dict) else list(value)
         if any(is_module(item) or isinstance(item, Parameter | Buffer) for item in items):

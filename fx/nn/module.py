@@ -137,6 +137,8 @@ class Module(metaclass=describe.Freezing):
         object.__delattr__(self, name)
 
     def __getattr__(self, name: str) -> Any:
+        if name in vars(self):  # asked for by name, `self.__getattr__("head")`, as in torch
+            return vars(self)[name]
         raise AttributeError(show.missing(self, name))
 
     register_buffer = declare.register_buffer

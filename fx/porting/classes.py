@@ -46,6 +46,7 @@ class Classes:
             if text is not None:
                 text = shifted(text, node.col_offset + 4 - part.col_offset)
                 (methods if is_method else fields).append(text)
+        fields += [f"{word} = nn.Scratch()" for word in rw.held.scratch_of(node)]
         for word, value in attached.items():
             named = need(value, value.__name__, {}, value.__module__, rw.needs, node)
             fields.append(f"{word} = {named}")
@@ -121,11 +122,17 @@ class Classes:
                 return self._by(rw, part, instead)
         if ran:
             try:
-                return rw.text(part)
+                return rw.text(part) + self._tied(kind, part)
             except Obstacle as obstacle:
                 self.writer.stopped(place, obstacle)
                 return None
         return self._tried(rw, place, part)
+
+    def _tied(self, kind: type, part: ast.FunctionDef) -> str:
+        """What a constructor ends with, where parts stand under several names."""
+        lines = self.writer.ties.get(kind, []) if part.name == "__init__" else []
+        pad = " " * part.body[0].col_offset
+        return "".join(f"\n{pad}{line}" for line in lines)
 
     def _tried(self, rw: Rewriter, place: Place, part: ast.FunctionDef) -> str | None:
         """A method that did not run: kept if it can be written and needs nothing further."""

@@ -4,6 +4,7 @@ import ast
 from typing import Any
 
 from fx.porting.calls import Call, tupled, wrapped
+from fx.porting.creation import are_numbers
 
 
 def parameter(call: Call) -> str:
@@ -55,8 +56,10 @@ def _declared(call: Call, node: ast.expr) -> str | None:
         made = [side for side in sides if isinstance(side, ast.Call)]
         if len(made) != 1:
             return None
-        factor = call.text(sides[1 - sides.index(made[0])])
-        node = made[0]
+        other, node = sides[1 - sides.index(made[0])], made[0]
+        if isinstance(other, ast.Name) and _is_tensor(call.rewriter.kinds(other.id)):
+            return None  # numbers times numbers
+        factor = call.text(other)
     if not isinstance(node, ast.Call):
         return None
     key, _ = call.rewriter.torch_key(node)
@@ -66,6 +69,8 @@ def _declared(call: Call, node: ast.expr) -> str | None:
     if {k.arg for k in node.keywords} - {"device", "dtype", "requires_grad", "size"} or not shape:
         return None
     if any(k.arg == "dtype" and ast.unparse(k.value) != "torch.float32" for k in node.keywords):
+        return None
+    if word.endswith("Tensor") and are_numbers(call, shape[0]):
         return None
     if word == "full" and len(shape) == 2 and factor is None:
         return f"{tupled(call.text(shape[0]))}, nn.init.constant({call.text(shape[1])})"
@@ -84,6 +89,11 @@ def _declared(call: Call, node: ast.expr) -> str | None:
         constant = f"nn.init.constant({factor})" if factor and word == "ones" else None
         return f"{text}, {constant or 'nn.init.' + kinds[word]}"
     return None
+
+
+def _is_tensor(kinds: set[type]) -> bool:
+    """Whether a name stood for tensors."""
+    return any(kind.__module__.partition(".")[0] == "torch" for kind in kinds)
 
 
 def buffer(rw: Any, node: ast.Call) -> str | None:

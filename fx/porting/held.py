@@ -4,7 +4,8 @@
     self.shape = x.shape                   shape = x.shape
     y = self.mix(x).view(self.shape)       y = self.mix(x).reshape(shape)
 
-What one call leaves for the next one is state, which only a buffer can be.
+What other methods of the same call read is `nn.Scratch`. What one call leaves for the next one is
+state, which only a buffer can be.
 """
 
 import ast
@@ -34,6 +35,8 @@ class Held:
         kernels: Class and name of attributes that make a context which chooses kernels.
         parts: Names of attributes that are modules.
         numbers: Class and name of attributes that are numbers, text or None.
+        scratch: Names that a call assigns before it reads them, and whether they were None before.
+        owners: The classes whose methods assign them.
     """
 
     unread: set[str] = field(default_factory=set)
@@ -47,11 +50,17 @@ class Held:
     kernels: set[tuple[str, str]] = field(default_factory=set)
     parts: set[str] = field(default_factory=set)
     numbers: set[tuple[str, str]] = field(default_factory=set)
+    scratch: dict[str, bool] = field(default_factory=dict)
+    owners: dict[str, list[Any]] = field(default_factory=dict)
 
     def is_context(self, node: ast.Attribute, functions: list[Any]) -> bool:
         """Whether `self.name` makes a context which chooses kernels."""
         names = {name for _, name in self.kernels}
         return bool(functions) and _of_self(node) and node.attr in names
+
+    def scratch_of(self, node: ast.ClassDef) -> list[str]:
+        """The attributes that a class declares as `nn.Scratch`."""
+        return [name for name in self.scratch if node in self.owners[name]]
 
     def name(self, node: ast.Attribute, functions: list[Any]) -> str | None:
         """The local name for `self.name`; None where it stays."""
@@ -78,11 +87,18 @@ def where_it_is(rw: Any, node: ast.Assign, target: ast.expr) -> str | None:
     return f"if {name} is not None:\n{pad}    {name} = {rw.text(value.body)}"
 
 
-def found(record: Record, module: Any) -> Held:
-    """What the forwards of a model that ran assign, its parts and buffers aside."""
+def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], dict]) -> Held:
+    """What the forwards of a model that ran assign, its parts and buffers aside.
+
+    Args:
+        record: What the model did.
+        module: The model.
+        passing: Given names, and those that are always assigned, says which a call does not need
+            from the one before, and whether they are None before.
+    """
     import torch
 
-    stores: dict[str, list[tuple[Any, ast.stmt]]] = {}
+    stores: dict[str, list[tuple[Any, ast.stmt, ast.ClassDef]]] = {}
     reads: dict[str, list[Any]] = {}
     for file in {file for file, _ in record.lines}:
         for node in ast.walk(source(file).tree):
@@ -104,9 +120,10 @@ def found(record: Record, module: Any) -> Held:
             held.objects.add(name)
             held.kinds.add(type(value).__name__)
     for name in stores.keys() - known:
-        inside = {id(part) for _, statement in stores[name] for part in ast.walk(statement)}
+        alone = [each for _, each, _ in stores[name] if _assigns_one(each)]
+        inside = {id(part) for statement in alone for part in ast.walk(statement)}
         others = [node for node in reads.get(name, ()) if id(node) not in inside]
-        functions = {id(function): function for function, _ in stores[name]}
+        functions = {id(function): function for function, *_ in stores[name]}
         if not others:
             held.unread.add(name)
         elif len(functions) == 1:
@@ -117,7 +134,40 @@ def found(record: Record, module: Any) -> Held:
             whole = isinstance(first, ast.Assign) and any(first is each for each in function.body)
             if after and whole:
                 held.local[name] = function
+    _note_scratch(held, stores, known | held.unread | held.local.keys(), passing)
     return held
+
+
+def _assigns_one(node: ast.stmt) -> bool:
+    """Whether an assignment has one target, so that what it reads of that goes nowhere else."""
+    if isinstance(node, ast.Assign):
+        return len(node.targets) == 1 and isinstance(node.targets[0], ast.Attribute)
+    return isinstance(node, ast.AugAssign | ast.AnnAssign)
+
+
+def _note_scratch(held: Held, stores: dict, known: set[str], passing: Callable) -> None:
+    """Note what several methods of a call share."""
+    rest = {
+        name
+        for name in stores.keys() - known
+        if not any(_of_class(owner, name) for *_, owner in stores[name])
+    }
+    always = {
+        name
+        for name in rest
+        if all(any(at is each for each in function.body) for function, at, _ in stores[name])
+    }
+    held.scratch = passing(rest, always) if rest else {}
+    held.owners = {name: [owner for *_, owner in stores[name]] for name in held.scratch}
+
+
+def _of_class(owner: ast.ClassDef, name: str) -> bool:
+    """Whether the body of a class gives a name a value."""
+    return any(
+        isinstance(target, ast.Name) and target.id == name
+        for node in owner.body
+        for target in getattr(node, "targets", [getattr(node, "target", None)])
+    )
 
 
 def is_numbers(value: Any) -> bool:
@@ -158,8 +208,9 @@ def _note(file: str, node: Any, record: Record, stores: dict, reads: dict) -> No
     function: Any = _around(file, node, ast.FunctionDef)
     if function is None or function.name == "__init__" or not _of_self(node):
         return
-    if isinstance(source(file).parents.get(function), ast.ClassDef):
-        stores.setdefault(node.attr, []).append((function, statement))
+    owner = source(file).parents.get(function)
+    if isinstance(owner, ast.ClassDef):
+        stores.setdefault(node.attr, []).append((function, statement, owner))
 
 
 def _around(file: str, node: Any, kind: type) -> Any:
@@ -212,6 +263,8 @@ def settled(rw: Any, node: ast.stmt) -> bool:
         return False
     target, ran = node.targets[0], (rw.place.file, node.lineno) in rw.held.lines
     if not (ran and isinstance(target, ast.Attribute) and _of_self(target)):
+        return False
+    if target.attr in rw.held.scratch:
         return False
     owner = getattr(rw.parent(rw.functions[0]), "name", "")
     name = ast.unparse(target)

@@ -14,6 +14,11 @@ def text(rw: Any, node: Any) -> str:
     function = rw.functions[0] if rw.functions else None
     if function is None:
         raise Obstacle(node, "draws random numbers outside of a function")
+    if function.name == "__init__":
+        nth = rw.drawn[function] = rw.drawn.get(function, -1) + 1
+        where = f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}"
+        rw.notes.append(f"{where}: numbers drawn in a constructor are the same each time; nn.init")
+        return f"jax.random.key({nth})"
     if (module := _module(rw, function)) is not None:
         return f"{module}.next_key()"
     if isinstance(rw.parent(function), ast.ClassDef):

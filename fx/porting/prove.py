@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import inspect
 import itertools
 import linecache
@@ -151,13 +152,14 @@ def port(
     fresh = trial.duplicate(module)  # caches, which a run fills, have no gradients
     gradients = _run(module, inputs, kwargs, record)
     example = _Example(module, inputs, kwargs, layers, training, fresh, gradients, notes)
+    passing = functools.partial(trial.passing, fresh, inputs, kwargs)
     if live:
-        return _proved(write(module, record), example, tolerance)
-    kept = _proved(write(module, record, built), example, tolerance)
+        return _proved(write(module, record, None, passing), example, tolerance)
+    kept = _proved(write(module, record, built, passing), example, tolerance)
     if kept.equal:
         kept.constructors = "ported"
         return kept
-    made = _proved(write(module, record), example, tolerance)
+    made = _proved(write(module, record, None, passing), example, tolerance)
     if made.obstacles and made.error == float("inf"):
         return kept  # its obstacles are about the user's own constructors
     differs = f"with them the outputs differ by {kept.error:.2g}"
@@ -265,7 +267,7 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
     module = example.module
     try:
         found.model = _executed(written).build()
-        weights = from_torch({**module.state_dict(), **written.saved})
+        weights = _narrowed(found, from_torch({**module.state_dict(), **written.saved}))
         found.params, found.state = load_state_dict(found.model, weights)
         found.notes = _trained_here(found, module) + found.notes
         if written.saved:
@@ -293,6 +295,15 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
     except Exception as error:  # whatever the written code raises is an obstacle with its place
         found.obstacles.append(located(error, written))
     return found
+
+
+def _narrowed(found: Port, weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights without float64, which JAX has only where it is told to."""
+    wide = [name for name, value in weights.items() if value.dtype == np.float64]
+    if not wide or jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        return weights
+    found.notes.append(f"{', '.join(wide[:3])}: float64 in PyTorch, float32 here")
+    return {**weights, **{name: weights[name].astype(np.float32) for name in wide}}
 
 
 def _trained_here(found: Port, module: Any) -> list[str]:

@@ -12,6 +12,7 @@ from fx.porting import (
     declared,
     held,
     keys,
+    moved,
     observed,
     rules,
     special,
@@ -282,6 +283,8 @@ class Rewriter:
         if key is None and node.args and self.resolve(node.func)[1] is functools.partial:
             return self._partial(node)
         if key is None:
+            if (module := moved.module_of(self, node)) is not None:
+                return self.text(module)
             keys.refuse_others(self, node)
             if self.trying and unseen.of_a_tensor(self, node, False) is None:
                 raise Obstacle(node, "did not run, so that what it is a method of is not known")

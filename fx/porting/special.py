@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Callable
 
-from fx.porting import matrices, ordered, pieces, scatter, strided
+from fx.porting import creation, matrices, ordered, pieces, scatter, strided
 from fx.porting.calls import Call, ported, simple, tupled, wrapped
 from fx.porting.named import named
 from fx.porting.names import DTYPES, Obstacle, need_twin
@@ -157,20 +157,6 @@ def _root(call: Call, var: str) -> str:
     except Obstacle:  # where no name can stand
         return f"jnp.sqrt({var})"
     return f"jnp.where({var} == 0, 0, jnp.sqrt(jnp.where({again} == 0, 1, {again})))"
-
-
-def made(call: Call) -> str:
-    """`torch.Tensor([1, 2])`: numbers; `torch.Tensor(2, 3)`: a shape. The name has the dtype."""
-    kind = call.key.rpartition(".")[2].removesuffix("Tensor").lower()
-    dtype = f"jnp.{DTYPES[{'byte': 'uint8', '': 'float'}.get(kind, kind)]}"
-    given = ast.unparse(call.args[0]).partition("(")[0] if len(call.args) == 1 else ""
-    listed = ast.List | ast.Tuple | ast.ListComp
-    if given in ("range", "list", "tuple") or (given and isinstance(call.args[0], listed)):
-        return f"jnp.array({call.text(call.args[0])}, {dtype})"
-    if len(call.args) == 1 and not isinstance(call.args[0], ast.Constant):
-        raise call.obstacle("numbers and shapes look alike here; write torch.tensor or torch.zeros")
-    shape = f"({', '.join(map(call.text, call.args))},)"
-    return f"jnp.zeros({shape})" if kind in ("", "float") else f"jnp.zeros({shape}, {dtype})"
 
 
 def meshgrid(call: Call) -> str:
@@ -369,13 +355,19 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "index_put": scatter.put, "index_put_": scatter.put,
     "sum": summed, "prod": summed, "cumsum": summed,
     "slice_scatter": scatter.part, "select_scatter": scatter.part,
-    **{f"{kind}Tensor": made for kind in ("", "Float", "Long", "Int", "Byte", "Bool")},
+    "new": creation.new, "arange": creation.arange,
+    **{f"{kind}Tensor": creation.made for kind in creation.KINDS},
     **{f"{word}{end}": scatter.scatter for word in ("scatter", "scatter_add", "scatter_reduce")
        for end in ("", "_")},
     **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")
        for end in ("", "_")},
 }  # fmt: skip
-VARIADIC = {"expand", "view", "meshgrid", *(name for name, f in SPECIAL.items() if f is made)}
+VARIADIC = {
+    "expand",
+    "view",
+    "meshgrid",
+    *(name for name, f in SPECIAL.items() if f is creation.made),
+}
 HEADS = ("torch", "Tensor", "torch.linalg", "torch.nn.attention.flex_attention")
 PICKED = ("max", "min", "cummax", "cummin")  # which write no pair where a part of it is taken
 RANDOM = {

@@ -15,6 +15,7 @@ from fx.porting import (
     held,
     inplace,
     lost,
+    moved,
     observed,
     unseen,
 )  # fmt: skip
@@ -279,6 +280,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     if declaration is not None:
         return declaration
     key, _ = rw.torch_key(node)
+    if key is None and moved.module_of(rw, node) is not None:
+        return DROP
     word = (key or "").rpartition(".")[2]
     if word.startswith("_check_tensor_all"):
         rw.notes.append(f"{rw.where(rw.parent(node))} checks values, and was left out")

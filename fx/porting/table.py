@@ -218,6 +218,7 @@ x.long()                             | x.astype(jnp.int32)
 x.int()                              | x.astype(jnp.int32)
 x.bool()                             | x.astype(bool)
 x.type_as(other)                     | x.astype(other.dtype)
+x.numpy()                            | x
 x.new_zeros(*size)                   | jnp.zeros(size, x.dtype)
 x.new_zeros(*size, dtype)            | jnp.zeros(size, dtype)
 x.new_empty(*size)                   | jnp.zeros(size, x.dtype)

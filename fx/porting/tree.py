@@ -54,6 +54,7 @@ class Tree:
         attributes: For each of the user's classes, the attributes that its parts are given.
         saved: Buffers outside of `state_dict` in torch, which are loaded like the others here.
         ties: Pairs of dotted names that share weights.
+        scratch: Attributes that live for one call, and whether they are None before.
     """
 
     used: set[str]
@@ -66,6 +67,7 @@ class Tree:
     saved: dict[str, Any] = field(default_factory=dict)
     forwards: dict[type, set[str]] = field(default_factory=dict)  # which methods are called
     ties: list[tuple[str, str]] = field(default_factory=list)
+    scratch: dict[str, bool] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seen: dict[int, str] = field(default_factory=dict)
     registered: set[int] = field(default_factory=set)  # the root's parts
@@ -211,6 +213,9 @@ class Tree:
             held |= name in {*module._parameters, *module._buffers} and value is not None
             if name in own or name in inside or not (held or name in self.used):
                 continue
+            if self.scratch.get(name) is False:
+                continue
+            value = None if name in self.scratch else value
             full = f"{path}.{name}".lstrip(".")
             self.held[kind, name] += 1
             self.empty |= {(kind, name)} if value is None else set()
@@ -333,11 +338,7 @@ class Tree:
             name = need_twin(str(twin(type(value))), self.needs)
             return f"{name}({', '.join(f'{k}={self.text(v)}' for k, v in vars(value).items())})"
         if isinstance(value, functools.partial):
-            self.needs.imports["partial"] = "from functools import partial"
-            renamed = rules.function(torch_name(value.func) or "") or ("", {})
-            given = [self.text(value.func), *map(self.text, value.args)]
-            given += [f"{renamed[1].get(k, k)}={self.text(v)}" for k, v in value.keywords.items()]
-            return f"partial({', '.join(given)})"
+            return values.of_partial(self, value)
         if hasattr(value, "register_forward_hook") and not isinstance(value, type):
             return self.make(value)
         name = torch_name(value)

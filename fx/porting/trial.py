@@ -127,6 +127,56 @@ def duplicate(module: Any) -> Any:
         return module
 
 
+def passing(
+    fresh: Any, inputs: tuple, kwargs: dict, names: set[str], always: set[str]
+) -> dict[str, bool]:
+    """Which attributes a call assigns before it reads them, and whether they are None before.
+
+    Args:
+        fresh: A copy of the model from before it ran.
+        inputs: Its inputs.
+        kwargs: Those by name.
+        names: Attributes that several methods share.
+        always: Those of them that are assigned whatever the inputs are.
+    """
+    before = {name: _before(fresh, name) for name in names}
+    plain = (bool, int, float, str)  # which another way through the forward may keep
+    asked = {n for n, v in before.items() if n in always or not isinstance(v, plain)}
+    if asked and not _runs_without(fresh, inputs, kwargs, asked):
+        asked = {name for name in asked if _runs_without(fresh, inputs, kwargs, {name})}
+    if any(before[name] is None for name in asked) and _hands_on(fresh, inputs, kwargs):
+        asked = {name for name in asked if before[name] is not None}
+    return {name: before[name] is None for name in sorted(asked)}
+
+
+def _before(module: Any, name: str) -> Any:
+    """The value of an attribute in the first part that has one; ... where none has."""
+    return next((vars(part)[name] for part in module.modules() if name in vars(part)), ...)
+
+
+def _hands_on(module: Any, inputs: tuple, kwargs: dict) -> bool:
+    """Whether a second call of the same inputs gives something else than the first one."""
+    tried = duplicate(module)
+    first, second = (evaluated(tried, inputs, kwargs) for _ in range(2))
+    return any(not np.array_equal(*pair) for pair in zip(first, second, strict=True))
+
+
+def _runs_without(module: Any, inputs: tuple, kwargs: dict, names: set[str]) -> bool:
+    """Whether a model runs without what parts hold under some names; None stays."""
+    tried = duplicate(module)
+    if tried is module:
+        return False
+    for part in tried.modules():
+        for name in names & vars(part).keys():
+            if vars(part)[name] is not None:
+                delattr(part, name)
+    try:
+        evaluated(tried, inputs, kwargs)
+    except Exception:  # of whatever asks for what is not there
+        return False
+    return True
+
+
 def runs(
     found: Any, inputs: tuple, kwargs: dict, train: bool = False, key: Any = None
 ) -> Iterator[tuple[Any, dict]]:

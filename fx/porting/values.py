@@ -1,11 +1,12 @@
-"""Instances of the user's own types as source: dataclasses and named tuples."""
+"""Instances of types as source: dataclasses, named tuples, partial functions, dicts."""
 
 import dataclasses
 import sys
 from typing import Any
 
+from fx.porting import rules
 from fx.porting.live import same
-from fx.porting.names import Obstacle, need, need_twin
+from fx.porting.names import Obstacle, need, need_twin, torch_name
 
 
 def of_dataclass(tree: Any, value: Any) -> str:
@@ -16,6 +17,15 @@ def of_dataclass(tree: Any, value: Any) -> str:
         if f.init and not same(getattr(value, f.name), f.default)
     ]
     return f"{_kind(tree, value)}({', '.join(given)})"
+
+
+def of_partial(tree: Any, value: Any) -> str:
+    """A `functools.partial`; keywords of torch's functions have their names here."""
+    tree.needs.imports["partial"] = "from functools import partial"
+    renamed = rules.function(torch_name(value.func) or "") or ("", {})
+    given = [tree.text(value.func), *map(tree.text, value.args)]
+    given += [f"{renamed[1].get(k, k)}={tree.text(v)}" for k, v in value.keywords.items()]
+    return f"partial({', '.join(given)})"
 
 
 def named_tuple(tree: Any, value: Any) -> str:

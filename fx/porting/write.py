@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from fx.porting import doubled
 from fx.porting.classes import Classes
 from fx.porting.closures import Inner
 from fx.porting.held import Held, found
@@ -68,6 +69,7 @@ class Writer:
     root: Any = None
     draws: set[int] = field(default_factory=set)  # functions that take a key
     returns: dict = field(default_factory=dict)  # functions that return an argument here
+    ties: dict[type, list[str]] = field(default_factory=dict)  # what constructors end with
 
     def define(self, key: int, name: str, value: Any, module: str) -> None:
         """Write one definition, what it needs before it."""
@@ -151,22 +153,28 @@ class Writer:
             self.obstacles.append(line)
 
 
-def write(module: Any, record: Record, built: Record | None = None) -> Written:
+def write(
+    module: Any, record: Record, built: Record | None = None, passing: Any = lambda *_: {}
+) -> Written:
     """The ported source of a live model.
 
     Args:
         module: The PyTorch model.
         record: What it did.
         built: What its constructors did, to port them; without it they are written from the tree.
+        passing: Says which attributes live for one call; see `held.found`.
     """
-    keep, held = built is not None, found(record, module)
+    keep, held = built is not None, found(record, module, passing)
     record = built.joined(record) if built is not None else record
     known: set[int] | None = None
     used: set[str] = set()
     draws: set[int] = set()
     returns: dict = {}
+    tied = doubled.ties(module) if keep else {}
     for _ in range(5):
-        writer = Writer(record, not keep, known, held, draws=set(draws), returns=dict(returns))
+        writer = Writer(
+            record, not keep, known, held, draws=set(draws), returns=dict(returns), ties=tied
+        )
         made, tree = _made(module, writer, used, keep)
         reads = _reads(chunk.text for chunk in writer.chunks.values())
         reads |= _matching(module, reads)
@@ -183,6 +191,7 @@ def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str,
     seen = writer.record.constructed if keep else None
     tree = writer.tree = Tree(used, seen, writer.needs, tables=writer.record.tables)
     tree.names = writer.record.names
+    tree.scratch = writer.held.scratch
     tree.registered = set(map(id, module.modules()))
     writer.root = module
     try:

@@ -105,6 +105,22 @@ def test_the_same_object_in_two_slots_raises_unless_tied():
     assert list(fx.state_dict(Shared(True), params)) == ["a.weight", "a.bias", "b.weight", "b.bias"]
 
 
+def test_parts_that_a_list_shares_are_tied_by_its_owner():
+    class Shared(nn.Module):
+        def __init__(self, tied):
+            one = Dense(2, 2)
+            self.steps = nn.ModuleList([nn.Sequential(one), nn.Sequential(one)])
+            if tied:
+                nn.tie(self, "steps.1.0", "steps.0.0")
+
+    with pytest.raises(ValueError, match='Shared: the same Dense stands in "steps.0.0" and "steps'):
+        Shared(False)
+    assert list(Shared(True).init(KEY)[0]["steps"]) == ["0"]
+    one = Dense(2, 2)
+    with pytest.raises(ValueError, match='ModuleList: the same Dense stands in "0" and "1"'):
+        nn.ModuleList([one, one]).init(KEY)
+
+
 def test_parameterless_objects_may_be_shared():
     class Shared(nn.Module):
         def __init__(self):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from functools import partial
 
+import numpy as np
 import torch
 from einops.layers.torch import EinMix, Rearrange, Reduce
 from torch import nn
@@ -394,3 +395,96 @@ class Complex(nn.Module):
         u, s, v = torch.svd(z)
         back = u @ torch.diag(s).to(z.dtype) @ v.mH
         return back.real, (z.mH @ z).imag, v.abs()
+
+
+class Moved(nn.Module):
+    """Parts that are moved to a device where they are made, by name, and all together."""
+
+    def __init__(self, device="cpu"):
+        super().__init__()
+        self.fc = nn.Linear(3, 4).to(device)
+        self.rest = nn.Sequential(nn.Linear(4, 4), nn.ReLU()).cpu().float()
+        self.rest.to(device=device)
+        last = nn.Linear(4, 2)
+        self.last = last.to(torch.float32)
+        if torch.cuda.is_available():
+            self.cuda()
+        self.share_memory()
+        self = self.to(device)
+
+    def forward(self, x):
+        self.rest.to(x.device)
+        return self.last(self.rest(self.fc.to(x.device)(x)))
+
+
+class Halved(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 4).to(torch.bfloat16)
+
+    def forward(self, x):
+        return self.fc(x.bfloat16())
+
+
+class Twice(nn.Module):
+    """One module under two names, in a list and in a part's own."""
+
+    def __init__(self, n=2):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(4)
+        self.conv = nn.Sequential(nn.Linear(3, 4), self.bn, nn.ReLU())
+        shared = nn.Linear(4, 4)
+        self.steps = nn.ModuleList([nn.Sequential(shared, nn.Tanh()) for _ in range(n)])
+        self.pair = Pair(4)
+
+    def forward(self, x):
+        x = self.bn(self.conv(x))
+        for step in self.steps:
+            x = step(x)
+        return self.pair(x)
+
+
+class Pair(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.first = nn.Linear(n, n)
+        self.again = self.first
+
+    def forward(self, x):
+        return self.again(self.first(x))
+
+
+class Wide(nn.Module):
+    """float64 of NumPy's, parts by `__setattr__`, numbers that a constructor draws."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("sigmas", torch.tensor(np.exp(np.linspace(0, 1, 4))))
+        for name in ("left", "right"):
+            self.__setattr__(name, nn.Linear(3, 4))
+        start = torch.linalg.qr(torch.randn(4, 4))[0]
+        self.turn = nn.Parameter(start * torch.rand(4))
+
+    def forward(self, x):
+        both = [self.__getattr__(name)(x) for name in ("left", "right")]
+        return sum(both) @ self.turn * self.sigmas.float()
+
+
+class Created(nn.Module):
+    """Tensors by the names of their classes, of data and of shapes."""
+
+    def __init__(self):
+        super().__init__()
+        grid = np.arange(3.0)
+        self.grid = nn.Parameter(torch.FloatTensor(grid))
+        self.other = nn.Parameter(torch.Tensor((grid + 1) / 2))
+
+    def forward(self, ids, x):
+        places = torch.LongTensor(ids)
+        seen = torch.BoolTensor(ids == 0)
+        hidden = x.data.new(x.size(0), 3).zero_() + x.new([1, 2, 3])
+        steps = torch.arange(0, 3, out=torch.LongTensor(3))
+        grid = self.grid * self.other
+        return (
+            (x * grid + hidden) * places * seen + steps + torch.from_numpy(x.detach().cpu().numpy())
+        )

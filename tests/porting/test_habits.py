@@ -365,3 +365,42 @@ def test_adjoints_of_complex_matrices_are_conjugated(live):
     found = port(habits.Complex, torch.randn(4, 3), live=live)
     assert kept(found, live), str(found)
     assert found.source.count(".mT.conj()") == 3
+
+
+def test_modules_that_are_moved_stay_where_they_are():
+    found = port(habits.Moved, torch.randn(2, 3))
+    assert kept(found, False), str(found)
+    assert ".to(" not in found.source and ".cuda()" not in found.source
+    assert "self.rest = nn.Sequential(nn.Linear(4, 4), nn.ReLU())\n" in found.source
+
+
+def test_a_module_that_is_cast_says_so():
+    found = port(habits.Halved, torch.randn(2, 3))
+    (obstacle,) = found.obstacles
+    assert "nn.Linear(3, 4).to(torch.bfloat16): weights have the dtype that they are" in obstacle
+
+
+def test_one_module_under_two_names_is_tied():
+    found = port(habits.Twice, torch.randn(5, 3), training=True)
+    assert kept(found, False) and found.training == "equal", str(found)
+    for line in (
+        'nn.tie(self, "conv.1", "bn")',
+        'nn.tie(self.steps, "1.0", "0.0")',
+        'nn.tie(self, "again", "first")',
+    ):
+        assert f"        {line}\n" in found.source, found.source
+
+
+def test_float64_of_numpys_and_numbers_that_a_constructor_draws():
+    found = port(habits.Wide, torch.randn(2, 3))
+    assert kept(found, False), str(found)
+    assert "sigmas: float64 in PyTorch, float32 here" in found.notes
+    assert any("drawn in a constructor are the same each time" in note for note in found.notes)
+    first, second = (found.model.init(jax.random.key(seed))[0]["turn"] for seed in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_tensors_by_the_names_of_their_classes():
+    found = port(habits.Created, np.array([0, 1, 0]), torch.randn(2, 3), training=True)
+    assert kept(found, False), str(found)
+    assert "places = jnp.array(ids, jnp.int32)" in found.source

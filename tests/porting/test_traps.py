@@ -223,6 +223,35 @@ def test_a_part_that_keywords_are_handed_to_is_ported_without_its_cache():
     torch.testing.assert_close(module.state_dict(), before)
 
 
-def test_a_size_that_one_method_leaves_for_another_is_an_obstacle():
-    (obstacle,) = port(traps.LeavesASize().eval(), torch.randn(2, 3)).obstacles
-    assert "'length' is assigned in forward, where only a Buffer may change" in obstacle
+def test_what_one_method_leaves_for_another_is_scratch():
+    found = port(traps.LeavesASize().eval(), torch.randn(2, 3))
+    assert found.equal and "    asked = nn.Scratch()\n    length = nn.Scratch()\n" in found.source
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("ran", [False, True])
+def test_a_state_that_methods_hand_on_within_a_call(live, ran):
+    """A model that has run before holds a state that the next call does not need."""
+    xs = torch.randn(3, 2, 4)
+    if live:
+        made = traps.Steps()
+        _ = made(xs) if ran else None
+        found = port(made, xs)
+    else:
+        found = port(traps.Steps, xs)
+        assert found.constructors == "ported"
+    assert found.equal, str(found)
+    assert "h = nn.Scratch()" in found.source and "(self.h, self.c)" in found.source
+
+
+def test_what_was_none_and_is_made_in_each_call_anew():
+    found = port(traps.MadeOnce, torch.randn(3, 4))
+    assert found.equal and found.constructors == "ported", str(found)
+    assert "table = nn.Scratch()" in found.source
+
+
+def test_what_one_call_leaves_for_the_next_is_state():
+    """Of its constructor, which makes it None, the port says so."""
+    found = port(traps.HandsOn, torch.randn(3, 4))
+    assert "hidden=nn.Buffer(" in found.source and "Scratch" not in found.source
+    assert "'hidden' is assigned in forward, where only a Buffer may change" in str(found.notes)

@@ -413,6 +413,58 @@ class Cached(nn.Module):
         return self.norm(self.fc(x))
 
 
+class Steps(nn.Module):
+    """A decoder that keeps its state on itself while it steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(4, 4)
+
+    def start(self, x):
+        self.h = torch.zeros(x.size(0), 4)
+        self.c = torch.zeros(x.size(0), 4)
+
+    def step(self, x):
+        self.h, self.c = self.cell(x, (self.h, self.c))
+        return self.h
+
+    def forward(self, xs):
+        self.start(xs[0])
+        return torch.stack([self.step(x) for x in xs])
+
+
+class MadeOnce(nn.Module):
+    """What is made in the first call, and would be the same in each."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.table = None
+
+    def angles(self, x):
+        if self.table is None or self.table.shape[0] < x.shape[0]:
+            self.table = torch.outer(torch.arange(x.shape[0]).float(), torch.ones(4))
+        return self.table
+
+    def forward(self, x):
+        return self.fc(x) * self.angles(x)[: x.shape[0]].cos()
+
+
+class HandsOn(nn.Module):
+    """A state that is None in the first call alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(4, 4)
+        self.hidden = None
+
+    def forward(self, x):
+        if self.hidden is None:
+            self.hidden = torch.zeros(x.size(0), 4)
+        self.hidden = self.cell(x, self.hidden)
+        return self.hidden
+
+
 class LeavesASize(nn.Module):
     """A size that one method leaves for another: of each input its own."""
 

@@ -1,0 +1,79 @@
+"""Tensors that are made of numbers or of a shape: `torch.Tensor`, `x.new`, `torch.arange`."""
+
+import ast
+from typing import Any
+
+import numpy as np
+
+from fx.porting.calls import Call, ported, wrapped
+from fx.porting.names import DTYPES
+
+KINDS = ("", "Float", "Long", "Int", "Byte", "Bool")
+
+
+def made(call: Call) -> str:
+    """`torch.Tensor([1, 2])`: numbers; `torch.Tensor(2, 3)`: a shape. The name has the dtype."""
+    kind = call.key.rpartition(".")[2].removesuffix("Tensor")
+    dtype = _dtype(kind)
+    if len(call.args) == 1 and are_numbers(call, call.args[0]):
+        return f"jnp.array({call.text(call.args[0])}, {dtype})"
+    if len(call.args) == 1 and not isinstance(call.args[0], ast.Constant):
+        raise call.obstacle("numbers and shapes look alike here; write torch.tensor or torch.zeros")
+    shape = f"({', '.join(map(call.text, call.args))},)"
+    return f"jnp.zeros({shape})" if kind in ("", "Float") else f"jnp.zeros({shape}, {dtype})"
+
+
+def new(call: Call) -> str:
+    """`x.new(2, 3)`: a shape; `x.new([2, 3])`: numbers, of x's dtype."""
+    given, x = call.args[1:], call.receiver()
+    if len(given) == 1 and are_numbers(call, given[0]):
+        return f"jnp.array({call.text(given[0])}, {x}.dtype)"
+    kinds = {type(part) for fact in call.facts for part in fact.args[1:]}
+    if not given or not kinds <= {int}:
+        raise call.obstacle("numbers and shapes look alike here; write x.new_zeros or x.new_tensor")
+    return f"jnp.zeros(({', '.join(map(call.text, given))},), {x}.dtype)"
+
+
+def arange(call: Call) -> str:
+    """`torch.arange(n, out=torch.LongTensor(n))`: what is filled need not be made."""
+    filled = call.kwargs.get("out")
+    key = call.rewriter.torch_key(filled)[0] if isinstance(filled, ast.Call) else None
+    kind = (key or "").rpartition(".")[2].removesuffix("Tensor")
+    if not kind or kind not in KINDS:
+        return ported(call)
+    call.kwargs = {name: value for name, value in call.kwargs.items() if name != "out"}
+    return f"{wrapped(ported(call))}.astype({_dtype(kind)})"
+
+
+def _dtype(kind: str) -> str:
+    """The dtype of `torch.LongTensor` by the word before "Tensor"."""
+    return f"jnp.{DTYPES[{'Byte': 'uint8', '': 'float'}.get(kind, kind.lower())]}"
+
+
+def are_numbers(call: Call, node: ast.expr) -> bool:
+    """Whether an expression is a list, an array or a tensor, and neither a number nor a size."""
+    if isinstance(node, ast.List | ast.Tuple | ast.ListComp | ast.Compare):
+        return True
+    if isinstance(node, ast.BinOp):
+        return are_numbers(call, node.left) or are_numbers(call, node.right)
+    if isinstance(node, ast.UnaryOp):
+        return are_numbers(call, node.operand)
+    if isinstance(node, ast.Subscript):
+        return False
+    if isinstance(node, ast.Call):
+        if ast.unparse(node.func) in ("range", "list", "tuple"):
+            return True
+        known, value = call.rewriter.resolve(node.func)
+        return known and (getattr(value, "__module__", "") or "").partition(".")[0] == "numpy"
+    return isinstance(node, ast.Name) and _of_numbers(call.rewriter.kinds(node.id))
+
+
+def _of_numbers(kinds: set[type[Any]]) -> bool:
+    """Whether a name stood for lists, arrays or tensors."""
+    import torch
+
+    return bool(kinds) and all(
+        issubclass(kind, list | np.ndarray | torch.Tensor)
+        or (issubclass(kind, tuple) and not issubclass(kind, torch.Size))
+        for kind in kinds
+    )
