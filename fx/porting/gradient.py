@@ -1,6 +1,5 @@
 """Both models' gradients: outputs do not say what a model stops, or does in a `backward`."""
 
-import copy
 import dataclasses
 import math
 from typing import Any
@@ -44,7 +43,7 @@ def theirs(module: Any, inputs: tuple, kwargs: dict) -> tuple[dict[str, Any], li
     """PyTorch's, of a weighted sum of all outputs: by what is trained, and to each float input."""
     import torch
 
-    twin = copy.deepcopy(module).train().eval()  # some empty their caches when they train
+    twin = trial.separate(module).train().eval()  # some empty their caches when they train
     leaves, form = jax.tree.flatten((inputs, kwargs), is_leaf=is_tensor)
     leaves = [leaf.clone().detach() if is_tensor(leaf) else leaf for leaf in leaves]
     floats = [leaf for leaf in leaves if is_tensor(leaf) and leaf.is_floating_point()]
@@ -128,7 +127,7 @@ def compared_in_float64(found: Any, module: Any, inputs: tuple, kwargs: dict) ->
         return array.astype(jnp.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
     given = _doubled((inputs, kwargs))
-    expected = theirs(copy.deepcopy(module).double(), *given)
+    expected = theirs(trial.separate(module).double(), *given)
     with jax.enable_x64(True):
         params, state = jax.tree.map(wide, (found.params, found.state))
         twin = dataclasses.replace(found, params=params, state=state)

@@ -9,6 +9,7 @@ state, which only a buffer can be.
 """
 
 import ast
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -177,7 +178,8 @@ def is_numbers(value: Any) -> bool:
 
 def _makes_kernels(value: Any) -> bool:
     """Whether a value is torch's `sdpa_kernel`, or a `partial` of it."""
-    word = getattr(getattr(value, "func", value), "__name__", "")
+    made = value.func if isinstance(value, functools.partial) else value
+    word = getattr(made, "__name__", "") if callable(made) else ""
     return word in ("sdp_kernel", "sdpa_kernel")
 
 

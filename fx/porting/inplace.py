@@ -3,12 +3,11 @@
 import ast
 from typing import Any
 
-from fx.porting import lost
+from fx.porting import lost, shared
 from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
 from fx.porting.names import Obstacle
 from fx.porting.record import Shape
-from fx.porting.rewrite import Rewriter
 
 AUGMENTED = {ast.Add: "add", ast.Mult: "multiply", ast.Div: "divide"}
 IN_PLACE = {
@@ -17,7 +16,7 @@ IN_PLACE = {
 }  # fmt: skip
 
 
-def call(rw: Rewriter, node: ast.Call) -> str:
+def call(rw: Any, node: ast.Call) -> str:
     """`x.mul_(2)` and `x.mul_(2).add_(1)`, standing alone, as assignments."""
     assert isinstance(node.func, ast.Attribute)
     target, word = node.func.value, node.func.attr
@@ -38,7 +37,35 @@ def call(rw: Rewriter, node: ast.Call) -> str:
     return _stored(rw, rw.parent(node), target, IN_PLACE[word], value)
 
 
-def _changes(rw: Rewriter, node: ast.expr) -> bool:
+def function(key: str | None, node: ast.Call) -> bool:
+    """Whether a call is of a function that changes its first argument."""
+    head, _, word = (key or "").rpartition(".")
+    asked = any(k.arg == "inplace" and ast.unparse(k.value) != "False" for k in node.keywords)
+    named = word.endswith("_") and not word.endswith("__")
+    return head in ("F", "torch") and bool(node.args) and (asked or named)
+
+
+def kept(rw: Any, node: ast.Call, key: str, text: str | None) -> str | None:
+    """`z = y.clamp_(0)`, where y is read afterwards: `z = (y := jnp.maximum(y, 0))`."""
+    word = key.rpartition(".")[2]
+    method = key.startswith("Tensor.") and word.endswith("_") and not word.endswith("__")
+    if text is None or isinstance(rw.parent(node), ast.Expr) or not rw.functions:
+        return text
+    if not (method or function(key, node)):
+        return text
+    target: ast.expr = node.func.value if method else node.args[0]  # type: ignore[attr-defined]
+    if not isinstance(target, ast.Name) or lost.bound(rw, node) == target.id:
+        return text
+    shared.check(rw, shared.statement(rw, node), target)
+    arguments = {arg.arg for arg in ast.walk(rw.functions[-1]) if isinstance(arg, ast.arg)}
+    if target.id in arguments:
+        lost.writes(rw, target.id)
+    if not shared.read_again(rw, target.id, node):
+        return text
+    return f"({target.id} := {text})"
+
+
+def _changes(rw: Any, node: ast.expr) -> bool:
     """Whether an expression is a call that changes its tensor and returns it."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return False
@@ -47,7 +74,7 @@ def _changes(rw: Rewriter, node: ast.expr) -> bool:
     return key == f"Tensor.{word}" and word.endswith("_") and not word.endswith("__")
 
 
-def put(rw: Rewriter, node: ast.stmt, target: ast.expr, value: str) -> str:
+def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:
     """The assignment that has a name or a part of one stand for a new value."""
     if isinstance(target, ast.Attribute) and target.attr == "data":
         target = target.value
@@ -64,13 +91,13 @@ def put(rw: Rewriter, node: ast.stmt, target: ast.expr, value: str) -> str:
     return f"{name} = jax.lax.stop_gradient({value})" if rw.constant else f"{name} = {value}"
 
 
-def _stored(rw: Rewriter, node: ast.stmt, target: ast.Subscript, method: str, value: str) -> str:
+def _stored(rw: Any, node: ast.stmt, target: ast.Subscript, method: str, value: str) -> str:
     """The assignment that changes a part of an array."""
     name, index = rw.text(target.value), rw.text(target.slice)
     return put(rw, node, target.value, f"{wrapped(name)}.at[{index}].{method}({value})")
 
 
-def _is_part(rw: Rewriter, target: ast.Subscript) -> bool:
+def _is_part(rw: Any, target: ast.Subscript) -> bool:
     """Whether `x[i]` is a part of a tensor, and no entry of a list."""
     return (
         not rw.seen(target)
@@ -79,7 +106,7 @@ def _is_part(rw: Rewriter, target: ast.Subscript) -> bool:
     )
 
 
-def _chosen(rw: Rewriter, target: ast.Subscript) -> bool:
+def _chosen(rw: Any, target: ast.Subscript) -> bool:
     """Whether an index has arrays or lists in it, so that it copies and may name a place twice."""
     seen = rw.seen(target)
     facts = [*seen.get("torch.Tensor.__getitem__", ()), *seen.get("torch.Tensor.__setitem__", ())]
@@ -88,12 +115,12 @@ def _chosen(rw: Rewriter, target: ast.Subscript) -> bool:
     return any(isinstance(part, Shape | list) and getattr(part, "shape", 1) != () for part in parts)
 
 
-def stores(rw: Rewriter, target: ast.Subscript) -> bool:
+def stores(rw: Any, target: ast.Subscript) -> bool:
     """Whether an assignment to `x[i]` writes into a tensor."""
     return bool(_writes(rw, target))
 
 
-def stored(rw: Rewriter, node: ast.Assign, target: ast.Subscript) -> str:
+def stored(rw: Any, node: ast.Assign, target: ast.Subscript) -> str:
     """`x[i] = y`."""
     value, values = rw.text(node.value), [fact.args[2] for fact in _writes(rw, target)]
     mask = _mask(rw, target, values)
@@ -105,7 +132,7 @@ def stored(rw: Rewriter, node: ast.Assign, target: ast.Subscript) -> str:
     return _stored(rw, node, target, "set", value)
 
 
-def _same_places(target: Any, node: ast.expr, values: list, rw: Rewriter) -> ast.expr | None:
+def _same_places(target: Any, node: ast.expr, values: list, rw: Any) -> ast.expr | None:
     """What `x[mask] = y[mask]` reads of, y, where it has x's dtype; None of anything else."""
     if not isinstance(node, ast.Subscript) or not _is_part(rw, node):
         return None
@@ -116,11 +143,11 @@ def _same_places(target: Any, node: ast.expr, values: list, rw: Rewriter) -> ast
     return node.value if len(kinds - {"torch.bool"}) == 1 else None  # the mask is among them
 
 
-def _writes(rw: Rewriter, target: ast.Subscript) -> list:
+def _writes(rw: Any, target: ast.Subscript) -> list:
     return rw.seen(target).get("torch.Tensor.__setitem__", [])
 
 
-def _mask(rw: Rewriter, target: ast.Subscript, values: list) -> str | None:
+def _mask(rw: Any, target: ast.Subscript, values: list) -> str | None:
     """An index that is a mask, as a condition; None where each chosen place has its own value."""
     new = set()
     for tensor, chosen, *_ in (fact.args for fact in _writes(rw, target)):
@@ -136,7 +163,7 @@ def _mask(rw: Rewriter, target: ast.Subscript, values: list) -> str | None:
     return f"{wrapped(index)}[...{', None' * new.pop()}]" if new != {0} else index
 
 
-def augmented(rw: Rewriter, node: ast.AugAssign, target: ast.expr) -> str | None:
+def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
     """`x[i] += y`; None where Python's own statement does the same."""
     seen = rw.seen(node)
     facts = [f for name, each in seen.items() if name.startswith("torch.Tensor.") for f in each]
@@ -168,7 +195,7 @@ def _operator(node: ast.AugAssign) -> str:
     return ast.unparse(node).removeprefix(ast.unparse(node.target)).split("=")[0].strip()
 
 
-def _once(rw: Rewriter, node: ast.AugAssign, target: ast.Subscript, value: str) -> str:
+def _once(rw: Any, node: ast.AugAssign, target: ast.Subscript, value: str) -> str:
     """`x[index] += y` for an index that may name a place twice: torch adds there once."""
     name, index = rw.text(target.value), rw.text(target.slice)
     first = again = index

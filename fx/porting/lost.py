@@ -17,7 +17,9 @@ from fx.porting.names import Obstacle
 
 
 def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
-    """Raise an obstacle where a function writes into its argument and does not read it again.
+    """Raise an obstacle where a function writes into what it does not read again.
+
+    Into an argument: its caller reads that. Into a name of its own: it is another name's too.
 
     Args:
         rw: the rewriter.
@@ -30,23 +32,94 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
     function, name = rw.functions[-1], target.id
     given = function.args
     taken = {arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
-    if name not in taken - {"self"} or _bound_before(rw, node, name):
+    own = name not in taken - {"self"} or _bound_before(rw, node, name)
+    if _read_again(rw, function, node, name):
+        if not own:
+            writes(rw, name)
         return
-    outer = rw.parent(node)
-    again = node  # a loop reads again what stands before the write in it
-    while outer is not None and outer is not function:
-        again = outer if isinstance(outer, ast.For | ast.While) else again
-        outer = rw.parent(outer)
-    for read in _reads(rw, function, name):
-        inside = any(part is read for part in ast.walk(again)) and again is not node
-        if inside or (read.lineno, read.col_offset) > (node.end_lineno, node.end_col_offset):
-            return
+    if own:
+        if not _stored(function, name) or shared.is_copy(function, name, node):
+            return  # of the function around this one; or nobody sees it
+        raise Obstacle(
+            node,
+            f"writes into {name}, which is not read again: what else has these numbers is changed "
+            "in PyTorch, and arrays here do not change; write into what is read afterwards (and a "
+            "weight outside of forward, in the training step)",
+        )
     if _returned(rw, function, name):
         return
     raise Obstacle(
         node,
         f"{function.name} writes into its argument {name}, which only its caller reads; return "
         f"{name} from it, and take it where it is called",
+    )
+
+
+def writes(rw: Any, name: str) -> None:
+    """Note that a function writes into its argument, and gives something else, or the same."""
+    rw.returns["writes", rw.functions[-1]] = name
+
+
+def given_to_writer(rw: Any, node: ast.Call) -> None:
+    """Raise where a call writes into an argument that is read afterwards.
+
+    Args:
+        rw: the rewriter.
+        node: the call of a function or a method of the user's.
+    """
+    function = _callee(rw, node.func)
+    written = rw.returns.get(("writes", function)) if rw.functions else None
+    target = _given_as(function, node, written) if written is not None else None
+    if not isinstance(target, ast.Name) or bound(rw, node) == target.id:
+        return
+    if shared.read_again(rw, target.id, node):
+        raise Obstacle(
+            node,
+            f"{function.name} writes into its argument {written}, and {target.id} is read "
+            f"afterwards: arrays here do not change; give it {target.id}.clone()",
+        )
+
+
+def bound(rw: Any, node: ast.expr) -> str | None:
+    """The name that the statement around an expression binds, where it is one."""
+    while not isinstance(node, ast.stmt):
+        node = rw.parent(node)
+    one = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    return node.targets[0].id if one else None  # type: ignore[union-attr]
+
+
+def _given_as(function: Any, node: ast.Call, name: str) -> ast.expr | None:
+    """What a call gives as the argument of a name."""
+    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+    names = names[names[:1] == ["self"] :]
+    return (dict(zip(names, node.args)) | {k.arg: k.value for k in node.keywords}).get(name)
+
+
+def _read_again(rw: Any, function: Any, node: ast.stmt, name: str) -> bool:
+    """Whether a name is read after a write; a loop reads again what stands before it there."""
+    outer, again = rw.parent(node), node
+    while outer is not None and outer is not function:
+        if isinstance(outer, ast.For) and name in _names(outer.target):
+            break  # each time it is another one
+        again = outer if isinstance(outer, ast.For | ast.While) else again
+        outer = rw.parent(outer)
+    end = node.end_lineno, node.end_col_offset
+    return any(
+        (again is not node and any(part is read for part in ast.walk(again)))
+        or (read.lineno, read.col_offset) > end
+        for read in _reads(rw, function, name)
+    )
+
+
+def _names(target: ast.expr) -> set[str]:
+    return {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
+
+
+def _stored(function: Any, name: str) -> bool:
+    """Whether a function binds a name."""
+    return any(
+        isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store)
+        for part in ast.walk(function)
     )
 
 
@@ -92,10 +165,7 @@ def taken(rw: Any, node: ast.Call) -> str | None:
     written = returned(rw, function) if isinstance(function, ast.FunctionDef) else None
     if written is None:
         return None
-    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
-    names = names[names[:1] == ["self"] :]
-    given = dict(zip(names, node.args)) | {k.arg: k.value for k in node.keywords}
-    target = given.get(written)
+    target = _given_as(function, node, written)
     if not isinstance(target, ast.Name):
         said = f"{function.name} writes into its argument {written}; give what it is a name first"
         raise Obstacle(node, said)

@@ -1,7 +1,6 @@
 """From a live PyTorch model: source, weights, and a comparison layer by layer."""
 
 import contextlib
-import copy
 import functools
 import inspect
 import itertools
@@ -67,9 +66,9 @@ class Port:
 
     @property
     def equal(self) -> bool:
-        """Whether it ran, and outputs and gradients are PyTorch's as far as they were compared."""
-        said = {self.gradients, self.elsewhere}
-        return not self.obstacles and said <= {"", "equal"} and self.error <= self.tolerance
+        """Whether it ran, and outputs, gradients and training are PyTorch's where compared."""
+        said = {self.gradients, self.elsewhere} <= {"", "equal"} and "differ" not in self.training
+        return not self.obstacles and said and self.error <= self.tolerance
 
     def save(self, path: str | Path) -> None:
         """Write the source to a file."""
@@ -165,6 +164,7 @@ def port(
     differs = f"with them the outputs differ by {kept.error:.2g}"
     if kept.error <= tolerance:
         wrong = [s for s in (kept.gradients, kept.elsewhere) if s not in ("", "equal")]
+        wrong += [f"training: {kept.training}"] * ("differ" in kept.training)
         differs = f"with them, {'; '.join(wrong)}"
     said = kept.obstacles or [differs]
     made.notes += [f"the constructors were not kept: {line}" for line in said]
@@ -210,7 +210,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     finally:
         module.train(mode)
     with contextlib.suppress(Exception), torch.no_grad():
-        trained = copy.deepcopy(module).train()
+        trained = trial.separate(module).train()
         watch(lambda: trained(*again, **named_again), record)
     # One value per channel, say, or no targets: `training` will tell.
     with contextlib.suppress(RuntimeError):  # of PyTorch's own, which a note will say

@@ -11,11 +11,14 @@ from fx.porting import (
     constant,
     declared,
     held,
+    inplace,
     keys,
+    lost,
     moved,
     observed,
     rules,
     special,
+    statistics,
     unseen,
     walks,
 )  # fmt: skip
@@ -286,15 +289,16 @@ class Rewriter:
             if (module := moved.module_of(self, node)) is not None:
                 return self.text(module)
             keys.refuse_others(self, node)
+            lost.given_to_writer(self, node)
             if self.trying and unseen.of_a_tensor(self, node, False) is None:
                 raise Obstacle(node, "did not run, so that what it is a method of is not known")
             said = observed.answer(self, node)
             known = observed.kinds(self, node) if said is None else str(said)
             return known or walks.written(self, node) or self._passed_key(node)
         if facts or self.trying or not unseen.in_an_arm(self, node):
-            return self._known(node, key, facts)
+            return inplace.kept(self, node, key, self._known(node, key, facts))
         try:
-            return self._known(node, key, facts)
+            return inplace.kept(self, node, key, self._known(node, key, facts))
         except Obstacle as obstacle:
             if not key.startswith("Tensor."):
                 raise
@@ -354,7 +358,7 @@ class Rewriter:
             if name not in ("_stacklevel", "inplace")
         ]
         text = f"F.{word}({', '.join(given)})"
-        return f"{text}[0]" if word == "batch_norm" else text
+        return statistics.written(call, text) if word in statistics.NORMS else text
 
     def _cramped(self, node: ast.expr) -> bool:
         """Whether a node stands where an operator or a dot would take only a part of its text."""

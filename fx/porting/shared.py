@@ -31,50 +31,92 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
     Raises:
         Obstacle: it is.
     """
+    while isinstance(target, ast.Subscript):  # an entry of a list: of tensors, others stand here
+        target = target.value
     if not (isinstance(target, ast.Name) and rw.functions):
         return
-    name, before, function = target.id, node, rw.functions[-1]
-    while (found := _given(function, name, before)) is not None:
-        before, name = found, _root(found.value) or ""
-        if name and name != target.id and _read_later(rw, name, found, node):
+    for other in _second_names(rw.functions[-1], target.id, node):
+        if read_later(rw, other, node, node):
             raise Obstacle(
                 node,
-                f"writes into {target.id}, which shares its numbers with {name}, and {name} is "
-                f"read afterwards: arrays here do not change; write into {name} itself",
+                f"writes into {target.id}, whose numbers {other} shares, and {other} is read "
+                f"afterwards: arrays here do not change; make {other} of {target.id}.clone()",
             )
+    looked: set[str] = {target.id}
+    rest: list[tuple[str, Any]] = [(target.id, node)]
+    while rest:
+        name, before = rest.pop()
+        found = _given(rw.functions[-1], name, before)
+        for other in _roots(found.value) - looked if found is not None else ():
+            looked.add(other)
+            rest.append((other, found))
+            if read_later(rw, other, found, node):
+                raise Obstacle(
+                    node,
+                    f"writes into {target.id}, which shares its numbers with {other}, and {other} "
+                    f"is read afterwards: arrays here do not change; write into {other} itself",
+                )
 
 
 def _given(function: Any, name: str, before: ast.stmt) -> Any:
     """The last assignment of a name before a statement."""
     found = [
         part for part in ast.walk(function)
-        if isinstance(part, ast.Assign) and part.lineno < before.lineno
+        if isinstance(part, ast.Assign) and _start(part) < _start(before)
         and any(name == each for each in _names(part.targets))
     ]  # fmt: skip
-    return max(found, key=lambda part: part.lineno, default=None)
+    return max(found, key=_start, default=None)
 
 
-def _names(targets: list[ast.expr]) -> Iterator[str]:
+def _second_names(function: Any, name: str, node: ast.stmt) -> set[str]:
+    """Names that stand for what another one stands for, or a view of it, where a statement is."""
+    found = set()
+    for part in ast.walk(function):
+        if not isinstance(part, ast.Assign) or _start(part) >= _start(node):
+            continue
+        if name not in _roots(part.value):
+            continue
+        last = _given(function, name, node)
+        if last is not None and _start(last) >= _start(part):
+            continue  # the name stands for something else by now
+        found |= {each for each in _names(part.targets) if _given(function, each, node) is part}
+    return found - {name}
+
+
+def is_copy(function: Any, name: str, node: ast.stmt) -> bool:
+    """Whether a name stands for a copy, `x.clone()`, where a statement writes into it."""
+    found = _given(function, name, node)
+    return found is not None and ".clone()" in ast.unparse(found.value)
+
+
+def _names(targets: list[Any]) -> Iterator[str]:
     for target in targets:
         for part in ast.walk(target):
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
                 yield part.id
 
 
-def _root(node: ast.expr) -> str | None:
-    """The name that an expression is, or is a view of."""
+def _roots(node: ast.expr) -> set[str]:
+    """The names that an expression is, is a view of, or is one or a list of."""
+    if isinstance(node, ast.IfExp):
+        return _roots(node.body) | _roots(node.orelse)
+    if isinstance(node, ast.List | ast.Tuple):
+        return set().union(*map(_roots, node.elts))
+    if isinstance(node, ast.Dict):
+        return set().union(*map(_roots, node.values))
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr not in _VIEWS:
-                return None
+            writes = node.func.attr.endswith("_") and not node.func.attr.endswith("__")
+            if node.func.attr not in _VIEWS and not writes:
+                return set()
             node = node.func.value
         elif isinstance(node, ast.Attribute) and node.attr in _PARTS:
             node = node.value
         elif isinstance(node, ast.Subscript) and _is_plain(node.slice):
             node = node.value
         else:
-            return None
-    return node.id
+            return set()
+    return {node.id}
 
 
 def _is_plain(index: ast.expr) -> bool:
@@ -84,11 +126,33 @@ def _is_plain(index: ast.expr) -> bool:
     return all(isinstance(part, kinds) for part in parts)
 
 
-def _read_later(rw: Any, name: str, given: ast.stmt, node: ast.stmt) -> bool:
+def read_again(rw: Any, name: str, node: ast.expr) -> bool:
+    """Whether a name is read after an expression, or by it in the next turn of a loop."""
+    outer = rw.parent(node)
+    while outer is not rw.functions[-1]:
+        if isinstance(outer, ast.For | ast.While | ast.comprehension | ast.ListComp):
+            return name not in _names([outer]) or read_later(rw, name, node, node)
+        outer = rw.parent(outer)
+    return read_later(rw, name, node, node)
+
+
+def read_later(rw: Any, name: str, given: Any, node: Any) -> bool:
     """Whether a name is read after a write, and still stands for what it stood for."""
-    end, nodes = node.end_lineno or node.lineno, ast.walk(rw.functions[-1])
+    end, nodes = (node.end_lineno, node.end_col_offset), ast.walk(rw.functions[-1])
     uses = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
     uses = [n for n in uses if getattr(rw.parent(n), "attr", "") not in _SIZES]
-    stores = [n.lineno for n in uses if isinstance(n.ctx, ast.Store) and n.lineno > given.lineno]
-    until = min(stores, default=10**9)
-    return any(isinstance(n.ctx, ast.Load) and end < n.lineno <= until for n in uses)
+    stores = [_start(statement(rw, n)) for n in uses if isinstance(n.ctx, ast.Store)]
+    until = min((at for at in stores if at > _start(given)), default=(10**9, 0))
+    reads = [n for n in uses if isinstance(n.ctx, ast.Load) and _start(n) > end]
+    return any(_start(statement(rw, n)) <= until for n in reads)
+
+
+def _start(node: Any) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def statement(rw: Any, node: Any) -> Any:
+    """The statement that a node stands in."""
+    while not isinstance(node, ast.stmt):
+        node = rw.parent(node)
+    return node

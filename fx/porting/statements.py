@@ -17,6 +17,7 @@ from fx.porting import (
     lost,
     moved,
     observed,
+    statistics,
     unseen,
 )  # fmt: skip
 from fx.porting.calls import whole
@@ -56,7 +57,9 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         return inplace.augmented(rw, node, node.target)
     if isinstance(node, ast.AnnAssign):
         return _annotated(rw, node)
-    if isinstance(node, ast.Return) and node.value is None and rw.functions:
+    if isinstance(node, ast.Return) and rw.functions:
+        if node.value is not None:
+            return statistics.statement(rw, node)
         argument = lost.returned(rw, rw.functions[-1])
         return f"return {argument}" if argument else None
     if isinstance(node, ast.With) and contexts.dropped(rw, node):
@@ -304,6 +307,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return DROP
     if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
         return inplace.call(rw, node)
+    if inplace.function(key, node):  # F.relu_(x), F.relu(x, inplace=True)
+        return inplace.put(rw, rw.parent(node), node.args[0], rw.text(node))
     return None
 
 
@@ -325,10 +330,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         return left_out(rw, node)
     if isinstance(target, ast.Attribute) and target.attr == "data":
         return inplace.put(rw, node, target, rw.text(node.value))
-    if isinstance(node.value, ast.Call):
-        key, _ = rw.torch_key(node.value)
-        if key == "F.batch_norm":
-            return _batch_norm(rw, node.value, rw.source.segment(target))
+    if (normed := statistics.statement(rw, node)) is not None:
+        return normed
     shared = _path(node.value), _path(target)
     if (
         all(shared)
@@ -341,19 +344,6 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         written = whole(rw.text(node.value))
         return DROP if written == rw.text(target) else f"{rw.text(target)} = {written}"
     return None
-
-
-def _batch_norm(rw: Rewriter, call: ast.Call, target: str) -> str:
-    """`F.batch_norm` returns the running statistics, which torch writes in place."""
-    text = rw.text(call).removesuffix("[0]")
-    if not (rw.functions and rw.functions[0].args.args[0].arg == "self"):
-        return f"{target} = {text}[0]"
-    pad = " " * rw.parent(call).col_offset
-    return (
-        f"{target}, (running_mean, running_var) = {text}\n"
-        f"{pad}if self.training and self.track_running_stats:\n"
-        f"{pad}    self.running_mean, self.running_var = running_mean, running_var"
-    )
 
 
 def _path(node: ast.expr) -> str | None:

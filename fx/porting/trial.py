@@ -9,6 +9,7 @@ import numpy as np
 
 from fx.interop.compare import Differences, _arrays, _error, compared, split
 from fx.interop.torch_arrays import is_tensor, tensor_array
+from fx.porting.live import plain
 
 # What runs once is compiled without XLA's costly passes, and first without the emitters that take
 # most of the rest: then a softmax has been seen to be infinite. Later versions have no such switch.
@@ -81,7 +82,7 @@ def _trained(module: Any, inputs: tuple, kwargs: dict) -> tuple[list[np.ndarray]
     """PyTorch's outputs in training, and the copy of the model that gave them."""
     import torch
 
-    trained = copy.deepcopy(module).train()
+    trained = separate(module).train()
     with torch.no_grad():
         given, named = copied((inputs, kwargs))
         return numbers(trained(*given, **named)), trained
@@ -122,9 +123,23 @@ def copied(inputs: Any, detached: bool = True) -> Any:
 def duplicate(module: Any) -> Any:
     """A copy of a model; the model itself where it cannot be copied."""
     try:
-        return copy.deepcopy(module)
+        return separate(module)
     except Exception:  # of what it holds, which may be anything
         return module
+
+
+def separate(module: Any) -> Any:
+    """A copy of a model, which shares what it holds that cannot be copied: settings, say."""
+    try:
+        return copy.deepcopy(module)
+    except Exception:  # of what it holds, which may be anything
+        memo: dict[int, Any] = {}
+    for value in (value for part in module.modules() for value in plain(part).values()):
+        try:
+            copy.deepcopy(value)
+        except Exception:
+            memo[id(value)] = value
+    return copy.deepcopy(module, memo)
 
 
 def passing(

@@ -488,3 +488,57 @@ class Created(nn.Module):
         return (
             (x * grid + hidden) * places * seen + steps + torch.from_numpy(x.detach().cpu().numpy())
         )
+
+
+class Stored(nn.Module):
+    """Statistics under names of its own, of a return and of an assignment."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("stored_mean", torch.zeros(3))
+        self.register_buffer("stored_var", torch.ones(3))
+
+    def forward(self, x):
+        outputs = self.normed(x)
+        out = F.batch_norm(x, self.stored_mean, self.stored_var, training=self.training)
+        return (
+            outputs
+            + out * F.instance_norm(x)
+            + 2 * F.batch_norm(x, self.stored_mean * 1, self.stored_var * 1)
+        )
+
+    def normed(self, x):
+        return F.batch_norm(x, self.stored_mean, self.stored_var, None, None, self.training)
+
+
+class Repeated(Stored):
+    """MUNIT's: statistics of each image, which it drops."""
+
+    def forward(self, x):
+        b, c = x.size(0), x.size(1)
+        running_mean, running_var = self.stored_mean.repeat(b), self.stored_var.repeat(b)
+        rows = x.contiguous().view(1, b * c, -1)
+        out = F.batch_norm(rows, running_mean, running_var, None, None, True, 0.1, 1e-5)
+        return out.view(b, c, -1)
+
+
+class Inside(Stored):
+    def forward(self, x):
+        return 2 * F.batch_norm(x, self.stored_mean, self.stored_var, None, None, self.training)
+
+
+class dotdict(dict):  # noqa: N801
+    def __getattr__(self, name):
+        return self[name]
+
+
+class Dotted(nn.Module):
+    """Settings of which Python can make no copy."""
+
+    def __init__(self, args):
+        super().__init__()
+        self.args = args
+        self.fc = nn.Linear(3, args.width)
+
+    def forward(self, x):
+        return F.dropout(self.fc(x), self.args.drop, self.training)

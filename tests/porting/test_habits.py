@@ -404,3 +404,30 @@ def test_tensors_by_the_names_of_their_classes():
     found = port(habits.Created, np.array([0, 1, 0]), torch.randn(2, 3), training=True)
     assert kept(found, False), str(found)
     assert "places = jnp.array(ids, jnp.int32)" in found.source
+
+
+@pytest.mark.parametrize("kind", [habits.Stored, habits.Repeated])
+def test_statistics_of_batch_norm_go_where_they_were(kind):
+    found = port(kind, torch.randn(2, 3, 4), training=True)
+    assert kept(found, False) and found.training == "equal", str(found)
+
+
+def test_statistics_that_an_expression_would_lose():
+    (obstacle,) = port(habits.Inside, torch.randn(2, 3, 4)).obstacles
+    assert "it writes statistics; give its result a line of its own, y = ..." in obstacle
+
+
+@LIVE
+def test_settings_of_which_there_is_no_copy(live):
+    def made():
+        return habits.Dotted(habits.dotdict(drop=0.3, width=5))
+
+    found = port(made() if live else made, torch.randn(2, 3), training=True)
+    assert found.equal and found.training == "random", str(found)
+
+
+def test_a_port_that_trains_otherwise_is_not_equal():
+    found = port(habits.Stored, torch.randn(2, 3, 4), training=True)
+    assert found.equal
+    found.training = "stored_mean differs afterwards: error 1"
+    assert not found.equal and str(found).startswith("different: error ")

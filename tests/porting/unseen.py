@@ -5,6 +5,7 @@ import random
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 class Branches(nn.Module):
@@ -306,3 +307,131 @@ class Towers(nn.Module):
 
     def forward(self, x, y):
         return self.image(x).mean(0) @ self.text(y).mean(0).t()
+
+
+class Alone(nn.Module):
+    """Functions that change their argument, standing alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x)
+        F.relu(y, inplace=True)
+        F.leaky_relu_(y, 0.1)
+        torch.relu_(y)
+        return y
+
+
+class Valued(nn.Module):
+    """What changes y in place has a value besides, and y is read afterwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x)
+        z = y.mul_(2) + 1
+        z = z + F.hardtanh(y, -0.1, 0.1, inplace=True)
+        total = y.add_(1) * 2 + z
+        for _ in range(2):
+            total = total + x.exp() * y.sub_(1)
+        y = y.abs_()
+        return total + y
+
+
+class Writer(nn.Module):
+    """Writes of which others see something; none changes the example."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.write(self.fc(x))
+
+
+class Averaged(Writer):
+    def __init__(self):
+        super().__init__()
+        self.slow = nn.Linear(4, 4)
+        self.slow.load_state_dict(self.fc.state_dict())
+
+    def write(self, y):
+        if self.training:
+            for a, b in zip(self.fc.parameters(), self.slow.parameters()):
+                b.data = b.data * 0.9 + a.data * 0.1
+        return y + self.slow(y)
+
+
+class Clipped(Writer):
+    def write(self, y):
+        for weight in self.parameters():
+            weight.data.clamp_(-9, 9)
+        return self.fc(y)
+
+
+class OfAList(Writer):
+    def write(self, y):
+        rows = [y, y + 1]
+        for row in rows:
+            row.clamp_(min=-50)
+        return rows[0] + rows[1]
+
+
+class OfAnEntry(Writer):
+    def write(self, y):
+        rows = [y]
+        rows[0].clamp_(min=-50)
+        return y
+
+
+class OfEither(Writer):
+    def write(self, y):
+        part = y if self.training else y[:1]
+        part.clamp_(min=-50)
+        return y + 1
+
+
+class OnOneLine(Writer):
+    def write(self, y):
+        flat = y.view(-1); flat.clamp_(min=-50)  # fmt: skip  # noqa: E702
+        return y
+
+
+class OfASecondName(Writer):
+    def write(self, y):
+        before = y
+        y += self.fc(y).clamp(max=-50) + 50
+        return before + y
+
+
+class ByAFunction(Writer):
+    def write(self, y):
+        z = self.clipped(y)
+        return y + z
+
+    def clipped(self, values):
+        values.clamp_(min=-50)
+        return values
+
+
+class Harmless(Writer):
+    """Nobody else has what is written into."""
+
+    def write(self, y):
+        total = 0
+        for row in [y * 1, y * 2]:
+            row.mul_(3)
+            total = total + row
+        for _ in range(2):
+            z = self.fc(y)
+            z.mul_(2)
+            total = total + z
+        y = self.clipped(y)
+        return total + self.clipped(y * 2) + y
+
+    def clipped(self, values):
+        return values.clamp_(min=-0.1)
