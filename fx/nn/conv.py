@@ -84,13 +84,19 @@ class _Conv(Module):
             )
 
     def forward(self, input: jax.Array) -> jax.Array:
-        input = of_dtype(self, input, self.weight.dtype)
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _conv_forward(
+        self, input: jax.Array, weight: jax.Array, bias: jax.Array | None
+    ) -> jax.Array:
+        """The convolution with other weights; torch's name, which layers of users' own call."""
+        input = of_dtype(self, input, weight.dtype)
         self._check_shape(input)
         padding = self.padding
         if self.padding_mode != "zeros" and padding != "valid":
             input, padding = F.pad(input, self._borders(), self.padding_mode), 0
         return type(self)._convolve(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+            input, weight, bias, self.stride, padding, self.dilation, self.groups
         )
 
     def _borders(self) -> list[int]:

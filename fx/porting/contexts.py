@@ -5,7 +5,7 @@ from typing import Any
 
 _DROPPED = {
     "no_grad", "autocast", "enable_grad", "inference_mode", "set_grad_enabled",
-    "sdp_kernel", "sdpa_kernel",
+    "sdp_kernel", "sdpa_kernel", "record_function",
 }  # fmt: skip
 
 

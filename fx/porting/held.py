@@ -38,6 +38,8 @@ class Held:
         numbers: Class and name of attributes that are numbers, text or None.
         scratch: Names that a call assigns before it reads them, and whether they were None before.
         owners: The classes whose methods assign them.
+        weights: Class and name of attributes that are parameters.
+        reserved: Names of values, `self.init = "normal"`, that are a module's own in fx.
     """
 
     unread: set[str] = field(default_factory=set)
@@ -53,6 +55,8 @@ class Held:
     numbers: set[tuple[str, str]] = field(default_factory=set)
     scratch: dict[str, bool] = field(default_factory=dict)
     owners: dict[str, list[Any]] = field(default_factory=dict)
+    weights: set[tuple[str, str]] = field(default_factory=set)
+    reserved: set[str] = field(default_factory=set)
 
     def is_context(self, node: ast.Attribute, functions: list[Any]) -> bool:
         """Whether `self.name` makes a context which chooses kernels."""
@@ -68,6 +72,8 @@ class Held:
         if not functions or not _of_self(node):
             return None
         word = node.attr
+        if word in self.reserved:
+            return f"self.{word}_"
         unread = word in self.unread and isinstance(node.ctx, ast.Store)
         if functions[0].name == "__init__" or not (unread or self.local.get(word) is functions[0]):
             return None
@@ -113,6 +119,14 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     parts = {name for part in module.modules() for name in part._modules}
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
     held.nones = _where(module, lambda value: value is None)
+    own = {name for part in module.modules() for name in vars(part)}
+    held.reserved = own & {"init", "apply", "functional"} - known
+    held.weights = {
+        (kind.__name__, name)
+        for part in module.modules()
+        for name in part._parameters
+        for kind in type(part).__mro__
+    }
     plain = (int, float, bool, str, type(None))
     held.numbers = _where(module, lambda value: type(value) in plain)
     held.numbers -= _where(module, lambda value: type(value) not in plain)
@@ -254,6 +268,42 @@ def left_out(rw: Any, node: ast.stmt) -> bool:
     said = f"self.{target.attr} is written and not read, and was left out; apply's capture="
     rw.notes.append(f"{rw.where(node)}: {said} returns what parts give")
     return True
+
+
+def shadows(rw: Any, node: ast.stmt, target: ast.expr) -> bool:
+    """Whether a forward masks a parameter of its own, `self.weight.data *= self.mask`.
+
+    The product holds for the rest of the call, under the parameter's name; a note says that the
+    weights stay.
+
+    Raises:
+        Obstacle: it writes something else into a parameter, which in torch stays there.
+    """
+    if not (isinstance(target, ast.Attribute) and _of_self(target) and rw.functions):
+        return False
+    owner, function = rw.parent(rw.functions[0]), rw.functions[0]
+    if (getattr(owner, "name", ""), target.attr) not in rw.held.weights:
+        return False
+    if function.name == "__init__" or (rw.place.file, node.lineno) not in rw.held.lines:
+        return False
+    if not _is_product(node) or rw.record.steady is None or not rw.record.steady():
+        said = "writes into a weight, which keeps it for the optimizer; change params in the step"
+        raise Obstacle(node, f"{ast.unparse(node)[:60]}: {said}, or use what it gives under a name")
+    rw.held.scratch.setdefault(target.attr, False)
+    rw.held.owners.setdefault(target.attr, []).append(owner)
+    said = f"self.{target.attr} is changed for the rest of the call; the weights stay as they are"
+    rw.notes.append(f"{rw.place.module.rpartition('.')[2]}.py:{target.lineno}: {said}")
+    return True
+
+
+def _is_product(node: ast.stmt) -> bool:
+    """Whether a statement multiplies what it writes into."""
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.op, ast.Mult)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return ast.unparse(node.value.func).endswith((".mul_", ".multiply_"))
+    value = getattr(node, "value", None)
+    return isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult)
 
 
 def settled(rw: Any, node: ast.stmt) -> bool:

@@ -69,10 +69,46 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     last = text.rpartition(".")[2]
     if last.endswith("_") and (".weight." in text or ".bias." in text):
         return True
+    if isinstance(call.func, ast.Name) and known:
+        function = rw.source.names.get(text)
+        return isinstance(function, ast.FunctionDef) and _only_fills(function)
     if text.startswith("self.") and text.count(".") == 1:
         method = _method(rw, last)
         return method is not None and initialises(rw, [n for n in method.body if not docstring(n)])
     return False
+
+
+def _only_fills(function: ast.FunctionDef) -> bool:
+    """Whether a function does nothing but write numbers into weights of what it is given.
+
+    def fill_up_weights(up):
+        w = up.weight.data
+        for i in range(w.size(2)):
+            w[0, 0, i, i] = 1 / (i + 1)
+    """
+    names = {
+        target.id
+        for node in ast.walk(function) if isinstance(node, ast.Assign)
+        for target in node.targets if isinstance(target, ast.Name)
+        if ast.unparse(node.value).endswith((".weight.data", ".bias.data", ".weight", ".bias"))
+    }  # fmt: skip
+
+    def fills(node: ast.stmt) -> bool:
+        if isinstance(node, ast.For | ast.If):
+            return all(map(fills, [*node.body, *node.orelse]))
+        if isinstance(node, ast.Assign):
+            return all(isinstance(t, ast.Name) or of_a_weight(t) for t in node.targets)
+        call = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            return call.func.attr.endswith("_") and of_a_weight(call.func.value)
+        return docstring(node) or isinstance(node, ast.Pass)
+
+    def of_a_weight(node: ast.expr) -> bool:
+        while isinstance(node, ast.Subscript):
+            node = node.value
+        return ast.unparse(node) in names or ".weight" in ast.unparse(node)
+
+    return bool(names) and all(map(fills, function.body))
 
 
 def _fills(loop: ast.For, node: ast.stmt) -> bool:

@@ -3,7 +3,7 @@
 import ast
 from typing import Any
 
-from fx.porting import lost, shared
+from fx.porting import held, lost, shared
 from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
 from fx.porting.names import Obstacle
@@ -82,6 +82,8 @@ def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:
         return _stored(rw, node, target, "set", value)
     lost.check(rw, node, target)
     name = rw.text(target)
+    if held.shadows(rw, node, target):
+        return f"{name} = {name} + jax.lax.stop_gradient({wrapped(value)} - {name})"
     if not simple(name) and not (isinstance(target, ast.Subscript) and not _is_part(rw, target)):
         raise Obstacle(
             node,

@@ -135,6 +135,9 @@ def torch_name(value: Any) -> str | None:
     if isinstance(value, torch.dtype | torch.memory_format | torch.layout):
         return str(value)
     module = getattr(value, "__module__", None) or ""
+    owner = getattr(value, "__self__", None)
+    if isinstance(owner, type) and owner.__module__.startswith("torch.nn.modules"):
+        return f"nn.{owner.__name__}.{value.__name__}"  # nn.Embedding.from_pretrained
     if value is torch.Tensor:
         return "torch.Tensor"
     if isinstance(value, type) and module.split(".")[0] == "torch":
@@ -189,6 +192,8 @@ def translated(name: str) -> str | None:
     if name in ("torch.Tensor", "nn.Module", "nn.Parameter"):
         return "jax.Array" if name == "torch.Tensor" else name
     if head == "nn" and isinstance(getattr(nn, word, None), type):
+        return name
+    if head.startswith("nn.") and hasattr(getattr(nn, head[3:], None), word):
         return name
     if head == "F" and word in functional.__all__:
         return name
@@ -255,7 +260,7 @@ def need(
             needs.imports[name] = plain if name == value.__name__ else f"{plain} as {name}"
             return name
         raise Obstacle(node, f"the module {value.__name__} is not part of the port")
-    if getattr(builtins, name, ...) is value:
+    if name == "__name__" or getattr(builtins, name, ...) is value:
         return name
     owner = getattr(value, "__module__", None) or ""
     defined = isinstance(value, type | types.FunctionType) and value.__name__ != "<lambda>"

@@ -59,6 +59,11 @@ def _read(tree: Any, value: Any) -> list[tuple[str, str]]:
     return found
 
 
+def is_made(value: Any) -> bool:
+    """Whether an object's class has a constructor of its own."""
+    return type(value).__init__ is not object.__init__
+
+
 def is_plain(value: Any) -> bool:
     """Whether an object is of a class of the user's, and its bases are, too."""
     kinds = type(value).__mro__[:-1]

@@ -152,6 +152,7 @@ def port(
     gradients = _run(module, inputs, kwargs, record)
     example = _Example(module, inputs, kwargs, layers, training, fresh, gradients, notes)
     passing = functools.partial(trial.passing, fresh, inputs, kwargs)
+    record.steady = functools.cache(lambda: not trial.hands_on(fresh, inputs, kwargs))
     if live:
         return _proved(write(module, record, None, passing), example, tolerance)
     kept = _proved(write(module, record, built, passing), example, tolerance)
@@ -160,13 +161,16 @@ def port(
         return kept
     made = _proved(write(module, record, None, passing), example, tolerance)
     if made.obstacles and made.error == float("inf"):
+        others = [line for line in made.obstacles if line not in kept.obstacles]
+        kept.notes += [f"written from the live model: {line}" for line in others]
         return kept  # its obstacles are about the user's own constructors
     differs = f"with them the outputs differ by {kept.error:.2g}"
     if kept.error <= tolerance:
         wrong = [s for s in (kept.gradients, kept.elsewhere) if s not in ("", "equal")]
         wrong += [f"training: {kept.training}"] * ("differ" in kept.training)
         differs = f"with them, {'; '.join(wrong)}"
-    said = kept.obstacles or [differs]
+    said = [line for line in kept.obstacles if line not in made.obstacles]
+    said = said if kept.obstacles else [differs]
     made.notes += [f"the constructors were not kept: {line}" for line in said]
     return made
 
@@ -262,6 +266,7 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         written.source, obstacles=written.obstacles, notes=example.notes + written.notes,
         tolerance=tolerance,
     )  # fmt: skip
+    found.obstacles, found.notes = ([*dict.fromkeys(x)] for x in (found.obstacles, found.notes))
     if found.obstacles:
         return found
     module = example.module

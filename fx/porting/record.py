@@ -55,6 +55,7 @@ class Record:
     asked: bool = False  # a package wanted to know whether the model is compiled
     outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
+    steady: Any = None  # asked, says whether a second call gives the same
 
     @cached_property
     def seen(self) -> set[type]:
@@ -90,6 +91,7 @@ class Record:
             {at: self.values.get(at, []) + other.values.get(at, [])
              for at in self.values.keys() | other.values.keys()},
             self.held | other.held, self.asked or other.asked, other.outputs, other.tables,
+            other.steady,
         )  # fmt: skip
 
 

@@ -321,7 +321,7 @@ class Rewriter:
             return declared.parameter(call)
         if head == "F" and word.removesuffix("_") in special.RANDOM:
             return special.dropout(call)
-        if (head == "nn" or key.startswith("torch.nn.utils.")) and translated(key):
+        if (f"{head}.".startswith("nn.") or "nn.utils." in key) and translated(key):
             return None  # the name is translated, the arguments are the same
         if head == "F" and translated(f"F.{word.removesuffix('_')}"):
             return self._functional(call, word.removesuffix("_"))

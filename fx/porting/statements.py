@@ -14,6 +14,7 @@ from fx.porting import (
     declared,
     held,
     inplace,
+    listed,
     lost,
     moved,
     observed,
@@ -95,6 +96,13 @@ def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
         if node.returns is not None:
             pieces_of.append((node.returns, annotation(rw, node.returns)))
         body = _without_devices(node, block(rw, node.body))
+        pad = "\n" + " " * node.body[0].col_offset
+        first = "".join(f"{line}{pad}" for line in listed.arguments(rw, node))
+        if first and docstring(node.body[0]):
+            said = rw.source.segment(node.body[0])
+            body = body.replace(said, f"{said}{pad}{first}".removesuffix(pad), 1)
+        else:
+            body = first + body
         if rw.takes_key(node) and (parts or defaults):
             pieces_before = [(c, t) for c, t in pieces_of if c is not node.args.kwarg]
             last = max(

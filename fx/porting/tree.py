@@ -213,9 +213,9 @@ class Tree:
             held |= name in {*module._parameters, *module._buffers} and value is not None
             if name in own or name in inside or not (held or name in self.used):
                 continue
-            if self.scratch.get(name) is False:
+            if self.scratch.get(name) is False and not held:
                 continue
-            value = None if name in self.scratch else value
+            value = None if name in self.scratch and not held else value
             full = f"{path}.{name}".lstrip(".")
             self.held[kind, name] += 1
             self.empty |= {(kind, name)} if value is None else set()
@@ -355,7 +355,7 @@ class Tree:
             kind = type(value)
             name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
             return self._constructor_call(value, name)
-        if objects.is_plain(value) and self.constructed is None:
+        if objects.is_plain(value) and (self.constructed is None or not objects.is_made(value)):
             return objects.plain(self, value)
         return self._unknown(value)
 

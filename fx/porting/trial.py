@@ -159,7 +159,7 @@ def passing(
     asked = {n for n, v in before.items() if n in always or not isinstance(v, plain)}
     if asked and not _runs_without(fresh, inputs, kwargs, asked):
         asked = {name for name in asked if _runs_without(fresh, inputs, kwargs, {name})}
-    if any(before[name] is None for name in asked) and _hands_on(fresh, inputs, kwargs):
+    if any(before[name] is None for name in asked) and hands_on(fresh, inputs, kwargs):
         asked = {name for name in asked if before[name] is not None}
     return {name: before[name] is None for name in sorted(asked)}
 
@@ -169,7 +169,7 @@ def _before(module: Any, name: str) -> Any:
     return next((vars(part)[name] for part in module.modules() if name in vars(part)), ...)
 
 
-def _hands_on(module: Any, inputs: tuple, kwargs: dict) -> bool:
+def hands_on(module: Any, inputs: tuple, kwargs: dict) -> bool:
     """Whether a second call of the same inputs gives something else than the first one."""
     tried = duplicate(module)
     first, second = (evaluated(tried, inputs, kwargs) for _ in range(2))

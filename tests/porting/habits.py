@@ -1,5 +1,7 @@
 """Models of research code whose parts are torch's, or another library's, in ways of their own."""
 
+import logging
+import math
 from abc import ABC, abstractmethod
 from functools import partial
 
@@ -542,3 +544,88 @@ class Dotted(nn.Module):
 
     def forward(self, x):
         return F.dropout(self.fc(x), self.args.drop, self.training)
+
+
+logger = logging.getLogger(__name__)
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, x):
+        spread, mean = torch.std_mean(self.weight, dim=[1, 2, 3], keepdim=True)
+        return self._conv_forward(x, (self.weight - mean) / (spread + 1e-5), self.bias)
+
+
+class Settings:
+    width = 4
+    scale = 2.0
+
+
+class Common(nn.Module):
+    """What repositories have around their layers: a log, a profile, settings, a table of words."""
+
+    def __init__(self, settings, init="normal"):
+        super().__init__()
+        self.settings, self.init = settings, init
+        self.words = nn.Embedding.from_pretrained(torch.arange(12.0).view(4, 3), freeze=True)
+        self.conv = Standardised(3, settings.width, 3, padding=1, padding_mode="circular")
+        logger.info("made")
+
+    def forward(self, x, ids):
+        with torch.autograd.profiler.record_function("words"):
+            words = self.words(ids).mean(1)
+        if self.init == "normal":
+            x = x * self.settings.scale
+        return self.conv(x) + words.sum()
+
+
+def fill_up_weights(up):
+    """CenterNet's: bilinear, in a loop."""
+    w = up.weight.data
+    f = math.ceil(w.size(2) / 2)
+    c = (2 * f - 1 - f % 2) / (2.0 * f)
+    for i in range(w.size(2)):
+        for j in range(w.size(3)):
+            w[0, 0, i, j] = (1 - math.fabs(i / f - c)) * (1 - math.fabs(j / f - c))
+    for k in range(1, w.size(0)):
+        w[k, 0, :, :] = w[0, 0, :, :]
+
+
+class Enlarged(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(3, 3, 4, stride=2, padding=1, groups=3, bias=False)
+        fill_up_weights(self.up)
+
+    def forward(self, x):
+        return self.up(x)
+
+
+class Branch(nn.Module):
+    """HRNet's: a list that it is given, keeps, and changes."""
+
+    def __init__(self, sizes, grow=2):
+        """Sizes are changed."""
+        super().__init__()
+        self.sizes = sizes
+        rest = sizes
+        rest[-1] = rest[-1] + 0
+        self.layers = nn.ModuleList([self.layer(n, grow) for n in range(len(sizes))])
+
+    def layer(self, n, grow):
+        """One of them; the list has its outputs then."""
+        made = nn.Linear(self.sizes[n], self.sizes[n] * grow)
+        self.sizes[n] = self.sizes[n] * grow
+        return made
+
+    def forward(self, xs):
+        return [layer(x) for layer, x in zip(self.layers, xs)]
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = Branch([2, 3])
+        self.second = Branch(self.first.sizes)
+
+    def forward(self, x, y):
+        return self.second(self.first([x, y]))

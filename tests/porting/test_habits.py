@@ -431,3 +431,31 @@ def test_a_port_that_trains_otherwise_is_not_equal():
     assert found.equal
     found.training = "stored_mean differs afterwards: error 1"
     assert not found.equal and str(found).startswith("different: error ")
+
+
+def test_what_repositories_have_around_their_layers():
+    ids = torch.tensor([[0, 3], [1, 1]])
+    found = port(
+        lambda: habits.Common(habits.Settings()), torch.randn(2, 3, 5, 5), ids, training=True
+    )
+    assert kept(found, False) and found.training == "equal", str(found)
+    for text in (
+        "logger = logging.getLogger(__name__)",
+        "self.settings, self.init_ = settings, init",
+        "nn.Embedding.from_pretrained(",
+        "return Common(settings=Settings())",
+    ):
+        assert text in found.source, found.source
+
+
+def test_a_function_that_fills_weights_is_left_out():
+    found = port(habits.Enlarged, torch.randn(2, 3, 4, 4))
+    assert kept(found, False), str(found)
+    assert "fill_up_weights" not in found.source
+    assert any("initial values are left out" in note for note in found.notes)
+
+
+def test_lists_that_constructors_hand_on_and_change():
+    found = port(habits.Branches, torch.randn(2, 2), torch.randn(2, 3))
+    assert kept(found, False), str(found)
+    assert "        sizes = list(sizes) if isinstance(sizes, tuple) else sizes\n" in found.source

@@ -1,6 +1,8 @@
 """Ports that agree on the example have to agree on other inputs, too, and in what is trained."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 
@@ -94,7 +96,24 @@ def test_a_gradient_that_goes_where_torch_has_none_is_no_equal_port(monkeypatch)
 
 def test_a_forward_that_writes_into_weights():
     found = port(lambda: traps.Masked(1, 2, 3), torch.ones(1, 1, 4, 4))
-    assert any("'weight' is assigned in forward" in line for line in found.obstacles), str(found)
+    (obstacle,) = found.obstacles
+    assert "self.weight.data *= 0.5: writes into a weight, which keeps it for the opt" in obstacle
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_forward_that_masks_its_weights(live):
+    """The gradient goes to all of the weight, as in PyTorch, whose own weight is masked."""
+    found = port(
+        traps.PixelCNN() if live else traps.PixelCNN, torch.randn(2, 3, 5, 5), training=True
+    )
+    assert found.equal and found.gradients == found.training == "equal", str(found)
+    assert "    weight = nn.Scratch()\n" in found.source
+    assert any("self.weight is changed for the rest of the call" in note for note in found.notes)
+    again = found.model.apply(found.params, found.state, jnp.ones((1, 3, 5, 5)))[0]
+    params = jax.tree.map(lambda leaf: leaf + 0, found.params)
+    params["a"]["weight"] = params["a"]["weight"].at[:, :, 2, 2].add(7.0)  # masked
+    ours = found.model.apply(params, found.state, jnp.ones((1, 3, 5, 5)))[0]
+    np.testing.assert_array_equal(ours, again)
 
 
 @pytest.mark.parametrize("live", [False, True])

@@ -163,6 +163,30 @@ class Masked(nn.Conv2d):
         return super().forward(x)
 
 
+class MaskedConv2d(nn.Conv2d):
+    def __init__(self, kind, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register_buffer("mask", self.weight.data.clone())
+        _, _, height, width = self.weight.size()
+        self.mask.fill_(1)
+        self.mask[:, :, height // 2, width // 2 + (kind == "B") :] = 0
+        self.mask[:, :, height // 2 + 1 :] = 0
+
+    def forward(self, x):
+        self.weight.data *= self.mask
+        return super().forward(x)
+
+
+class PixelCNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = MaskedConv2d("A", 3, 6, 3, padding=1)
+        self.b = MaskedConv2d("B", 6, 6, 3, padding=1)
+
+    def forward(self, x):
+        return self.b(self.a(x).relu())
+
+
 class Tables(nn.Module):
     """Lists and dicts of tensors, those that torch ignores among them, and a private attribute."""
 
