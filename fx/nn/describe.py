@@ -111,7 +111,7 @@ def frozen(module: Any, inside: bool = False) -> Any:
     aliases = _aliases(module)
     for path, part in () if inside and type(module).grows else modules(module):
         first = seen.setdefault(id(part), path)
-        shared = first != path and _canonical(path, aliases) == path
+        shared = _canonical(path, aliases) != _canonical(first, aliases)
         if shared and any(True for _ in leaves(part)):
             raise ValueError(
                 f"{type(module).__name__}: the same {type(part).__name__} stands in "

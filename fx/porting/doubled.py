@@ -1,12 +1,13 @@
 """Parts that stand under several names: torch shares them as they are, fx by `nn.tie`.
 
-self.bn1 = nn.BatchNorm2d(64)                            (as it was)
-self.conv1 = nn.Sequential(nn.Conv2d(6, 64, 1),          (as it was)
-self.bn1)
-nn.tie(self, "conv1.1", "bn1")
+Where `self.bn1` is in `self.conv1 = nn.Sequential(conv, self.bn1)`, too, the constructor ends with
+`nn.tie(self, "conv1.1", "bn1")`. A plain list of parts that are registered by name as well,
+`self.add_module(f"head_{i}", head)`, is a `nn.ModuleList` of shared parts.
 """
 
 from typing import Any
+
+from fx.porting.live import plain
 
 Path = tuple[str, ...]
 
@@ -22,7 +23,7 @@ def ties(root: Any) -> dict[type, list[str]]:
     except RecursionError:  # a part that holds what it is in
         return {}
     parts = dict(named)
-    pairs = _pairs(named)
+    pairs = _pairs(named) + _listed(named)
     calls: dict[Path, list[str]] = {}
     for alias, source in pairs:
         common = next(n for n, both in enumerate(zip(alias, source)) if both[0] != both[1])
@@ -57,6 +58,35 @@ def _pairs(named: list[tuple[Path, Any]]) -> list[tuple[Path, Path]]:
         if source != path and not inside and not nested:
             pairs.append((path, source))
     return pairs
+
+
+def _listed(named: list[tuple[Path, Any]]) -> list[tuple[Path, Path]]:
+    """Places in plain lists of parts, and the names that these are registered under."""
+    first: dict[int, Path] = {}
+    for path, part in named:
+        first.setdefault(id(part), path)
+    return [
+        ((*path, name, str(place)), first[id(each)])
+        for path, part in named
+        if first[id(part)] == path
+        for name, value in plain(part).items()
+        if is_list(value, first)
+        for place, each in (value.items() if isinstance(value, dict) else enumerate(value))
+        if any(True for _ in (*each.parameters(), *each.buffers()))
+    ]
+
+
+def is_list(value: Any, registered: Any) -> bool:
+    """Whether a value is a plain list or dict of parts whose weights are all registered besides."""
+    if type(value) not in (list, dict) or not value:
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    if not all(hasattr(part, "register_forward_hook") for part in parts):
+        return False
+    weights = (part for part in parts if [*part.parameters(), *part.buffers()])
+    return all(isinstance(key, str) for key in value if isinstance(value, dict)) and all(
+        id(part) in registered for part in weights
+    )
 
 
 def _is_torchs(part: Any) -> bool:

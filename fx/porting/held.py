@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fx.porting.doubled import is_list
 from fx.porting.names import Obstacle
 from fx.porting.objects import is_plain
 from fx.porting.record import Record, is_installed
@@ -39,6 +40,7 @@ class Held:
         scratch: Names that a call assigns before it reads them, and whether they were None before.
         owners: The classes whose methods assign them.
         weights: Class and name of attributes that are parameters.
+        modules: Class and name of plain lists of parts that are registered by name, too.
         reserved: Names of values, `self.init = "normal"`, that are a module's own in fx.
     """
 
@@ -56,6 +58,7 @@ class Held:
     scratch: dict[str, bool] = field(default_factory=dict)
     owners: dict[str, list[Any]] = field(default_factory=dict)
     weights: set[tuple[str, str]] = field(default_factory=set)
+    modules: set[tuple[str, str]] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)
 
     def is_context(self, node: ast.Attribute, functions: list[Any]) -> bool:
@@ -119,6 +122,8 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     parts = {name for part in module.modules() for name in part._modules}
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
     held.nones = _where(module, lambda value: value is None)
+    registered = set(map(id, module.modules()))
+    held.modules = _where(module, lambda value: is_list(value, registered))
     own = {name for part in module.modules() for name in vars(part)}
     held.reserved = own & {"init", "apply", "functional"} - known
     held.weights = {

@@ -27,6 +27,18 @@ def arguments(rw: Any, function: Any) -> list[str]:
     ]
 
 
+def of_modules(rw: Any, node: ast.Assign, target: ast.expr) -> str | None:
+    """The container in place of a plain list or dict of parts that are registered besides."""
+    if not (isinstance(target, ast.Attribute) and rw.functions):
+        return None
+    owner = getattr(rw.parent(rw.functions[0]), "name", "")
+    own = rw.functions[0].name == "__init__" and ast.unparse(target.value) == "self"
+    if not own or (owner, target.attr) not in rw.held.modules:
+        return None
+    listed = isinstance(node.value, ast.List | ast.ListComp) or ast.unparse(node.value) == "list()"
+    return "nn.ModuleList" if listed else "nn.ModuleDict"
+
+
 def _entries(node: Any) -> list[ast.Subscript]:
     """Where an entry of something is assigned."""
     stores = (n for n in ast.walk(node) if isinstance(n, ast.Subscript))

@@ -327,6 +327,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         return inplace.stored(rw, node, target)
     if (put := held.where_it_is(rw, node, target)) is not None:
         return put
+    if (kind := listed.of_modules(rw, node, target)) is not None:
+        return f"{rw.text(target)} = {kind}({rw.text(node.value)})"
     stored = cached.stored(rw, target)
     if stored is not None:
         return f"{stored} = {rw.text(node.value)}"

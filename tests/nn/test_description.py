@@ -116,6 +116,14 @@ def test_parts_that_a_list_shares_are_tied_by_its_owner():
     with pytest.raises(ValueError, match='Shared: the same Dense stands in "steps.0.0" and "steps'):
         Shared(False)
     assert list(Shared(True).init(KEY)[0]["steps"]) == ["0"]
+
+    class Before(nn.Module):  # the alias comes before what it is one of
+        def __init__(self):
+            self.heads = nn.ModuleList([Dense(2, 2)])
+            self.head_0 = self.heads[0]
+            nn.tie(self, "heads.0", "head_0")
+
+    assert list(Before().init(KEY)[0]) == ["head_0"]
     one = Dense(2, 2)
     with pytest.raises(ValueError, match='ModuleList: the same Dense stands in "0" and "1"'):
         nn.ModuleList([one, one]).init(KEY)

@@ -175,9 +175,10 @@ def test_what_constructors_did_does_not_stop_a_port_without_them():
     assert found.equal and found.constructors == "written from the live model", str(found)
 
 
-def test_modules_in_plain_lists_are_shared_with_where_they_are_registered():
-    found = port(habits.Listed, torch.randn(4, 3), live=True)
-    assert found.equal, str(found)
+@LIVE
+def test_modules_in_plain_lists_are_shared_with_where_they_are_registered(live):
+    found = port(habits.Listed, torch.randn(4, 3), live=live)
+    assert kept(found, live), str(found)
     assert 'nn.tie(self, "heads.1", "head_1")' in found.source
     params, _ = fx.load_state_dict(found.model, fx.from_torch(habits.Listed().state_dict()))
     assert set(params) == {"head_0", "head_1"}
