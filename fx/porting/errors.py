@@ -11,9 +11,12 @@ from fx.porting.write import Written
 def located(error: Exception, written: Written) -> str:
     """An error of the written code as an obstacle: where its line came from."""
     place = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        line = frame.lineno or 0
-        if frame.filename.startswith("<fx_ported") and line <= len(written.origins):
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno or 0 for frame in frames if frame.filename.startswith("<fx_ported")]
+    if not lines:  # jax says where a value was made that is read elsewhere
+        lines = [int(line) for line in re.findall(r"<fx_ported_\d+>:(\d+)", str(error))]
+    for line in lines:
+        if line <= len(written.origins):
             origin = written.origins[line - 1]
             place = f"{origin[0]}:{origin[1]}: " if origin else place
     return f"{place}{type(error).__name__}: {_said(error, written)}"
@@ -24,6 +27,17 @@ def _said(error: Exception, written: Written) -> str:
         return (
             "a mask chooses how many values there are, which has to be known when a program is "
             "compiled; keep all of them, and weight or replace them: jnp.where(mask, x, 0)"
+        )
+    if isinstance(error, jax.errors.TracerArrayConversionError):
+        return (
+            "NumPy's functions want values, which are not known when a program is compiled; write "
+            "it in PyTorch, or make the array that it is given a tuple or a list of numbers"
+        )
+    if isinstance(error, jax.errors.UnexpectedTracerError):
+        return (
+            "what one call computed is read by another one, as of a dict or a list outside of the "
+            "model (a cache): compute it each time, or keep it in an attribute, where fx.port "
+            "writes it so"
         )
     if isinstance(error, jax.errors.ConcretizationTypeError):
         return (

@@ -245,8 +245,8 @@ class Tree:
             return self.make(value, full)
         if held_apart(value):
             return self._apart(module, value, full)
-        if is_numbers(value):
-            value = torch.tensor(value)
+        if is_numbers(value):  # of which the kind alone counts: NumPy's are of 64 bits
+            value = torch.tensor(value.astype("float32") if value.dtype == "float64" else value)
         if not isinstance(value, torch.Tensor):
             several = tensors(value)
             kept = several and self.tables.get(id(value)) == [*map(id, several.values())]

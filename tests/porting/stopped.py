@@ -1,5 +1,6 @@
 """Models with something that does not port; the tests name the lines by what stands on them."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -150,3 +151,27 @@ class OwnArgument(nn.Module):
             total = total + x.sum()
             x.mul_(2)
         return total
+
+
+GRID = {}
+
+
+class OutsideCache(nn.Module):
+    """A cache outside of the model, as RIFE's."""
+
+    def forward(self, x):
+        key = str(x.size())
+        if key not in GRID:
+            GRID[key] = torch.linspace(-1.0, 1.0, x.size(1)) * x.new_ones(1)
+        return x + GRID[key]
+
+
+class NumPys(nn.Module):
+    """Anchors, of an array that NumPy's functions read in each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.ratios = np.array([0.5, 1.0, 2.0])
+
+    def forward(self, x):
+        return x * torch.from_numpy(np.sqrt(self.ratios).astype(np.float32))

@@ -119,3 +119,12 @@ def test_scripted_and_compiled_modules():
     with pytest.raises(TypeError, match="with its Python source, got RecursiveScriptModule"):
         fx.port(scripted, x)
     assert fx.port(torch.compile(net), x).equal
+
+
+def test_what_jax_says_of_its_own_values_is_said_of_the_model():
+    (found,) = fx.port(stopped.OutsideCache(), torch.ones(2, 3), layers=False).obstacles
+    place = f"{FILE}:{line('GRID[key] = torch.linspace')}: UnexpectedTracerError: what one call"
+    assert found.startswith(place)
+    (found,) = port(stopped.NumPys()).obstacles
+    place = f"{FILE}:{line('np.sqrt(self.ratios)')}: TracerArrayConversionError: NumPy's functions"
+    assert found.startswith(place)
