@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import json
 import logging
+import operator
 import os
 import re
 import shutil
@@ -251,6 +252,10 @@ def _prepare(
     if keep < 1:
         raise ValueError(f"checkpoint.save: expected keep of 1 or more, got {keep}")
     _check_json(loop_state, "loop_state")
+    try:
+        held = frozenset(map(operator.index, hold))
+    except TypeError as error:
+        raise TypeError(f"checkpoint.save: expected hold as steps, integers, got {hold}") from error
     if not hasattr(ts, "step"):
         raise TypeError(
             f"checkpoint.save: expected a state with an attribute `step`, got {type(ts).__name__}; "
@@ -271,7 +276,7 @@ def _prepare(
         "optimizer": state_names(ts),
         "tree": {name: spec(leaf) for name, leaf in arrays.items()},
     }
-    return _Job(folder_of(run_dir), step, arrays, json.dumps(loop_state), facts, keep, hold)
+    return _Job(folder_of(run_dir), step, arrays, json.dumps(loop_state), facts, keep, held)
 
 
 def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fx.data.batch import split_batch
 from fx.data.checks import check_epoch
+from fx.data.placing import check_leaves
 from fx.data.prepare import stack_steps
 
 
@@ -55,11 +56,12 @@ class Listed:
         for number, batch in enumerate(self.batches):
             inputs, targets = split_batch(batch)
             leaf = jax.tree.leaves(inputs if targets is None else targets)[0]
-            if not np.ndim(leaf):
+            if not np.size(leaf) or not np.ndim(leaf):
                 raise ValueError(
                     f"evaluation: expected batch {number} of the list to have arrays of examples, "
-                    f"[B, ...], got {leaf!r}"
+                    f"[B, ...], got {leaf!r} (of shape {list(np.shape(leaf))})"
                 )
+            check_leaves("evaluation", (inputs, targets))
             yield batch, np.ones(len(leaf), bool)
 
 

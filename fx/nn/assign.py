@@ -18,7 +18,7 @@ def record(view: Any, scope: Scope, name: str, value: Any) -> None:
         ValueError: a buffer of another shape.
     """
     declaration = vars(scope.description).get(name)
-    if is_scratch(view, name):
+    if is_scratch(view, name) and not isinstance(declaration, Buffer):
         scope.check_trace(f"{name!r} is assigned")
         vars(view)[name] = value
         return

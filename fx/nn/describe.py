@@ -157,6 +157,11 @@ def rebuild(kind: type, attributes: Mapping[str, Any]) -> Any:
 def _frozen_value(module: Any, name: str, value: Any) -> Any:
     if is_module(value):
         return frozen(value, inside=True)
+    if type(value).__name__ == "Scratch":
+        raise TypeError(
+            f"{type(module).__name__}.{name}: nn.Scratch is declared in the class, beside its "
+            f"methods: {name} = nn.Scratch()"
+        )
     if isinstance(value, list | tuple | set | frozenset | dict):
         items = [*value, *value.values()] if isinstance(value, dict) else list(value)
         if any(is_module(item) or isinstance(item, Parameter | Buffer) for item in items):

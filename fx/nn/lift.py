@@ -8,6 +8,7 @@ from fx.nn.keys import Copies, Path
 from fx.nn.module import Module, bind, current, scope_of
 from fx.nn.parameter import Buffer
 from fx.nn.scope import Call
+from fx.nn.scratch import crossing
 
 
 def record_state(module: Module, state: dict) -> None:
@@ -40,11 +41,14 @@ class Lifted:
         description: what runs in its place, declaring the same arrays.
         train: the mode; None is that of the surrounding call.
         n: how many copies one run stands for, where they have names of their own.
+        carried: there is no transformation, and scratch goes in and comes out.
     """
 
     def __init__(
-        self, view: Any, description: Any, *, train: bool | None = None, n: int | None = None
-    ):
+        self, view: Any, description: Any, *, train: bool | None = None, n: int | None = None,
+        carried: bool = False,
+    ):  # fmt: skip
+        self.carried = carried
         self.view, self.description = view, description
         self.scope = scope_of(view, "a part can be transformed")
         self.outer, self.path = self.scope.call, self.scope.path
@@ -66,7 +70,9 @@ class Lifted:
             self.train, key, outer.name, dict(arrays), watch or outer.on_call, dict(outer.draws),
             outer.copies + copies,
         )  # fmt: skip
-        outputs = bind(self.description, call, self.path)(*inputs, **kwargs)
+        inner = bind(self.description, call, self.path)
+        with crossing(inner, self.view, self.carried):
+            outputs = inner(*inputs, **kwargs)
         self.draws = call.draws
         written = {p: a for p, a in call.arrays.items() if a is not arrays[p]}
         return outputs, written, watch.seen if watch else {}

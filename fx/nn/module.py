@@ -13,6 +13,7 @@ from fx.nn.initial import initialise
 from fx.nn.keys import check_key
 from fx.nn.parameter import Buffer, Parameter
 from fx.nn.scope import Call, Path, Scope
+from fx.nn.scratch import crossing
 
 RESERVED = ("init", "apply", "forward", "functional")
 
@@ -96,7 +97,9 @@ class Module(metaclass=describe.Freezing):
 
         def fn(params: dict, state: dict, /, *inputs: Any, key: Any = None, **kwargs: Any):
             call = scope.lift(key, describe.match(scope.description, params, state))
-            return run(scope.description, call, state, inputs, kwargs)
+            view = bind(scope.description, call, ())
+            with crossing(view, self):
+                return view(*inputs, **kwargs), describe.rewrite(state, call.arrays)
 
         return fn, current(self)
 

@@ -26,6 +26,7 @@ class Call:
     draws: dict[Path, int] = field(default_factory=dict)  # how many keys each part has drawn
     copies: Copies = ()  # which of several parts this run is, where one program is all of them
     trace: Any = field(default_factory=get_opaque_trace_state)
+    stayed: set[Path] = field(default_factory=set)  # scratch of the other side of a transformation
 
 
 @dataclass(slots=True, eq=False)

@@ -29,6 +29,13 @@ HINTS = {
 def missing(module: Any, name: str) -> str:
     """What to say where a module has no attribute of that name."""
     if is_scratch(module, name):
+        scope = getattr(module, "_scope", None)
+        if scope is not None and (*scope.path, name) in scope.call.stayed:
+            return (
+                f"{scope.where()}: {name!r} is nn.Scratch, whose values do not cross nn.remat, "
+                "nn.vmap, nn.Stack or functional(), and it was assigned on the other side of one; "
+                "return it from the part, or give it to the part"
+            )
         return (
             f"{type(module).__name__}: {name!r} is nn.Scratch, which has a value from where a "
             "method assigns it to the end of that apply; assign it first, or give it a value in "

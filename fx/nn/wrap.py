@@ -189,7 +189,7 @@ class EvalMode:
 
     def __call__(self, view: Any, wraps: tuple, inputs: tuple, kwargs: dict) -> Any:
         """Run a view, with what else is around its `forward`."""
-        part = Lifted(view, with_wraps(view._scope.description, wraps), train=False)
+        part = Lifted(view, with_wraps(view._scope.description, wraps), train=False, carried=True)
         key = part.outer.key
         outputs, written, seen = part(part.arrays, part.perturb, inputs, kwargs, key=key)
         part.put_back(written, seen)

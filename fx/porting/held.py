@@ -195,6 +195,13 @@ def is_numbers(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
 
 
+def as_tensor(value: Any) -> Any:
+    """An array of NumPy's as a tensor; of 64 bits for want of another wish, it becomes float32."""
+    import torch
+
+    return torch.from_numpy(value.astype(np.float32) if value.dtype == np.float64 else value)
+
+
 def _makes_kernels(value: Any) -> bool:
     """Whether a value is torch's `sdpa_kernel`, or a `partial` of it."""
     made = value.func if isinstance(value, functools.partial) else value
@@ -273,6 +280,14 @@ def left_out(rw: Any, node: ast.stmt) -> bool:
     said = f"self.{target.attr} is written and not read, and was left out; apply's capture="
     rw.notes.append(f"{rw.where(node)}: {said} returns what parts give")
     return True
+
+
+def begun(rw: Any, target: ast.expr) -> bool:
+    """Whether a constructor gives a value to what each call assigns before it reads it."""
+    own = isinstance(target, ast.Attribute) and _of_self(target) and rw.functions
+    if not own or rw.functions[0].name != "__init__" or target.attr not in rw.held.owners:  # type: ignore[attr-defined]
+        return False
+    return rw.parent(rw.functions[0]) in rw.held.owners[target.attr]  # type: ignore[attr-defined]
 
 
 def shadows(rw: Any, node: ast.stmt, target: ast.expr) -> bool:

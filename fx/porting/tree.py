@@ -13,7 +13,7 @@ from typing import Any
 
 from fx.porting import closures, numbers, objects, rules, values
 from fx.porting.computed import normed, parametrized
-from fx.porting.held import is_numbers
+from fx.porting.held import as_tensor, is_numbers
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -245,8 +245,8 @@ class Tree:
             return self.make(value, full)
         if held_apart(value):
             return self._apart(module, value, full)
-        if is_numbers(value):  # of which the kind alone counts: NumPy's are of 64 bits
-            value = torch.tensor(value.astype("float32") if value.dtype == "float64" else value)
+        if is_numbers(value):
+            value = as_tensor(value)
         if not isinstance(value, torch.Tensor):
             several = tensors(value)
             kept = several and self.tables.get(id(value)) == [*map(id, several.values())]

@@ -84,7 +84,8 @@ def check_arguments(
         resume: As there.
     """
     for name, value in counts.items():
-        if value is not None and as_integer("fit", name, value) < 1:
+        none = value is None and name not in ("epochs", "log_every", "keep", "keep_best")
+        if not none and as_integer("fit", name, value) < 1:
             raise ValueError(f"fit: expected {name} of 1 or more, got {value}")
     if mode not in (None, "max", "min"):
         raise ValueError(f'fit: expected mode="max" or "min", got {mode!r}')

@@ -30,6 +30,7 @@ def as_arrays(calls: Sequence[tuple[dict[str, Any], int]], stacked: bool = False
     for name, value in calls[0][0].items():
         if isinstance(value, Sums):
             each = [jax.tree.leaves(metrics[name]) for metrics, _ in calls]
+            _check_alike(name, each, stacked)
             sums[name] = [_joined(leaves) for leaves in map(list, zip(*each, strict=True))]
             continue
         values = [metrics[name] for metrics, _ in calls]
@@ -50,6 +51,16 @@ def as_arrays(calls: Sequence[tuple[dict[str, Any], int]], stacked: bool = False
         rows = [_numbers(leaf).reshape(-1, *shape) for leaf, shape in zip(leaves, shapes)]
         found[name] = jax.tree.unflatten(jax.tree.structure(form), rows)
     return found
+
+
+def _check_alike(name: str, calls: list[list[Any]], stacked: bool) -> None:
+    shapes = [[np.shape(leaf)[1 if stacked else 0 :] for leaf in leaves] for leaves in calls]
+    if other := next((each for each in shapes if each != shapes[0]), None):
+        raise ValueError(
+            f"fit: expected the sums of {name!r} to have the same shapes in every batch, got "
+            f"{[list(shape) for shape in shapes[0]]} and {[list(shape) for shape in other]}; sum "
+            "over the examples"
+        )
 
 
 def _numbers(values: list[Any]) -> np.ndarray:

@@ -241,7 +241,7 @@ def fit(
             ts, stopped, diverged = found.ts, "diverged", found.number
             show.say(f"stopped at step {diverged}, whose loss or gradients are not finite")
     written = () if folder is None else checkpoint.steps(folder)
-    ranked = tuple(step for step in record.best_steps(keep_best, mode) if step in written)
+    ranked = tuple(s for s in record.best_steps(keep_best, written) if s in written)
     return Result(ts, record.history, record.timing, record.best, stopped, diverged, ranked)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -33,6 +34,7 @@ class Record:
         learning_rate: That of the step taken last.
         group_rates: Those of its parameter groups, by the names of their metrics.
         best: Epoch, step, name and value of the best validation so far.
+        mode: "min" or "max", whichever of them is better by that value.
         waited: Epochs since then.
         history: A row for each finished epoch, the same in every run of the same program.
         timing: A row for each finished epoch of what is not the same: seconds, images_per_s.
@@ -51,6 +53,7 @@ class Record:
     learning_rate: float | None = None
     group_rates: dict[str, float] = dataclasses.field(default_factory=dict)
     best: dict[str, Any] | None = None
+    mode: str | None = None
     waited: int = 0
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     timing: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -145,7 +148,7 @@ class Record:
                 continue
             weight = self.weights[name]
             found[name] = total / weight if weight else math.nan
-        return found
+        return found | {name: self._computed(name) for name in self.parts if name not in found}
 
     def close_epoch(self, step: int, validation: dict[str, float], images_per_s: float | None):
         """End the epoch: add its rows to history and timing, and start the next; return both."""
@@ -190,6 +193,12 @@ class Record:
                 f"fit: the run so far watched {self.best['name']!r}, whose values do not compare "
                 f"with those of {name!r}; pass the same monitor, or another out"
             )
+        if self.best is not None and self.mode not in (None, mode):
+            raise ValueError(
+                f"fit: of {name!r} the run so far took the {self.mode}, and mode={mode!r} is the "
+                "other; pass the same mode, or another out"
+            )
+        self.mode = mode
         value, before = row[name], None if self.best is None else self.best["value"]
         better = before is None or (value > before if mode == "max" else value < before)
         if self.best is not None and (lost := _lost(row)) != self._best_is_lost():
@@ -201,15 +210,22 @@ class Record:
         self.waited += 1
         return False
 
-    def best_steps(self, count: int, mode: str | None) -> list[int]:
-        """Steps of the best epochs, the best first, by what `best` was chosen by."""
+    def best_steps(self, count: int, among: Iterable[int]) -> list[int]:
+        """Steps of the best epochs, the best first, by what `best` was chosen by.
+
+        Args:
+            count: How many at most.
+            among: The steps of which there are checkpoints.
+        """
         if self.best is None:
             return []
-        name = self.best["name"]
-        sign = -1 if (mode or mode_of(name.removeprefix("val_"))) == "max" else 1
+        name, there = self.best["name"], {self.best["step"], *among}
+        if self.mode is None:  # of a checkpoint from before it was kept
+            return [self.best["step"]]
+        sign = -1 if self.mode == "max" else 1
         rows = [row for row in self.history if not math.isnan(row.get(name, math.nan))]
         rows.sort(key=lambda row: (_lost(row), sign * row[name]))
-        return [row["step"] for row in rows[:count]]
+        return [row["step"] for row in rows if row["step"] in there][:count]
 
     def _best_is_lost(self) -> bool:
         rows = [row for row in self.history if self.best and row["epoch"] == self.best["epoch"]]

@@ -47,6 +47,7 @@ class Run:
         batches: The epoch's batches, while it is under way.
         example: Shapes and dtypes of the batch that came last of a new shape.
         explained: Compilations of the step that were reported.
+        written: Steps that had a checkpoint when the run began, or were given one since.
     """
 
     step: Callable[[Any, Any], tuple[Any, dict[str, Any]]]
@@ -78,6 +79,7 @@ class Run:
     def __post_init__(self) -> None:
         # What the step was compiled for before this run is not this run's to report.
         self.explained = len(self._reasons())
+        self.written = set() if self.writer is None else {*checkpoint.steps(self.writer.run_dir)}
 
     def train_epoch(self, ts: Any) -> Any:
         """Run what is left of the epoch, or until someone asks to stop."""
@@ -164,7 +166,8 @@ class Run:
         state: Any = getattr(self.batches, "state", None)  # grain's iterators have one
         self.record.loader = state() if callable(state) else None
         record = self.record.saved()
-        hold = self.record.best_steps(self.keep_best, self.mode)
+        self.written.add(self.number)
+        hold = self.record.best_steps(self.keep_best, self.written)
         self.writer.save(ts, record, keep=self.keep, best=best, hold=hold)
         if jax.process_index() == 0:
             known = {name: record[name] for name in ("history", "timing", "best")}

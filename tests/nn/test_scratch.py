@@ -50,7 +50,7 @@ def test_methods_of_one_call_share_it_and_the_next_begins_anew():
     assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(grads))
 
 
-def test_the_part_around_it_reads_it_and_remat_keeps_its_meaning():
+def test_the_part_around_it_reads_it():
     class Around(nn.Module):
         def __init__(self, part):
             self.part = part
@@ -61,9 +61,58 @@ def test_the_part_around_it_reads_it_and_remat_keeps_its_meaning():
     params, state = Around(Decoder()).init(KEY)
     (outputs, hidden), _ = Around(Decoder()).apply(params, state, XS)
     np.testing.assert_array_equal(outputs[-1], hidden)
-    wrapped = Around(nn.remat(Decoder()))
-    (outputs, hidden), _ = wrapped.apply(params, state, XS)  # what is inside stays inside
-    assert hidden is None
+    (_, hidden), _ = Around(nn.eval_mode(Decoder())).apply(params, state, XS)
+    np.testing.assert_array_equal(outputs[-1], hidden)
+
+
+class Told(nn.Module):
+    """Reads what the part around it has assigned."""
+
+    factor = nn.Scratch()
+
+    def __init__(self):
+        self.factor = 1.0
+
+    def forward(self, x):
+        return x * self.factor
+
+
+class Telling(nn.Module):
+    def __init__(self, part):
+        self.part = part
+
+    def forward(self, x):
+        self.part.factor = 3.0
+        return self.part(x)
+
+
+class Lifting(Telling):
+    def forward(self, x):
+        self.part.factor = 3.0
+        fn, (params, state) = self.part.functional()
+        return fn(params, state, x)[0]
+
+
+class Leaving(nn.Module):
+    def __init__(self, part):
+        self.part = part
+
+    def forward(self, xs):
+        return self.part(xs), self.part.hidden
+
+
+def test_values_cross_eval_mode_and_are_no_defaults_elsewhere():
+    """A default that is read where a value was assigned would be a wrong number."""
+    for wrap in (lambda part: part, nn.eval_mode):
+        assert Telling(wrap(Told())).apply({}, {}, 2.0)[0] == 6.0
+    text = '"part": .* is nn.Scratch, whose values do not cross nn.remat, .* functional'
+    for model in (Telling(nn.remat(Told())), Telling(nn.vmap(Told())), Lifting(Told())):
+        with pytest.raises(AttributeError, match=text):
+            model.apply({}, {}, jnp.ones(2))
+    model = Leaving(nn.remat(Decoder()))
+    params, state = model.init(KEY)
+    with pytest.raises(AttributeError, match=text):
+        model.apply(params, state, XS)
 
 
 def test_descriptions_compare_print_and_pickle_as_without_it():
@@ -113,3 +162,22 @@ def test_what_it_cannot_be_used_for():
     with pytest.raises(AttributeError, match="Early is frozen after __init__: 'last' cannot"):
         Early().last = 3
     assert Gone().apply({}, {}, 1.0)[0] is False
+
+    class Inside(nn.Module):
+        def __init__(self):
+            self.last = nn.Scratch()
+
+    with pytest.raises(TypeError, match="Inside.last: nn.Scratch is declared in the class"):
+        Inside()
+
+
+def test_a_buffer_under_the_same_name_is_state():
+    class Counts(Early):
+        def __init__(self):
+            self.last = nn.Buffer((), nn.init.zeros)
+
+        def forward(self, x):
+            self.last = self.last + 1
+            return x
+
+    assert Counts().apply({}, {"last": jnp.zeros(())}, 1.0)[1] == {"last": 1.0}

@@ -263,6 +263,12 @@ def test_a_state_that_methods_hand_on_within_a_call(live, ran):
     assert "h = nn.Scratch()" in found.source and "(self.h, self.c)" in found.source
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_a_state_that_a_constructor_begins(live):
+    found = port(traps.BegunSteps() if live else traps.BegunSteps, torch.randn(3, 2, 4))
+    assert found.equal and "nn.Buffer" not in found.source, str(found)
+
+
 def test_what_was_none_and_is_made_in_each_call_anew():
     found = port(traps.MadeOnce, torch.randn(3, 4))
     assert found.equal and found.constructors == "ported", str(found)

@@ -457,6 +457,19 @@ class Steps(nn.Module):
         return torch.stack([self.step(x) for x in xs])
 
 
+class BegunSteps(Steps):
+    """Which have a value from the constructor that no call needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.h = torch.zeros(1, 4)
+        self.c = torch.zeros(1, 4)
+
+    def start(self, x):
+        self.h = torch.zeros(x.size(0), 4)
+        self.c = torch.zeros(x.size(0), 4)
+
+
 class MadeOnce(nn.Module):
     """What is made in the first call, and would be the same in each."""
 

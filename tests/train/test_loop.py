@@ -244,6 +244,32 @@ def test_keep_best_by_a_loss(tmp_path):
     assert fx.checkpoint.steps(tmp_path) == [12, 24]
 
 
+def test_keep_best_ranks_what_is_there(tmp_path):
+    """More are asked for when the run goes on: epochs whose checkpoints are gone do not count."""
+    values = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
+    run = {"validate": lambda ts: {"accuracy": values[int(ts.step) // 6 - 1]}, "keep": 1}
+    assert fit(tmp_path, epochs=4, **run).best_steps == (6,)
+    result = fit(tmp_path, epochs=8, keep_best=3, resume=True, **run)
+    assert result.best_steps == (6, 24, 30)
+    assert fx.checkpoint.steps(tmp_path) == [6, 24, 30, 48]
+
+
+def test_the_mode_of_a_run_is_kept(tmp_path):
+    run = {"validate": lambda ts: {"q": 0.1, "loss": 1.0}, "monitor": "q"}
+    fit(tmp_path, epochs=2, mode="max", **run)
+    done = fit(tmp_path, epochs=2, validate=None, resume=True)  # neither monitor nor mode
+    assert done.best_steps == (6,) and done.best["name"] == "val_q"
+    assert fit(tmp_path, epochs=3, validate=None, resume=True).best_steps == (6,)
+    with pytest.raises(ValueError, match="of 'val_q' the run so far took the max, and mode='min'"):
+        fit(tmp_path, epochs=4, mode="min", resume=True, **run)
+
+
+@pytest.mark.parametrize("name", ["keep", "keep_best", "epochs", "log_every"])
+def test_numbers_that_are_none(name):
+    with pytest.raises(TypeError, match=f"fit: expected {name} "):
+        fit(**{name: None})
+
+
 def test_keep_best_needs_a_folder_and_a_validation(tmp_path):
     for given in ({"out": None}, {"validate": None}):
         with pytest.raises(ValueError, match="keep_best above 1 needs out=, .* and validate="):

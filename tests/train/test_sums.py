@@ -124,8 +124,29 @@ def test_a_step_of_ones_own_reports_sums():
     assert row["train_share"] == share_of((5, np.bincount(LABELS, minlength=3), 23))
 
 
-class Fails(Exception):
-    pass
+@pytest.mark.parametrize("name", ["share", "sums/share"])
+def test_a_step_of_ones_own_that_reports_sums_alone(name):
+    def step(ts, batch):
+        sums = train.Sums((1, np.bincount(batch[1], minlength=3), len(batch[1])), share_of)
+        return ts.replace(step=ts.step + 1), {"loss": np.float32(1.0), name: sums}
+
+    model, *_, ts = made(3)
+    loader = data.Loader(data.Dataset(X, LABELS), 5)
+    (row,) = fx.fit(step, ts, loader, epochs=1, progress=False).history
+    assert row["train_share"] == share_of((5, np.bincount(LABELS, minlength=3), 23))
+
+
+def test_sums_of_another_shape_in_each_batch_are_named():
+    def metrics(outputs, targets):
+        return {"ones": train.Sums(jnp.ones(len(outputs)), jnp.sum)}
+
+    _, _, step, ts = made(3, metrics=metrics)
+    loader = data.Loader(data.Dataset(X, LABELS), 5)
+    text = (
+        r"sums of 'sums/ones' to have the same shapes in every batch, got \[\[5\]\] and \[\[3\]\]"
+    )
+    with pytest.raises(ValueError, match=text):
+        fx.fit(step, ts, loader, epochs=1, progress=False)
 
 
 @pytest.mark.parametrize("at", [3, 5])
