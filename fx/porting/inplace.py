@@ -54,7 +54,7 @@ def kept(rw: Any, node: ast.Call, key: str, text: str | None) -> str | None:
     if not (method or function(key, node)):
         return text
     target: ast.expr = node.func.value if method else node.args[0]  # type: ignore[attr-defined]
-    if not isinstance(target, ast.Name) or lost.bound(rw, node) == target.id:
+    if not isinstance(target, ast.Name) or target.id in lost.bound(rw, node):
         return text
     shared.check(rw, shared.statement(rw, node), target)
     arguments = {arg.arg for arg in ast.walk(rw.functions[-1]) if isinstance(arg, ast.arg)}

@@ -70,7 +70,7 @@ def given_to_writer(rw: Any, node: ast.Call) -> None:
     function = _callee(rw, node.func)
     written = rw.returns.get(("writes", function)) if rw.functions else None
     target = _given_as(function, node, written) if written is not None else None
-    if not isinstance(target, ast.Name) or bound(rw, node) == target.id:
+    if not isinstance(target, ast.Name) or target.id in bound(rw, node):
         return
     if shared.read_again(rw, target.id, node):
         raise Obstacle(
@@ -80,12 +80,15 @@ def given_to_writer(rw: Any, node: ast.Call) -> None:
         )
 
 
-def bound(rw: Any, node: ast.expr) -> str | None:
-    """The name that the statement around an expression binds, where it is one."""
-    while not isinstance(node, ast.stmt):
-        node = rw.parent(node)
-    one = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    return node.targets[0].id if one else None  # type: ignore[union-attr]
+def bound(rw: Any, node: ast.expr) -> set[str]:
+    """The names that the statement around an expression binds."""
+    statement = shared.statement(rw, node)
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return {part.id for target in targets for part in ast.walk(target) if _is_store(part)}
+
+
+def _is_store(node: Any) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def _given_as(function: Any, node: ast.Call, name: str) -> ast.expr | None:

@@ -431,7 +431,12 @@ class Harmless(Writer):
             z.mul_(2)
             total = total + z
         y = self.clipped(y)
-        return total + self.clipped(y * 2) + y
+        y, place = self.updated(y)
+        return total + self.clipped(y * 2) + y + place
+
+    def updated(self, values):
+        values[:, 0] = 1
+        return values, 2
 
     def clipped(self, values):
         return values.clamp_(min=-0.1)
