@@ -218,8 +218,12 @@ def _newest_sound(folder: Path, which: str | int, notify: Callable[[str], None])
         faults.append(f"checkpoint {path} is damaged: {', '.join(found)}")
     others = f"; there are {known_steps(folder)}"
     if faults:
-        others = others if isinstance(which, int) else ""
-        raise ValueError("no sound checkpoint is left. " + "; ".join(faults) + others)
+        if which == "latest":
+            raise ValueError("no sound checkpoint is left. " + "; ".join(faults))
+        text = (
+            f"no sound checkpoint is left of {'the best' if which == 'best' else f'step {which}'}"
+        )
+        raise ValueError(f"{text}. {'; '.join(faults)}{others}, to be read by which=step")
     if isinstance(which, int):
         raise FileNotFoundError(f"no checkpoint of step {which} in {folder}{others}")
     raise FileNotFoundError(f"no {'best ' * (which == 'best')}checkpoint in {folder}")

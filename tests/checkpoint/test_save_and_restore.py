@@ -226,6 +226,29 @@ def test_nothing_sound_is_an_error_that_lists_every_fault(two_steps, tmp_path):
         restore(tmp_path / "elsewhere")
 
 
+def test_where_the_best_is_damaged_the_others_are_named(tmp_path):
+    """Those that a run held beside it are read by their numbers."""
+    for step in (1, 2):
+        checkpoint.save(tmp_path, state(step), {"at": step}, best=step == 1)
+    flip(chunk(tmp_path, 1))
+    text = r"is left of the best\. .*checkpoints/1 is damaged.*; there are \[1, 2\], to be read"
+    with pytest.raises(ValueError, match=text):
+        restore(tmp_path, which="best")
+    assert restore(tmp_path, which=2)[1] == {"at": 2}
+
+
+@pytest.mark.parametrize("hold", [5, ["1"], [1.5]])
+def test_what_is_held_are_steps(hold, tmp_path):
+    with pytest.raises(TypeError, match="checkpoint.save: expected hold as steps, integers, got"):
+        checkpoint.save(tmp_path, state(1), {}, hold=hold)
+
+
+def test_steps_that_are_held_stay(tmp_path):
+    for step in range(1, 6):
+        checkpoint.save(tmp_path, state(step), {}, keep=1, hold=iter([2, 3]))
+    assert checkpoint.steps(tmp_path) == [2, 3, 5]
+
+
 def test_a_run_that_goes_on_from_before_the_damage_keeps_what_it_writes(two_steps, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(two_steps, run)
