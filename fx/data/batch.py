@@ -18,7 +18,7 @@ def split_batch(batch: Any) -> tuple[Any, Any]:
             came += f" of {len(batch)}"
         raise ValueError(
             f"train step: expected a batch (inputs, targets), got {came}; several inputs go in as "
-            "one tuple, ((a, b), targets)"
+            "one tuple, ((a, b), targets), and inputs alone as (inputs, None)"
         )
     return batch[0], batch[1]
 

@@ -251,13 +251,13 @@ class Tree:
             several = tensors(value)
             kept = several and self.tables.get(id(value)) == [*map(id, several.values())]
             return self._tensors(module, several, full) if kept else self.value(value)
-        self._share_tensor(value, full)
         shape = repr(tuple(value.shape))
         word = DTYPES.get(str(value.dtype).removeprefix("torch."))
         if word is None:
             raise Obstacle(None, f'"{full}": {value.dtype} has no counterpart here')
         dtype = "" if word == "float32" else f", jnp.{word}"
         if name in module._parameters:
+            self._share_tensor(value, full)
             # Of a module that is frozen as a whole nobody says that it is to stay so.
             fixed = not value.requires_grad and any(p.requires_grad for p in module.parameters())
             return f"nn.{'Buffer' if fixed else 'Parameter'}({shape}, nn.init.zeros{dtype})"

@@ -629,3 +629,20 @@ class Branches(nn.Module):
 
     def forward(self, x, y):
         return self.second(self.first([x, y]))
+
+
+class Permuted(nn.Module):
+    """Arrays of NumPy's and tensors that are held twice, none of which is a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.perm = np.array([2, 0, 1])
+        self.back = np.argsort(self.perm)
+        self.scale = torch.arange(3.0)
+        self.again = self.scale
+        self.both = [self.scale, self.again]
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        x = self.fc(x[:, self.perm]) * self.scale + self.again
+        return x[:, self.back] * self.both[1]

@@ -460,3 +460,10 @@ def test_lists_that_constructors_hand_on_and_change():
     found = port(habits.Branches, torch.randn(2, 2), torch.randn(2, 3))
     assert kept(found, False), str(found)
     assert "        sizes = list(sizes) if isinstance(sizes, tuple) else sizes\n" in found.source
+
+
+def test_arrays_that_are_no_parameters_are_not_tied():
+    """A tensor that is made of each while it is written may be in the place of the one before."""
+    for _ in range(3):
+        found = port(habits.Permuted, torch.randn(2, 3), live=True)
+        assert found.equal and "nn.tie" not in found.source, str(found)
