@@ -126,11 +126,14 @@ def test_an_interrupt_and_kills_in_a_save_a_deletion_and_a_step_change_nothing(t
     run.check(train(5))
 
 
+EPOCHS = 120  # more than a fast machine is through with before it is killed 20 times
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_twenty_kills_change_nothing(tmp_path):
     rng = random.Random(int(os.environ.get("FX_TEST_SEED", "0")))
-    run = Run(tmp_path, epochs=30)
+    run = Run(tmp_path, epochs=EPOCHS)
     places = ["step", "arrays", "manifest", "rename", "prune", "deletion"]
     plan = places + [None] * 14
     rng.shuffle(plan)
@@ -148,4 +151,4 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert ".deleted" in left["deletion"]
     print(reached, left)
     assert run.finish()[-1] == "finished"
-    run.check(train(30))
+    run.check(train(EPOCHS))
