@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from fx.checkpoint.manifest import flush_folder, is_best, newer, verify
@@ -55,7 +55,7 @@ def replace(temporary: Path, final: Path) -> None:
     flush_folder(final.parent)
 
 
-def prune(folder: Path, step: int, keep: int, hold: Iterable[int]) -> None:
+def prune(folder: Path, step: int, keep: int, hold: Collection[int]) -> None:
     """Remove steps before `step`, except the newest, the best and those to hold.
 
     Damaged later ones are set aside.

@@ -9,7 +9,7 @@ import operator
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def save(
     *,
     keep: int = 2,
     best: bool = False,
-    hold: Collection[int] = (),
+    hold: Iterable[int] = (),
 ) -> Path:
     """Write a checkpoint of a training state and of the loop around it, then remove old ones.
 
@@ -142,7 +142,7 @@ class Writer:
         *,
         keep: int = 2,
         best: bool = False,
-        hold: Collection[int] = (),
+        hold: Iterable[int] = (),
     ) -> Path:
         """Copy a state, and start to write it as `checkpoint.save` does.
 
@@ -198,7 +198,7 @@ class _Job:
     loop_text: str
     facts: dict[str, Any]
     keep: int
-    hold: Collection[int]
+    hold: frozenset[int]
 
     @property
     def final(self) -> Path:
@@ -246,7 +246,7 @@ def _prepare(
     loop_state: dict[str, Any],
     keep: int,
     best: bool,
-    hold: Collection[int],
+    hold: Iterable[int],
 ) -> _Job:
     """Check everything that can be checked before something is written."""
     if keep < 1:

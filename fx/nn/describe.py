@@ -14,6 +14,7 @@ import numpy as np
 from fx.donated import check_present, is_donated
 from fx.nn.keys import Path
 from fx.nn.parameter import Buffer, Parameter, several
+from fx.nn.scratch import Scratch
 
 # The attributes of a description that are not the user's: shared weights, and what `nn.remat` and
 # the like have put around a part's `forward`.
@@ -157,7 +158,7 @@ def rebuild(kind: type, attributes: Mapping[str, Any]) -> Any:
 def _frozen_value(module: Any, name: str, value: Any) -> Any:
     if is_module(value):
         return frozen(value, inside=True)
-    if type(value).__name__ == "Scratch":
+    if isinstance(value, Scratch):
         raise TypeError(
             f"{type(module).__name__}.{name}: nn.Scratch is declared in the class, beside its "
             f"methods: {name} = nn.Scratch()"

@@ -4,11 +4,11 @@ from typing import Any
 
 from fx.nn import describe
 from fx.nn.capture import Inside, Watch
+from fx.nn.crossing import crossing
 from fx.nn.keys import Copies, Path
 from fx.nn.module import Module, bind, current, scope_of
 from fx.nn.parameter import Buffer
 from fx.nn.scope import Call
-from fx.nn.scratch import crossing
 
 
 def record_state(module: Module, state: dict) -> None:

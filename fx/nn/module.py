@@ -9,11 +9,11 @@ import jax
 from fx.nn import declare, describe, show, spelled
 from fx.nn.assign import record
 from fx.nn.capture import TopWatch
+from fx.nn.crossing import crossing
 from fx.nn.initial import initialise
 from fx.nn.keys import check_key
 from fx.nn.parameter import Buffer, Parameter
 from fx.nn.scope import Call, Path, Scope
-from fx.nn.scratch import crossing
 
 RESERVED = ("init", "apply", "forward", "functional")
 

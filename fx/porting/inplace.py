@@ -41,14 +41,12 @@ def function(key: str | None, node: ast.Call) -> bool:
     """Whether a call is of a function that changes its first argument."""
     head, _, word = (key or "").rpartition(".")
     asked = any(k.arg == "inplace" and ast.unparse(k.value) != "False" for k in node.keywords)
-    named = word.endswith("_") and not word.endswith("__")
-    return head in ("F", "torch") and bool(node.args) and (asked or named)
+    return head in ("F", "torch") and bool(node.args) and (asked or shared.in_place(word))
 
 
 def kept(rw: Any, node: ast.Call, key: str, text: str | None) -> str | None:
     """`z = y.clamp_(0)`, where y is read afterwards: `z = (y := jnp.maximum(y, 0))`."""
-    word = key.rpartition(".")[2]
-    method = key.startswith("Tensor.") and word.endswith("_") and not word.endswith("__")
+    method = key.startswith("Tensor.") and shared.in_place(key)
     if text is None or isinstance(rw.parent(node), ast.Expr) or not rw.functions:
         return text
     if not (method or function(key, node)):
@@ -71,7 +69,7 @@ def _changes(rw: Any, node: ast.expr) -> bool:
         return False
     word = node.func.attr
     key, _ = rw.torch_key(node)
-    return key == f"Tensor.{word}" and word.endswith("_") and not word.endswith("__")
+    return key == f"Tensor.{word}" and shared.in_place(word)
 
 
 def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:

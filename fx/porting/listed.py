@@ -1,8 +1,10 @@
 """Lists that constructors change: fx's descriptions hold tuples, which one part gives another.
 
-def __init__(self, channels):               def __init__(self, channels):
-self.channels = channels                    channels = list(channels) if isinstance(...
-channels[0] = 2 * channels[0]
+    def __init__(self, n):        def __init__(self, n):
+        self.n = n                    n = list(n) if isinstance(n, tuple) else n
+        n[0] = 2 * n[0]               self.n = n
+
+A list stays the one that the caller has, so that both see what changes.
 """
 
 import ast

@@ -38,7 +38,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
             writes(rw, name)
         return
     if own:
-        if not _stored(function, name) or shared.is_copy(function, name, node):
+        if name not in shared.stored([function]) or shared.is_copy(function, name, node):
             return  # of the function around this one; or nobody sees it
         raise Obstacle(
             node,
@@ -84,11 +84,7 @@ def bound(rw: Any, node: ast.expr) -> set[str]:
     """The names that the statement around an expression binds."""
     statement = shared.statement(rw, node)
     targets = statement.targets if isinstance(statement, ast.Assign) else []
-    return {part.id for target in targets for part in ast.walk(target) if _is_store(part)}
-
-
-def _is_store(node: Any) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    return set(shared.stored(targets))
 
 
 def _given_as(function: Any, node: ast.Call, name: str) -> ast.expr | None:
@@ -102,7 +98,7 @@ def _read_again(rw: Any, function: Any, node: ast.stmt, name: str) -> bool:
     """Whether a name is read after a write; a loop reads again what stands before it there."""
     outer, again = rw.parent(node), node
     while outer is not None and outer is not function:
-        if isinstance(outer, ast.For) and name in _names(outer.target):
+        if isinstance(outer, ast.For) and name in shared.stored([outer.target]):
             break  # each time it is another one
         again = outer if isinstance(outer, ast.For | ast.While) else again
         outer = rw.parent(outer)
@@ -111,18 +107,6 @@ def _read_again(rw: Any, function: Any, node: ast.stmt, name: str) -> bool:
         (again is not node and any(part is read for part in ast.walk(again)))
         or (read.lineno, read.col_offset) > end
         for read in _reads(rw, function, name)
-    )
-
-
-def _names(target: ast.expr) -> set[str]:
-    return {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
-
-
-def _stored(function: Any, name: str) -> bool:
-    """Whether a function binds a name."""
-    return any(
-        isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store)
-        for part in ast.walk(function)
     )
 
 

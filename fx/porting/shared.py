@@ -63,7 +63,7 @@ def _given(function: Any, name: str, before: ast.stmt) -> Any:
     found = [
         part for part in ast.walk(function)
         if isinstance(part, ast.Assign) and _start(part) < _start(before)
-        and any(name == each for each in _names(part.targets))
+        and any(name == each for each in stored(part.targets))
     ]  # fmt: skip
     return max(found, key=_start, default=None)
 
@@ -79,8 +79,13 @@ def _second_names(function: Any, name: str, node: ast.stmt) -> set[str]:
         last = _given(function, name, node)
         if last is not None and _start(last) >= _start(part):
             continue  # the name stands for something else by now
-        found |= {each for each in _names(part.targets) if _given(function, each, node) is part}
+        found |= {each for each in stored(part.targets) if _given(function, each, node) is part}
     return found - {name}
+
+
+def in_place(word: str) -> bool:
+    """Whether a method or function of torch's changes its tensor: `clamp_`, and no `__iadd__`."""
+    return word.endswith("_") and not word.endswith("__")
 
 
 def is_copy(function: Any, name: str, node: ast.stmt) -> bool:
@@ -89,7 +94,8 @@ def is_copy(function: Any, name: str, node: ast.stmt) -> bool:
     return found is not None and ".clone()" in ast.unparse(found.value)
 
 
-def _names(targets: list[Any]) -> Iterator[str]:
+def stored(targets: list[Any]) -> Iterator[str]:
+    """The names that are bound in some nodes."""
     for target in targets:
         for part in ast.walk(target):
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
@@ -106,8 +112,7 @@ def _roots(node: ast.expr) -> set[str]:
         return set().union(*map(_roots, node.values))
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            writes = node.func.attr.endswith("_") and not node.func.attr.endswith("__")
-            if node.func.attr not in _VIEWS and not writes:
+            if node.func.attr not in _VIEWS and not in_place(node.func.attr):
                 return set()
             node = node.func.value
         elif isinstance(node, ast.Attribute) and node.attr in _PARTS:
@@ -131,7 +136,7 @@ def read_again(rw: Any, name: str, node: ast.expr) -> bool:
     outer = rw.parent(node)
     while outer is not rw.functions[-1]:
         if isinstance(outer, ast.For | ast.While | ast.comprehension | ast.ListComp):
-            return name not in _names([outer]) or read_later(rw, name, node, node)
+            return name not in stored([outer]) or read_later(rw, name, node, node)
         outer = rw.parent(outer)
     return read_later(rw, name, node, node)
 

@@ -1,10 +1,12 @@
 """`F.batch_norm` and `F.instance_norm`: torch writes running statistics in place, fx returns them.
 
-y = F.batch_norm(x, self.mean, self.var, None, None, self.training)
+    y = F.batch_norm(x, self.mean, self.var, None, None, self.training)
 
-y, (running_mean, running_var) = F.batch_norm(x, self.mean, self.var, None, None, self.training)
-if running_mean is not None:
-self.mean, self.var = running_mean, running_var
+    y, (running_mean, running_var) = F.batch_norm(x, self.mean, self.var, ...)
+    if running_mean is not None:
+        self.mean, self.var = running_mean, running_var
+
+Statistics that are no attributes, a copy for one call say, are dropped as torch drops them.
 """
 
 import ast

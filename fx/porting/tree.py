@@ -68,6 +68,7 @@ class Tree:
     forwards: dict[type, set[str]] = field(default_factory=dict)  # which methods are called
     ties: list[tuple[str, str]] = field(default_factory=list)
     scratch: dict[str, bool] = field(default_factory=dict)
+    reserved: set[str] = field(default_factory=set)  # names that have a _ here: a module's own
     notes: list[str] = field(default_factory=list)
     seen: dict[int, str] = field(default_factory=dict)
     registered: set[int] = field(default_factory=set)  # the root's parts
@@ -207,6 +208,7 @@ class Tree:
         parts |= module._modules
         apart = {n: v for n, v in parts.items() if n not in module._modules and held_apart(v)}
         parts = {n: v for n, v in parts.items() if n not in apart} | apart  # after what they share
+        parts = {n + "_" * (n in self.reserved): v for n, v in parts.items()}
         odd: list = []
         for name, value in parts.items():
             held = name in module._modules and value is not None
@@ -311,9 +313,7 @@ class Tree:
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
         if isinstance(value, enum.Enum):
-            kind = type(value)
-            name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
-            return f"{name}.{value.name}"
+            return values.of_enum(self, value)
         if value is None or isinstance(value, bool | int | float | str):
             return repr(value)
         if (type(value).__module__, type(value).__name__) == ("torch", "device"):
@@ -335,8 +335,7 @@ class Tree:
         if isinstance(value, dict):
             return values.of_dict(self, value)
         if twin(type(value)):
-            name = need_twin(str(twin(type(value))), self.needs)
-            return f"{name}({', '.join(f'{k}={self.text(v)}' for k, v in vars(value).items())})"
+            return values.of_twin(self, value)
         if isinstance(value, functools.partial):
             return values.of_partial(self, value)
         if hasattr(value, "register_forward_hook") and not isinstance(value, type):

@@ -155,8 +155,8 @@ def passing(
         always: Those of them that are assigned whatever the inputs are.
     """
     before = {name: _before(fresh, name) for name in names}
-    plain = (bool, int, float, str)  # which another way through the forward may keep
-    asked = {n for n, v in before.items() if n in always or not isinstance(v, plain)}
+    values = (bool, int, float, str)  # which another way through the forward may keep
+    asked = {n for n, v in before.items() if n in always or not isinstance(v, values)}
     if asked and not _runs_without(fresh, inputs, kwargs, asked):
         asked = {name for name in asked if _runs_without(fresh, inputs, kwargs, {name})}
     if any(before[name] is None for name in asked) and hands_on(fresh, inputs, kwargs):

@@ -6,7 +6,7 @@ from typing import Any
 
 from fx.porting import rules
 from fx.porting.live import same
-from fx.porting.names import Obstacle, need, need_twin, torch_name
+from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
 
 
 def of_dataclass(tree: Any, value: Any) -> str:
@@ -38,6 +38,18 @@ def named_tuple(tree: Any, value: Any) -> str:
     name = need(kind, word, names, kind.__module__, tree.needs, None)
     given = (f"{field}={tree.text(getattr(value, field))}" for field in value._fields)
     return f"{name}({', '.join(given)})"
+
+
+def of_enum(tree: Any, value: Any) -> str:
+    """A member of an enumeration."""
+    kind = type(value)
+    return f"{need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)}.{value.name}"
+
+
+def of_twin(tree: Any, value: Any) -> str:
+    """An instance of a class that fx/porting/twins.py has in fx."""
+    name = need_twin(str(twin(type(value))), tree.needs)
+    return f"{name}({', '.join(f'{k}={tree.text(v)}' for k, v in vars(value).items())})"
 
 
 def of_dict(tree: Any, value: dict) -> str:

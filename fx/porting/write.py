@@ -191,7 +191,7 @@ def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str,
     seen = writer.record.constructed if keep else None
     tree = writer.tree = Tree(used, seen, writer.needs, tables=writer.record.tables)
     tree.names = writer.record.names
-    tree.scratch = writer.held.scratch
+    tree.scratch, tree.reserved = writer.held.scratch, writer.held.reserved
     tree.registered = set(map(id, module.modules()))
     writer.root = module
     try:

@@ -19,6 +19,7 @@ from fx.porting.twins import Function
 from tests.porting import habits
 
 LIVE = pytest.mark.parametrize("live", [False, True])
+IDS = torch.tensor([[0, 3], [1, 1]])
 
 
 def port(kind, *inputs, live=False, training=False, **kwargs):
@@ -447,6 +448,11 @@ def test_what_repositories_have_around_their_layers():
         "return Common(settings=Settings())",
     ):
         assert text in found.source, found.source
+
+
+def test_a_value_under_a_name_of_fxs_own_in_a_live_model():
+    found = port(lambda: habits.Common(habits.Settings()), torch.randn(2, 3, 5, 5), IDS, live=True)
+    assert kept(found, True) and 'init_="normal"' in found.source.replace("'", '"'), str(found)
 
 
 def test_a_function_that_fills_weights_is_left_out():
