@@ -1,6 +1,7 @@
 """Statements that change a tensor in place: here they give its name another array."""
 
 import ast
+from collections.abc import Iterator
 from typing import Any
 
 from fx.porting import held, lost, shared
@@ -60,7 +61,21 @@ def kept(rw: Any, node: ast.Call, key: str, text: str | None) -> str | None:
         lost.writes(rw, target.id)
     if not shared.read_again(rw, target.id, node):
         return text
+    if target.id in {name for each in _comprehensions(rw, node) for name in shared.stored([each])}:
+        raise Obstacle(
+            node,
+            f"{ast.unparse(node)[:60]} writes into the variable of a comprehension, which reads it "
+            "again; write a loop, with the write on a line of its own",
+        )
     return f"({target.id} := {text})"
+
+
+def _comprehensions(rw: Any, node: Any) -> Iterator[ast.expr]:
+    """The comprehensions that an expression stands in."""
+    while not isinstance(node, ast.stmt):
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            yield node
+        node = rw.parent(node)
 
 
 def _changes(rw: Any, node: ast.expr) -> bool:

@@ -196,10 +196,11 @@ def test_what_is_written_in_place_and_read_under_its_name(kind):
         (unseen.OfEither, "writes into part, which shares its numbers with y, and y is read"),
         (unseen.OnOneLine, "writes into flat, which shares its numbers with y, and y is read"),
         (unseen.OfASecondName, "writes into y, whose numbers before shares, and before is read"),
+        (unseen.OfAComprehension, "writes into the variable of a comprehension, .* write a loop"),
         (unseen.ByAFunction, r"writes into its argument values, and y is read .* y.clone\(\)"),
     ],
 )
 def test_what_others_see_of_a_write_is_named(kind, text):
-    """None changes the example, so that the outputs would be equal."""
+    """Most change nothing in the example, so that the outputs would be equal."""
     (obstacle,) = port(kind, torch.rand(3, 4) - 0.5).obstacles
     assert re.search(text, obstacle), obstacle

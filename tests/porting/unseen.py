@@ -408,6 +408,11 @@ class OfASecondName(Writer):
         return before + y
 
 
+class OfAComprehension(Writer):
+    def write(self, y):
+        return sum([row.mul_(2) + row for row in [y, y + 1]])
+
+
 class ByAFunction(Writer):
     def write(self, y):
         z = self.clipped(y)
