@@ -35,7 +35,8 @@ def load_bundle(
         verify: whether every file is held to its sha256 first.
         run_golden: whether the golden input is run and its outputs compared, too, at the price of
             a compilation.
-        max_batch_size: larger batches are run in pieces of this many rows.
+        max_batch_size: larger batches are run in pieces of this many rows; where the export fixed
+            the batch, in pieces of that size.
 
     Returns:
         The engine, with the weights on JAX's default device.
@@ -83,13 +84,15 @@ class Engine:
 
     Batches are padded to the next power of two, at most `max_batch_size`, so that few sizes are
     ever compiled; the padding is cut from what comes back. Where the outputs of a row depend on
-    the other rows, which the export found out, nothing is padded or split.
+    the other rows, which the export found out, nothing is padded or split. Where the export fixed
+    the batch, all are padded to that size.
 
     Args:
         contents: the manifest.
         exported: the program.
         weights: arrays by name.
-        max_batch_size: larger batches are run in pieces of this many rows.
+        max_batch_size: larger batches are run in pieces of this many rows, unless the export fixed
+            the batch.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Engine:
         self.inputs = _inputs(contents, exported)
         self.outputs: list[dict[str, Any]] = contents["outputs"]
         self.classes: list[str] | None = contents.get("classes")
-        self.max_batch_size = max_batch_size
+        self.max_batch_size = self.inputs.batch or max_batch_size
         self._call = _compiled(exported, jax.device_put(weights))
 
     def __repr__(self) -> str:
@@ -133,9 +136,18 @@ class Engine:
 
         Raises:
             TypeError: the dtype is not the signature's.
-            ValueError: the shape is not the signature's, or N is 0.
+            ValueError: the shape is not the signature's, or N is 0, or N is not the batch that
+                was exported and rows depend on each other.
         """
         arrays = self.inputs.check(batch, "Engine: expected input")
+        if not self.manifest["rows_independent"] and self.inputs.batch not in (
+            None,
+            len(arrays[0]),
+        ):
+            raise ValueError(
+                f"Engine: expected {self.inputs.batch} rows, the batch that was exported, got "
+                f"{len(arrays[0])}; the outputs of a row depend on the others, so none are added"
+            )
         ends = [*accumulate(self._steps(len(arrays[0])), initial=0)]
         parts = [self._run([x[i:j] for x in arrays]) for i, j in pairwise(ends)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -143,12 +155,14 @@ class Engine:
     def _steps(self, size: int) -> list[int]:
         """The numbers of rows of the pieces in which so many are run."""
         if not self.manifest["rows_independent"]:
-            return [size]
+            return [self.inputs.batch or size]
         whole, rest = divmod(size, self.max_batch_size)
         return [self.max_batch_size] * whole + [rest] * (rest > 0)
 
     def bucket(self, size: int) -> int:
         """The batch size that `size` rows, at most `max_batch_size`, are padded to."""
+        if self.inputs.batch:
+            return self.inputs.batch
         if not self.manifest["rows_independent"]:
             return size
         return min(1 << (size - 1).bit_length(), self.max_batch_size)

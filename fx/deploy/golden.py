@@ -1,5 +1,6 @@
 """A few rows of input and what the model made of them, kept in the bundle as its own test."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,16 @@ ROUNDED = 2e-2  # float16 and bfloat16; TF32 and bfloat16 products of float32 on
 def make_inputs(inputs: Inputs, example: Any) -> list[np.ndarray]:
     """The example given, checked, or seeded noise of each input's shape and dtype."""
     if example is not None:
-        return inputs.check(example, "export: expected an example of", "example")
+        arrays = inputs.check(example, "export: expected an example of", "example")
+        if inputs.batch not in (None, len(arrays[0])):
+            raise ValueError(
+                f"export: expected an example of {inputs.batch} rows, the batch of the spec, got "
+                f"{len(arrays[0])}"
+            )
+        return arrays
     sizes = {axis: _near(OPEN, inputs.limits.get(axis)) for axis in inputs.axes}
     rng = np.random.default_rng(0)
-    return [_noise(rng, array, inputs) for array in inputs.zeros(ROWS, sizes)]
+    return [_noise(rng, array, inputs) for array in inputs.zeros(inputs.batch or ROWS, sizes)]
 
 
 def _near(size: int, limit: range | None) -> int:
@@ -69,30 +76,54 @@ def rows_are_independent(
     rows: Any,
     expected: Mapping[str, np.ndarray],
     limit: float,
+    fixed: bool = False,
 ) -> bool:
     """Whether a row's output is the same whatever is beside it, so that batches may be padded.
 
     Rows alone, and all of them between rows lower and higher than any, are to give what they gave.
+    Where the size of a batch is fixed, each is to give it in front of higher rows, and behind
+    lower ones.
     """
     count = len(jax.tree.leaves(rows)[0])
     for at in sorted({0, count // 2, count - 1}):
-        alone = predict(jax.tree.map(lambda x, at=at: x[at : at + 1], rows))
         own = {name: value[at : at + 1] for name, value in expected.items()}
-        if difference(alone, own) > limit:
-            return False
+        for first in (True, False) if fixed else (True,):
+            beside = functools.partial(_company if fixed else _alone, at=at, first=first)
+            found = predict(jax.tree.map(beside, rows))
+            end = slice(0, 1) if first else slice(-1, None)
+            if difference({name: value[end] for name, value in found.items()}, own) > limit:
+                return False
+    if fixed:
+        return True
     between = predict(jax.tree.map(_between_extremes, rows))
     return difference({name: value[1:-1] for name, value in between.items()}, expected) <= limit
 
 
+def _alone(x: np.ndarray, at: int, first: bool) -> np.ndarray:
+    return x[at : at + 1]
+
+
+def _company(x: np.ndarray, at: int, first: bool) -> np.ndarray:
+    """As many rows, one of them in front of ones that are higher, or behind ones that are lower."""
+    rows = np.full_like(x, _extremes(x)[first])
+    rows[0 if first else -1] = x[at]
+    return rows
+
+
 def _between_extremes(x: np.ndarray) -> np.ndarray:
     """The rows of an input, one that is lower in front and one that is higher behind."""
-    if x.dtype == bool:
-        low, high = False, True
-    elif jnp.issubdtype(x.dtype, jnp.integer):
-        kind = np.iinfo(x.dtype)
-        least, most = int(x.min(initial=0)), int(x.max(initial=0))
-        low, high = (0, 255) if x.dtype == np.uint8 else (least, min(most + 1, kind.max))
-    else:
-        most = np.abs(x.astype(np.float64)).max(initial=0.0)
-        low, high = -most - 1.0, most + 2.0  # with another mean than 0
+    low, high = _extremes(x)
     return np.concatenate([np.full_like(x[:1], low), x, np.full_like(x[:1], high)])
+
+
+def _extremes(x: np.ndarray) -> tuple[Any, Any]:
+    """A number lower than any of an input's, and one that is higher, where its dtype has them."""
+    if x.dtype == bool:
+        return False, True
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        if x.dtype == np.uint8:
+            return 0, 255
+        least, most = int(x.min(initial=0)), int(x.max(initial=0))
+        return least, min(most + 1, np.iinfo(x.dtype).max)
+    most = np.abs(x.astype(np.float64)).max(initial=0.0)
+    return -most - 1.0, most + 2.0  # with another mean than 0

@@ -11,6 +11,7 @@ import jaxlib.version
 from jax import export
 
 from fx import __version__
+from fx.deploy.signature import is_count
 
 NAME = "manifest.json"
 PROGRAM, WEIGHTS, GOLDEN = "model.stablehlo", "weights.safetensors", "golden.safetensors"
@@ -129,7 +130,8 @@ def _is_shape(spec: dict[str, Any]) -> bool:
     shape = spec.get("shape")
     return (
         isinstance(shape, list)
-        and shape[:1] == [None]
+        and shape[:1] != []
+        and (shape[0] is None or is_count(shape[0]))
         and all(isinstance(n, (int, str)) for n in shape[1:])
     )
 

@@ -20,8 +20,8 @@ class Inputs:
     """The inputs of a program and the one object that they make: an array, a tuple or a dict.
 
     Attributes:
-        listed: name, shape and dtype of each, as the manifest lists them: None is the batch, a
-            string an axis that is open, too.
+        listed: name, shape and dtype of each, as the manifest lists them. The first axis is the
+            batch, None where any size will do; a string is an axis that is open, too.
         tree: structure of the object, whose leaves they are.
         limits: the sizes that an open axis may have, by name, for those that are told.
     """
@@ -34,6 +34,11 @@ class Inputs:
     def names(self) -> list[str]:
         """The inputs' names."""
         return [spec["name"] for spec in self.listed]
+
+    @property
+    def batch(self) -> int | None:
+        """The rows of every batch, where the export took a number for them."""
+        return self.listed[0]["shape"][0]
 
     @property
     def axes(self) -> list[str]:
@@ -101,7 +106,7 @@ class Inputs:
         return arrays
 
     def _check_one(self, spec: dict[str, Any], array: np.ndarray, what: str, at: str) -> None:
-        shape = spec["shape"]
+        shape = [None, *spec["shape"][1:]]
         wanted, got = show(spec), f"{array.dtype} {list(array.shape)}"
         if not fits(array.shape, shape):
             mend = f"; give one row as {at}[None]" if fits(array.shape, shape[1:]) else ""
@@ -159,7 +164,7 @@ class Inputs:
         ]
         names = [BATCH, *(symbol for _, symbol in named.values())]
         symbols = export.symbolic_shape(", ".join(names), constraints=bounds)
-        sizes: dict[Any, Any] = {None: symbols[0]}
+        sizes: dict[Any, Any] = {None: symbols[0]}  # not asked for where the batch is a number
         for (axis, (step, _)), symbol in zip(named.items(), symbols[1:], strict=True):
             sizes[axis] = step * symbol
         return self.unflatten([
@@ -218,13 +223,15 @@ def alike(some: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> b
 
 def show(spec: dict[str, Any]) -> str:
     """An input or output for reading: `uint8 [N, 32, 32, 3]`."""
-    return f"{spec['dtype']} [{', '.join(map(str, ['N', *spec['shape'][1:]]))}]"
+    batch, *sizes = spec["shape"]
+    return f"{spec['dtype']} [{', '.join(map(str, [batch or 'N', *sizes]))}]"
 
 
 def describe(name: str, aval: Any) -> dict[str, Any]:
-    """An input or output of a program as the manifest lists it; None is the batch."""
-    shape = [n if isinstance(n, int) else str(n) for n in aval.shape[1:]]
-    return {"name": name, "shape": [None, *shape], "dtype": str(aval.dtype)}
+    """An input or output of a program as the manifest lists it; None is a batch of any size."""
+    batch, *sizes = [n if isinstance(n, int) else str(n) for n in aval.shape]
+    shape = [batch if isinstance(batch, int) else None, *sizes]
+    return {"name": name, "shape": shape, "dtype": str(aval.dtype)}
 
 
 def parse(
@@ -253,6 +260,11 @@ def parse(
     if not parts:
         raise ValueError(f"export: expected a spec for each input, by name, got {spec!r}")
     listed = [_entry(name, part) for name, part in parts.items()]
+    if len(batches := {entry["shape"][0] for entry in listed}) > 1:
+        raise ValueError(
+            "export: expected one batch for all inputs, None or the same number, got "
+            f"{', '.join(map(str, batches))}"
+        )
     found = Inputs(listed, jax.tree.structure(named))
     given = {} if limits is None else limits if isinstance(limits, Mapping) else {None: limits}
     ranges = {name: range(1, n + 1) if is_count(n) else n for name, n in given.items()}
@@ -295,11 +307,12 @@ def _entry(name: str, spec: Any) -> dict[str, Any]:
             f"export: expected a spec (shape, dtype) like {_LIKE}{at}, or a tuple or a flat dict "
             f"of those, got {spec!r}"
         ) from error
-    if not shape or shape[0] is not None or not all(map(_is_size, shape[1:])):
+    batch = shape[0] if shape else 0
+    if not (batch is None or is_count(batch)) or not all(map(_is_size, shape[1:])):
         raise ValueError(
-            f"export: expected a shape{at} whose first axis, the batch, is None and whose others "
-            f'are numbers, or names like "T" (not {", ".join(TAKEN)}) where the size is open, '
-            f"got {shape}"
+            f"export: expected a shape{at} whose first axis, the batch, is None, or how many rows "
+            'every batch has, and whose others are numbers, or names like "T" (not '
+            f"{', '.join(TAKEN)}) where the size is open, got {shape}"
         )
     if needs_x64(dtype):
         raise ValueError(f"export: JAX without x64 has no {dtype}; give a dtype of 32 bits or less")
@@ -314,9 +327,10 @@ def _is_size(n: Any) -> bool:
 
 def _sizes(listed: list[dict], arrays: Sequence[np.ndarray]) -> Iterator[tuple[str, int]]:
     for spec, array in zip(listed, arrays, strict=True):
-        for axis, size in zip(spec["shape"], array.shape, strict=True):
+        yield "N", len(array)
+        for axis, size in zip(spec["shape"][1:], array.shape[1:], strict=True):
             if not isinstance(axis, int):
-                yield axis or "N", size
+                yield axis, size
 
 
 def _words(named: Any) -> str:

@@ -133,18 +133,19 @@ def lower(
                 specs, inputs.abstract()
             )
     except jax.errors.InconclusiveDimensionOperation as error:
-        axes = ", ".join(["the batch", *inputs.axes])
+        axes = ", ".join(["the batch"] * (inputs.batch is None) + inputs.axes)
         mend = ", or say which sizes there may be: limits={...}, a range where some are too small"
+        fix = ", or give the batch, too, as a number" if inputs.batch is None else ""
         raise ValueError(
             f"export: the model or its pre- or postprocessing asks about a size ({axes}) that the "
             f"export leaves open ({str(error).splitlines()[0]}); make the code independent of it"
-            f"{mend if inputs.axes else ''}"
+            f"{mend if inputs.axes else ''}{fix}"
         ) from error
     except Exception as error:
         if "_DimExpr" in str(error) and "interpreted as an integer" in str(error):
             error.add_note(
                 "export: the batch (and what else the export leaves open) is no number while it is "
-                "exported; write x.shape[0] in place of len(x)"
+                "exported; write x.shape[0] in place of len(x), or give a number in place of None"
             )
         if inputs.axes:
             error.add_note(
@@ -163,7 +164,8 @@ def _check_outputs(exported: export.Exported) -> None:
         if not aval.shape or aval.shape[0] != batch:
             raise ValueError(
                 f'export: expected the batch as first axis of output "{name}", '
-                f"got {[str(size) for size in aval.shape]}; give a postprocess that keeps it"
+                f"got {[str(size) for size in aval.shape]}; give a postprocess that keeps it, or, "
+                "where the code has the number of rows in it, that number in place of None"
             )
 
 
