@@ -7,6 +7,7 @@ What torch has for floating inputs alone raises TypeError for integers, relu and
 """
 
 import math
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -299,14 +300,15 @@ def softmax(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Arra
 
     Args:
         input: [...], floating; float16 and bfloat16 are computed in float32.
-        dim: the axis to sum over.
+        dim: the axis to sum over. None is torch's guess, and warns: 0 for inputs of 0, 1 and 3
+            axes, 1 for others.
         dtype: to convert the input to first; None keeps its own.
 
     Returns:
         [...], the input's dtype, or dtype.
 
     Raises:
-        ValueError: dim is None.
+        ValueError: dim is no axis of the input.
         TypeError: the input is not floating and no dtype is given.
 
     Example:
@@ -314,8 +316,7 @@ def softmax(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Arra
         >>> softmax(jnp.zeros((2, 4)), dim=-1)[0].tolist()
         [0.25, 0.25, 0.25, 0.25]
 
-    Source: torch.nn.functional.softmax, which still guesses a missing dim and warns; here it is an
-    error that names the axis torch would take.
+    Source: torch.nn.functional.softmax.
     """
     return _over_axis(jax.nn.softmax, input, dim, dtype, "softmax")
 
@@ -333,10 +334,11 @@ def softmin(input: jax.Array, dim: int | None = None, *, dtype=None) -> jax.Arra
 def _over_axis(function, input, dim, dtype, where):
     input = jnp.asarray(as_array(input, where), dtype)
     if dim is None:
-        guess = 0 if input.ndim in (0, 1, 3) else 1
-        raise ValueError(
-            f"{where}: expected dim, got None for input {list(input.shape)}; "
-            f"say dim={guess} for what torch would guess"
+        dim = 0 if input.ndim in (0, 1, 3) else 1
+        warnings.warn(
+            f"{where}: no dim is given for input {list(input.shape)}, and dim={dim} is taken, as "
+            "torch guesses it; say which it is",
+            stacklevel=3,
         )
     if not is_whole(dim) or not -max(input.ndim, 1) <= dim < max(input.ndim, 1):
         raise ValueError(

@@ -344,10 +344,8 @@ class Softmax(_Activation):
     """exp(x) / sum(exp(x)) along one axis.
 
     Args:
-        dim: the axis to sum over.
-
-    Raises:
-        ValueError: at the first call, if dim is None: torch guesses it and warns.
+        dim: the axis to sum over; None is guessed as torch does, with a warning: see
+            `fx.functional.softmax`.
 
     Source: torch.nn.Softmax.
     """

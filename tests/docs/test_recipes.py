@@ -31,7 +31,10 @@ def test_each_recipe_runs_by_itself_and_prints_what_it_says(half, start, capsys)
         for block in (block for block in FOUND if block.section == section):
             run(block, names)
             said += re.findall(r"^print\(.*\)  # (?:.*: )?(.*)", block.code, re.M)
-        assert said and capsys.readouterr().out.splitlines() == said, section
+        lines = capsys.readouterr().out.splitlines()
+        # A slow machine is told so, and what would help.
+        lines = [line for line in lines if not line.startswith("the first call took")]
+        assert said and lines == said, section
 
 
 def test_a_recipe_is_short():

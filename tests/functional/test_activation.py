@@ -231,12 +231,22 @@ def test_normalize_of_zeros_has_torchs_gradient():
     )
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+@pytest.mark.parametrize("axes", range(6))
+def test_a_missing_dim_is_torchs_guess(name, axes):
+    x = normal(*(2, 3, 4, 3, 2)[:axes])
+    with pytest.warns(UserWarning, match="Implicit dimension choice"):
+        theirs = getattr(TF, name)(torch.tensor(np.asarray(x)))
+    with pytest.warns(UserWarning, match=rf"{name}: no dim is given .* dim=\d is taken") as found:
+        ours = getattr(F, name)(x)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert found[0].filename == __file__
+
+
 def test_errors():
     x = jnp.ones((2, 3))
     with pytest.raises(ValueError, match=r'gelu: expected approximate "none" or "tanh", got True'):
         F.gelu(x, approximate=True)  # pyright: ignore
-    with pytest.raises(ValueError, match=r"softmax: expected dim, got None .*say dim=1"):
-        F.softmax(x)
     with pytest.raises(ValueError, match=r"log_softmax: expected dim within the 2 axes .* got 2"):
         F.log_softmax(x, dim=2)
     with pytest.raises(TypeError, match=r"softmax: expected a floating input, got int32"):

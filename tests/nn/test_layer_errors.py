@@ -189,7 +189,7 @@ NOTED = [
     (nn.AdaptiveAvgPool2d((1, 2, 3)), [x(1, 8, 3, 2)], "adaptive_avg_pool2d: expected output_size"),
     (nn.Conv2d(3, 2, 9), [x(1, 3, 4, 4)], "conv2d: expected a window no larger"),
     (nn.BatchNorm1d(3), [x(1, 3)], "batch_norm: expected more than 1 value per channel"),
-    (nn.Softmax(), [x(2, 3)], "softmax: expected dim"),
+    (nn.Softmax(2), [x(2, 3)], "softmax: expected dim"),
     (nn.GELU("sigmoid"), [x(2)], 'gelu: expected approximate "none" or "tanh"'),
     (
         nn.CrossEntropyLoss(),
