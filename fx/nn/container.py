@@ -166,6 +166,13 @@ class Sequential(_Listed):
         for name, module in parts:
             _check(self, str(name), module)
 
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Run the parts; those of a model that runs, `nn.Sequential(*self.layers)(x)`, as well."""
+        views = (getattr(part, "_scope", None) is not None for part in self)
+        if getattr(self, "_scope", None) is None and any(views):
+            return self.forward(*inputs, **kwargs)
+        return super().__call__(*inputs, **kwargs)
+
     def forward(self, input: Any) -> Any:
         """Args: input: whatever the first part takes."""
         for module in self:

@@ -1,13 +1,15 @@
 """Tensors that are made of numbers or of a shape: `torch.Tensor`, `x.new`, `torch.arange`."""
 
 import ast
+import re
 from typing import Any
 
 import numpy as np
 
 from fx.porting.calls import Call, ported, wrapped
-from fx.porting.names import DTYPES
+from fx.porting.names import DTYPES, Obstacle
 
+SPREAD = ("zeros", "ones", "full", "empty", "arange", "linspace", "eye", "tensor", "as_tensor")
 KINDS = ("", "Float", "Long", "Int", "Byte", "Bool")
 
 
@@ -43,6 +45,18 @@ def arange(call: Call) -> str:
         return ported(call)
     call.kwargs = {name: value for name, value in call.kwargs.items() if name != "out"}
     return f"{wrapped(ported(call))}.astype({_dtype(kind)})"
+
+
+def spread(rw: Any, node: ast.Call, key: str, facts: list) -> str:
+    """`torch.zeros(n, **{"device": x.device, "dtype": x.dtype})`: JAX takes both words, too."""
+    rest = [keyword for keyword in node.keywords if keyword.arg]
+    by_name = [keyword.value for keyword in node.keywords if not keyword.arg]
+    if key.rpartition(".")[2] in SPREAD and len(by_name) == 1:
+        plain = ast.copy_location(ast.Call(node.func, node.args, rest), node)
+        text = rw._known(plain, key, facts) or ""
+        if re.fullmatch(r"jnp\.\w+\(.*\)", text, re.S):
+            return f"{text[:-1]}, **{rw.text(by_name[0])})"
+    raise Obstacle(node, f"{key} with ** is not rewritten")
 
 
 def _dtype(kind: str) -> str:

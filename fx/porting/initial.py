@@ -55,8 +55,13 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         return initialises(rw, node.body)
     if isinstance(node, ast.If):
         return initialises(rw, node.body) and (not node.orelse or initialises(rw, node.orelse))
+    if isinstance(node, ast.AugAssign):
+        return _into_a_weight(rw, node.target)
+    if isinstance(node, ast.Assign):
+        into = isinstance(node.targets[0], ast.Subscript) and _into_a_weight(rw, node.targets[0])
+        return into or _of_a_weight(node.targets[0]) or _marks(rw, node)
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
-        return isinstance(node, ast.Assign) and (_of_a_weight(node.targets[0]) or _marks(rw, node))
+        return False
     call = node.value
     text = ast.unparse(call.func)
     known, value = rw.resolve(call.func)
@@ -125,12 +130,25 @@ def _of_a_weight(target: ast.expr) -> bool:
     return "data" in names or getattr(target, "attr", "") == "requires_grad"
 
 
+def _into_a_weight(rw: Rewriter, target: ast.expr) -> bool:
+    """Whether what is written into, or a part of it, is a weight: `self.fc.weight *= 0.5`."""
+    while isinstance(target, ast.Subscript):
+        target = target.value
+    named = getattr(target, "attr", "") in ("weight", "bias")
+    return named or _of_a_weight(target) or _is_parameter(rw, target)
+
+
 def _marks(rw: Rewriter, node: ast.stmt) -> bool:
     """Whether a statement puts an attribute of the user's on a parameter made before."""
     target = node.targets[0] if isinstance(node, ast.Assign) else None
-    if not (isinstance(target, ast.Attribute) and rw.functions):
+    return isinstance(target, ast.Attribute) and _is_parameter(rw, target.value)
+
+
+def _is_parameter(rw: Rewriter, node: ast.expr) -> bool:
+    """Whether the function at hand has made a parameter of it."""
+    if not rw.functions:
         return False
-    owner = ast.unparse(target.value)
+    owner = ast.unparse(node)
     made = [
         part.value for part in ast.walk(rw.functions[-1])
         if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == owner

@@ -26,9 +26,17 @@ def sort(call: Call) -> str:
 def topk(call: Call) -> str:
     """`x.topk(k, dim)`: `jax.lax.top_k`, which is about the last axis and the largest."""
     k, dim, largest = (call.argument(*each) for each in ((1, "k"), (2, "dim"), (3, "largest")))
-    smallest = largest is not None and ast.unparse(largest) == "False"
-    if k is None or not (smallest or largest is None or ast.unparse(largest) == "True"):
-        raise call.obstacle("whether the largest are meant is not known here")
+    if k is None:
+        raise call.obstacle("how many are meant is not known here")
+    said = "True" if largest is None else ast.unparse(largest)
+    if said in ("True", "False"):
+        return _top(call, k, dim, said == "False")
+    assert largest is not None
+    most, least = (_top(call, k, dim, smallest) for smallest in (False, True))
+    return f"({most} if {call.text(largest)} else {least})"
+
+
+def _top(call: Call, k: ast.expr, dim: ast.expr | None, smallest: bool) -> str:
     x, axis = call.text(call.args[0]), "-1" if dim is None else call.text(dim)
     last = axis == "-1" or {axis} == {str(len(shape) - 1) for shape in call.shapes()}
     moved = x if last else f"jnp.moveaxis({x}, {axis}, -1)"

@@ -24,6 +24,7 @@ from fx.porting.record import Record, watch
 from fx.porting.write import Written, write
 
 _numbers = itertools.count()
+_OF_APPLY = {"train", "key", "capture", "perturb"}
 
 
 @dataclass
@@ -144,6 +145,7 @@ def port(
     record.held = {type(value) for part in parts for value in (part, *vars(part).values())}
     notes = []
     signature = inspect.signature(module.forward)
+    inputs, kwargs = _by_position(signature, inputs, kwargs)
     given = signature.bind_partial(*inputs).arguments if _fits(signature, inputs) else {}
     if "use_cache" not in {*kwargs, *given} and _caches(module, signature, inputs, kwargs):
         kwargs["use_cache"] = False
@@ -217,7 +219,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
         trained = trial.separate(module).train()
         watch(lambda: trained(*again, **named_again), record)
     # One value per channel, say, or no targets: `training` will tell.
-    with contextlib.suppress(RuntimeError):  # of PyTorch's own, which a note will say
+    with contextlib.suppress(Exception):  # of PyTorch's own, which a note will say
         return gradient.watched(module, inputs, kwargs, record)
     return None
 
@@ -251,6 +253,16 @@ def _fits(signature: inspect.Signature, inputs: tuple) -> bool:
     return True
 
 
+def _by_position(signature: inspect.Signature, inputs: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """What is given under a name that `apply` has for itself, by position where that can be."""
+    if kwargs.keys() & _OF_APPLY:
+        with contextlib.suppress(TypeError):  # the model will say so
+            bound = signature.bind(*inputs, **kwargs)
+            bound.apply_defaults()
+            return bound.args, bound.kwargs
+    return inputs, kwargs
+
+
 def _kinds(outputs: Any) -> set[type]:
     """The types of nested outputs."""
     parts: Any = outputs.values() if isinstance(outputs, dict) else outputs
@@ -266,6 +278,9 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         written.source, obstacles=written.obstacles, notes=example.notes + written.notes,
         tolerance=tolerance,
     )  # fmt: skip
+    if taken := ", ".join(sorted(example.kwargs.keys() & _OF_APPLY)):
+        said = f"{type(example.module).__name__}.forward takes {taken} by name alone, which is what"
+        found.obstacles.append(f"{said} apply calls arguments of its own; give it another name")
     found.obstacles, found.notes = ([*dict.fromkeys(x)] for x in (found.obstacles, found.notes))
     if found.obstacles:
         return found
@@ -336,8 +351,9 @@ def _gradients(found: Port, example: _Example) -> str:
     try:
         given = example.fresh, example.inputs, example.kwargs
         theirs = example.gradients or gradient.theirs(*given)
-    except RuntimeError as error:
-        found.notes.append(f"gradients were not compared: {str(error).splitlines()[0]}")
+    except Exception as error:  # of PyTorch's, or of a `backward` of the model's own
+        kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+        found.notes.append(f"gradients were not compared: {kind}{str(error).splitlines()[0]}")
         return ""
     try:
         said = gradient.compared(found, *trial.arguments(example.inputs, example.kwargs), theirs)

@@ -9,6 +9,7 @@ from fx.porting import (
     above,
     cached,
     constant,
+    creation,
     declared,
     held,
     inplace,
@@ -314,7 +315,7 @@ class Rewriter:
             args = [node.func.value, *args]
         kwargs = {keyword.arg or "": keyword.value for keyword in node.keywords}
         if "" in kwargs and not key.startswith(("nn.", "F.")):
-            raise Obstacle(node, f"{key} with ** is not rewritten")
+            return creation.spread(self, node, key, facts)
         call = Call(key, node, args, kwargs, facts, self)
         head, _, word = key.rpartition(".")
         if key in ("nn.Parameter", "nn.parameter.Parameter"):

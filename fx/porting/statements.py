@@ -55,6 +55,8 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         return _assign(rw, node, node.targets[0])
     if isinstance(node, ast.AugAssign):
+        if initialises(rw, [node]):
+            return left_out(rw, node)
         return inplace.augmented(rw, node, node.target)
     if isinstance(node, ast.AnnAssign):
         return _annotated(rw, node)
@@ -323,6 +325,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
 def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     if rw.trying and isinstance(target, ast.Subscript) and unseen.store(rw, target):
         raise Obstacle(node, "did not run, so that what it writes is not known")
+    if isinstance(target, ast.Subscript) and initialises(rw, [node]):
+        return left_out(rw, node)
     if isinstance(target, ast.Subscript) and inplace.stores(rw, target):
         return inplace.stored(rw, node, target)
     if (put := held.where_it_is(rw, node, target)) is not None:

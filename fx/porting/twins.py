@@ -130,6 +130,7 @@ class Function:
     forward: Any
     backward: Any
     saved_tensors: tuple = ()
+    saved_variables: tuple = property(lambda self: self.saved_tensors)  # type: ignore[assignment]
     needs_input_grad: tuple = ()
 
     def save_for_backward(self, *tensors: Any) -> None:

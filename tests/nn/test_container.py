@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 
@@ -242,3 +243,33 @@ def test_edits_that_cannot_be():
     net.init(KEY)
     with pytest.raises(AttributeError, match="Sequential is frozen after __init__"):
         net.pop()
+
+
+class ChainedInForward(nn.Module):
+    def __init__(self):
+        self.layers = nn.ModuleList([nn.Linear(3, 3), nn.BatchNorm1d(3)])
+
+    def forward(self, x):
+        return nn.Sequential(*self.layers, nn.ReLU())(x)
+
+
+def test_parts_of_a_model_that_runs_are_chained_in_forward():
+    model = ChainedInForward()
+    params, state = model.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (8, 3))
+    plain = nn.Sequential(*ChainedInForward().layers, nn.ReLU())
+    for train in (False, True):
+        ours, new = model.apply(params, state, x, train=train)
+        theirs, other = plain.apply(params["layers"], state["layers"], x, train=train)
+        np.testing.assert_array_equal(ours, theirs)
+        jax.tree.map(np.testing.assert_array_equal, new["layers"], other)
+
+
+def test_new_parts_with_parameters_are_not_chained_in_forward():
+    class Wrong(ChainedInForward):
+        def forward(self, x):
+            return nn.Sequential(*self.layers, nn.Linear(3, 2))(x)
+
+    model = Wrong()
+    with pytest.raises(TypeError, match="Linear has parameters and cannot be called by itself"):
+        model.apply(*model.init(jax.random.key(0)), jnp.ones((8, 3)))

@@ -1,0 +1,47 @@
+"""What published repositories do that books do not."""
+
+import pytest
+import torch
+
+import fx
+from tests.porting import published
+
+X = torch.linspace(-1.0, 1.0, 12).reshape(3, 4)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("kind", [
+    published.SavedVariables, published.Top, published.Bottom, published.Spread,
+    published.Chained, published.Deep, published.ByName, published.Guesses,
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
+@pytest.mark.filterwarnings("ignore:softmax. no dim is given")
+def test_it_is_equal(kind, live):
+    torch.manual_seed(0)
+    found = fx.port(kind() if live else kind, X, layers=False)
+    assert found.equal and found.gradients == "equal", str(found)
+    assert found.constructors == ("written from the live model" if live else "ported"), str(found)
+
+
+def test_gradients_that_a_function_of_the_models_own_cannot_take():
+    found = fx.port(published.NoGradients, X, layers=False)
+    said = "gradients were not compared: TypeError: 'NoneType' object is not subscriptable"
+    assert said in found.notes and found.gradients == "", str(found)
+
+
+def test_a_name_that_apply_has_for_itself_is_given_by_position():
+    found = fx.port(published.Attends, (), layers=False, query=X, key=X, value=X)
+    assert found.equal and found.training == "equal", str(found)
+
+
+def test_a_name_that_apply_has_for_itself():
+    found = fx.port(published.AttendsByName, (), layers=False, query=X, key=X, value=X)
+    said = "AttendsByName.forward takes key by name alone, which is what apply calls arguments of"
+    assert found.obstacles == [f"{said} its own; give it another name"]
+
+
+def test_weights_that_are_scaled_in_a_constructor_are_told():
+    found = fx.port(published.Deep, X, layers=False)
+    assert sum("initial values are left out" in note for note in found.notes) == 4, str(found)
+    assert "self.scale = nn.Parameter((3,), nn.init.ones)" in found.source
