@@ -10,7 +10,7 @@ from fx.porting.heads import kept
 from fx.porting.initial import docstring
 from fx.porting.layout import Made, lines
 from fx.porting.live import nameable, torch_base
-from fx.porting.names import Obstacle, need
+from fx.porting.names import Obstacle, is_function, need
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
 from fx.porting.statements import tried
@@ -107,6 +107,11 @@ class Classes:
             except Obstacle:
                 return None
             return None if text == DROP else text
+        if part.name == "backward" and is_function(kind) and _differentiates(rw, part):
+            said = "left out, for it computes forward again, which is differentiated here as it is"
+            less = "for less memory make_step(remat=True)"
+            rw.notes.append(f"{rw.where(part)}: {kind.__name__}.backward is {said}; {less}")
+            return None
         line = rw.source.first_line(part)
         ran = (place.file, line) in self.writer.record.functions
         if not ran and issubclass(kind, module_type()) and _torchs_own(part.name):
@@ -218,6 +223,13 @@ def _does_more(body: list[ast.stmt]) -> bool:
         return plain or docstring(node)
 
     return not all(map(idle, body))
+
+
+def _differentiates(rw: Rewriter, function: ast.FunctionDef) -> bool:
+    """Whether a `backward` has torch differentiate, as gradient checkpointing does."""
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    asked = ("torch.autograd.grad", "torch.autograd.backward", "Tensor.backward")
+    return any(rw.torch_key(call)[0] in asked for call in calls)
 
 
 def _torchs_own(name: str) -> bool:

@@ -13,7 +13,7 @@ import ast
 from typing import Any
 
 from fx.porting.calls import wrapped
-from fx.porting.names import Obstacle, torch_name
+from fx.porting.names import Obstacle, is_function, torch_name
 
 
 def is_off(rw: Any, node: ast.expr) -> bool | None:
@@ -36,6 +36,7 @@ class Constant:
         self.rw, self.before = rw, rw.constant
         said = [off for each in nodes if (off := is_off(rw, each)) is not None]
         ran = any((rw.place.file, n.lineno) in rw.held.lines for n in node.body)
+        ran = ran and not _has_a_backward(rw)
         self.now = (said[-1] and ran) if said else rw.constant
 
     def __enter__(self) -> None:
@@ -43,6 +44,14 @@ class Constant:
 
     def __exit__(self, *_: Any) -> None:
         self.rw.constant = self.before
+
+
+def _has_a_backward(rw: Any) -> bool:
+    """Whether the class at hand is a torch.autograd.Function: gradients are its `backward`'s."""
+    owner = rw.parent(rw.functions[0]) if rw.functions else None
+    if not isinstance(owner, ast.ClassDef):
+        return False
+    return is_function(rw.resolve(ast.Name(owner.name, ast.Load()))[1])
 
 
 def condition(rw: Any, node: ast.With) -> str:
@@ -94,6 +103,16 @@ def data(rw: Any, node: ast.Attribute, text: str) -> str:
     if writes or (rw.place.file, node.lineno) not in rw.held.lines:
         return text
     return f"jax.lax.stop_gradient({text})"
+
+
+def is_so_already(rw: Any, node: ast.Assign, target: ast.expr) -> bool:
+    """Whether it says `grid.requires_grad = False` of a tensor that a forward has made."""
+    if not (isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)):
+        return False
+    import torch
+
+    said = target.attr == "requires_grad" and ast.unparse(node.value) == "False"
+    return said and rw.kinds(target.value.id) == {torch.Tensor}
 
 
 def _is_array(rw: Any, node: Any) -> bool:

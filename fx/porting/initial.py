@@ -59,7 +59,7 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         return _into_a_weight(rw, node.target)
     if isinstance(node, ast.Assign):
         into = isinstance(node.targets[0], ast.Subscript) and _into_a_weight(rw, node.targets[0])
-        return into or _of_a_weight(node.targets[0]) or _marks(rw, node)
+        return into or _of_a_weight(node.targets[0]) or _marks(rw, node) or _anew(rw, node)
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         return False
     call = node.value
@@ -128,6 +128,16 @@ def _of_a_weight(target: ast.expr) -> bool:
     """Whether an assignment is to a weight's data, or freezes it."""
     names = {node.attr for node in ast.walk(target) if isinstance(node, ast.Attribute)}
     return "data" in names or getattr(target, "attr", "") == "requires_grad"
+
+
+def _anew(rw: Rewriter, node: ast.Assign) -> bool:
+    """Whether a part is given another weight: `self.fc.weight = nn.Parameter(torch.ones(2, 3))`."""
+    target = node.targets[0]
+    if not isinstance(target, ast.Attribute) or target.attr not in ("weight", "bias"):
+        return False
+    own = isinstance(target.value, ast.Name) and target.value.id == "self"
+    made = isinstance(node.value, ast.Call) and rw.torch_key(node.value)[0]
+    return made in ("nn.Parameter", "nn.parameter.Parameter") and not own
 
 
 def _into_a_weight(rw: Rewriter, target: ast.expr) -> bool:

@@ -138,7 +138,7 @@ def stores(rw: Any, target: ast.Subscript) -> bool:
 def stored(rw: Any, node: ast.Assign, target: ast.Subscript) -> str:
     """`x[i] = y`."""
     value, values = rw.text(node.value), [fact.args[2] for fact in _writes(rw, target)]
-    mask = _mask(rw, target, values)
+    mask = _mask(rw, target, values, node.value)
     if mask is None and (other := _same_places(target, node.value, values, rw)) is not None:
         mask, value = _mask(rw, target, []), rw.text(other)
     if mask is not None:
@@ -162,20 +162,35 @@ def _writes(rw: Any, target: ast.Subscript) -> list:
     return rw.seen(target).get("torch.Tensor.__setitem__", [])
 
 
-def _mask(rw: Any, target: ast.Subscript, values: list) -> str | None:
-    """An index that is a mask, as a condition; None where each chosen place has its own value."""
-    new = set()
+def _mask(
+    rw: Any, target: ast.Subscript, values: list, written: ast.expr | None = None
+) -> str | None:
+    """An index that is a mask, as a condition; None where each chosen place has its own value.
+
+    What a part holds, `self.embedding.weight` [1, C], is one value for all, and no row for each.
+    """
+    new, one = set(), written is not None and _of_self(written)
     for tensor, chosen, *_ in (fact.args for fact in _writes(rw, target)):
         if not isinstance(chosen, Shape) or chosen.dtype != "torch.bool":
             return None
         rest = tensor.shape[len(chosen.shape) :]
-        if any(isinstance(value, Shape) and value.shape not in ((), rest) for value in values):
+        allowed = ((), rest, (1, *rest)) if one else ((), rest)
+        if any(isinstance(value, Shape) and value.shape not in allowed for value in values):
             return None
         new.add(len(rest))
     if len(new) != 1:
         return None
     index = rw.text(target.slice)
     return f"{wrapped(index)}[...{', None' * new.pop()}]" if new != {0} else index
+
+
+def _of_self(node: ast.expr) -> bool:
+    """Whether it is what a part holds: `self.embeddings[0].weight`."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant):
+            return False
+        node = node.value
+    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
@@ -192,7 +207,7 @@ def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
     if not stores(rw, target):
         return None
     value, values = rw.text(node.value), [fact.args[1] for fact in facts if len(fact.args) > 1]
-    mask = _mask(rw, target, values)
+    mask = _mask(rw, target, values, node.value)
     if mask is None and (other := _same_places(target, node.value, values, rw)) is not None:
         mask, value = _mask(rw, target, []), rw.text(other)
     if mask is not None:

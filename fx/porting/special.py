@@ -337,7 +337,8 @@ def flexible(call: Call) -> str:
 SPECIAL: dict[str, Callable[[Call], str]] = {
     "einsum": einsum, "norm": norm, "vector_norm": norm,
     "div": divide, "div_": divide, "divide": divide,
-    "flatten": flatten, "expand": expand, "squeeze": squeeze, "max": extreme, "min": extreme,
+    "flatten": flatten, "expand": expand, "squeeze": squeeze, "squeeze_": squeeze,
+    "max": extreme, "min": extreme,
     "split": pieces.parts, "chunk": pieces.parts, "to": to, "type": to, "var": spread,
     "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,

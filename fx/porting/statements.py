@@ -325,6 +325,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
 def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     if rw.trying and isinstance(target, ast.Subscript) and unseen.store(rw, target):
         raise Obstacle(node, "did not run, so that what it writes is not known")
+    if constant.is_so_already(rw, node, target):
+        return DROP
     if isinstance(target, ast.Subscript) and initialises(rw, [node]):
         return left_out(rw, node)
     if isinstance(target, ast.Subscript) and inplace.stores(rw, target):

@@ -124,11 +124,13 @@ class Function:
     """`torch.autograd.Function`: `apply` computes `forward`, and its gradient is `backward`'s.
 
     The gradient runs `forward` again for what it keeps on `ctx`, which XLA makes one with the
-    first. It is a `jax.custom_vjp`, so there is no forward mode.
+    first. It is a `jax.custom_vjp`, so there is no forward mode. Without a `backward` it is that of
+    what `forward` computes.
     """
 
     forward: Any
-    backward: Any
+    setup_context: Any = None
+    backward: Any = None
     saved_tensors: tuple = ()
     saved_variables: tuple = property(lambda self: self.saved_tensors)  # type: ignore[assignment]
     needs_input_grad: tuple = ()
@@ -148,7 +150,15 @@ class Function:
         def forward(ctx: "Function", arrays: tuple) -> Any:
             given = dict(zip(places, arrays))
             ctx.needs_input_grad = tuple(n in given for n in range(len(args)))
-            return cls.forward(ctx, *(given.get(n, arg) for n, arg in enumerate(args)))
+            inputs = tuple(given.get(n, arg) for n, arg in enumerate(args))
+            if cls.setup_context is None:
+                return cls.forward(ctx, *inputs)
+            outputs = cls.forward(*inputs)
+            cls.setup_context(ctx, inputs, outputs)
+            return outputs
+
+        if cls.backward is None:
+            return forward(cls(), tuple(args[n] for n in places))
 
         @jax.custom_vjp
         def run(*arrays: Any) -> Any:

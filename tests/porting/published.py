@@ -143,3 +143,119 @@ class Guesses(nn.Module):
 
     def forward(self, x):
         return self.probabilities(x) + nn.functional.softmax(x[None])[0]
+
+
+class Gated(torch.autograd.Function):
+    """Its context is set up apart."""
+
+    @staticmethod
+    def forward(x, scale):
+        return x * torch.sigmoid(x) * scale
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, ctx.scale = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * torch.sigmoid(x) * ctx.scale * 2, None
+
+
+class Contexts(nn.Module):
+    def forward(self, x):
+        return Gated.apply(x, 3.0)
+
+
+class Checkpoint(torch.autograd.Function):
+    """As diffusion models' own have it."""
+
+    @staticmethod
+    def forward(ctx, function, count, *args):
+        ctx.function = function
+        ctx.inputs, ctx.params = list(args[:count]), list(args[count:])
+        with torch.no_grad():
+            outputs = ctx.function(*ctx.inputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx, *grads):
+        ctx.inputs = [x.detach().requires_grad_(True) for x in ctx.inputs]
+        with torch.enable_grad():
+            outputs = ctx.function(*[x.view_as(x) for x in ctx.inputs])
+        found = torch.autograd.grad(outputs, ctx.inputs + ctx.params, grads, allow_unused=True)
+        del ctx.inputs, ctx.params, outputs
+        return (None, None) + found
+
+
+def checkpoint(function, inputs, params, flag):
+    if flag:
+        return Checkpoint.apply(function, len(inputs), *inputs, *params)
+    return function(*inputs)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return checkpoint(self._forward, (x,), self.parameters(), True)
+
+    def _forward(self, x):
+        return self.fc(x).tanh() + x
+
+
+class Prompts(nn.Module):
+    """Segment Anything's: an embedding for each kind of point."""
+
+    def __init__(self):
+        super().__init__()
+        self.outside = nn.Embedding(1, 4)
+        self.kinds = nn.ModuleList([nn.Embedding(1, 4) for _ in range(2)])
+
+    def forward(self, x, labels):
+        x = x * 2
+        x[labels == -1] = 0.0
+        x[labels == -1] += self.outside.weight
+        x[labels == 0] += self.kinds[0].weight
+        x[labels == 1] += self.kinds[1].weight
+        return x
+
+
+class Rows(nn.Module):
+    def forward(self, x, chosen):
+        rows = x[chosen] * 2
+        x = x + 1
+        x[chosen] += rows
+        return x
+
+
+class Warped(nn.Module):
+    """A grid that is told to have no gradient, and axes taken away in place."""
+
+    def forward(self, x):
+        grid = torch.arange(4.0)
+        grid.requires_grad = False
+        moved = (x[:, None] + grid) * 2
+        out = x.clone()
+        out += moved.squeeze_(1)
+        moved.unsqueeze_(0)
+        moved.squeeze_(0)
+        return out + moved
+
+
+class Anew(nn.Module):
+    """Weights that a constructor puts in the place of others."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.fc.weight = nn.Parameter((1 / 4) * torch.ones([3, 4]))
+        self.layers = nn.ModuleList([nn.Linear(3, 3)])
+        for layer in self.layers:
+            layer.weight = nn.Parameter(torch.eye(3))
+
+    def forward(self, x):
+        return self.layers[0](self.fc(x))

@@ -12,7 +12,8 @@ X = torch.linspace(-1.0, 1.0, 12).reshape(3, 4)
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("kind", [
     published.SavedVariables, published.Top, published.Bottom, published.Spread,
-    published.Chained, published.Deep, published.ByName, published.Guesses,
+    published.Chained, published.Deep, published.ByName, published.Guesses, published.Contexts,
+    published.Checkpointed, published.Warped, published.Anew,
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
@@ -22,6 +23,27 @@ def test_it_is_equal(kind, live):
     found = fx.port(kind() if live else kind, X, layers=False)
     assert found.equal and found.gradients == "equal", str(found)
     assert found.constructors == ("written from the live model" if live else "ported"), str(found)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_a_part_holds_is_added_where_a_mask_is(live):
+    torch.manual_seed(0)
+    given = torch.randn(2, 3, 4), torch.tensor([[0, 1, -1], [1, 1, 0]])
+    found = fx.port(published.Prompts() if live else published.Prompts, given, layers=False)
+    assert found.equal and found.gradients == found.elsewhere == "equal", str(found)
+    one = published.Prompts(), (torch.randn(1, 1, 4), torch.tensor([[0]]))
+    assert fx.port(*one, layers=False).equal
+
+
+def test_what_is_checkpointed_is_told():
+    found = fx.port(published.Checkpointed, X, layers=False)
+    assert any("Checkpoint.backward is left out, for it computes" in n for n in found.notes)
+    assert "def backward(ctx" not in found.source
+
+
+def test_a_row_for_each_place_of_a_mask_stays_an_obstacle():
+    found = fx.port(published.Rows, (torch.randn(2, 3), torch.tensor([True, False])), layers=False)
+    assert not found.equal and "a mask chooses how many values" in found.obstacles[0], str(found)
 
 
 def test_gradients_that_a_function_of_the_models_own_cannot_take():
