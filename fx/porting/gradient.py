@@ -1,6 +1,5 @@
 """Both models' gradients: outputs do not say what a model stops, or does in a `backward`."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -122,29 +121,14 @@ def compared_in_float64(found: Any, module: Any, inputs: tuple, kwargs: dict) ->
     Raises:
         RuntimeError: PyTorch's model does not run in float64.
     """
-
-    def wide(array: Any) -> Any:
-        return array.astype(jnp.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
-
-    given = _doubled((inputs, kwargs))
-    expected = theirs(trial.separate(module).double(), *given)
-    with jax.enable_x64(True):
-        params, state = jax.tree.map(wide, (found.params, found.state))
-        twin = dataclasses.replace(found, params=params, state=state)
-        return compared(twin, *trial.arguments(*given), expected)
+    with trial.in_float64(found, module, inputs, kwargs) as (twin, double, *given):
+        return compared(twin, *trial.arguments(*given), theirs(double, *given))
 
 
 def _weights(outputs: Any) -> np.ndarray:
     """What a gradient is taken of is the outputs times these, so that no part cancels another."""
     count = math.prod(outputs.shape)
     return np.cos(np.arange(count, dtype=np.float32)).reshape(outputs.shape)
-
-
-def _doubled(tree: Any) -> Any:
-    def double(leaf: Any) -> Any:
-        return leaf.double() if is_tensor(leaf) and leaf.is_floating_point() else leaf
-
-    return jax.tree.map(double, tree, is_leaf=is_tensor)
 
 
 def _size(array: np.ndarray) -> float:

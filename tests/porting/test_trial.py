@@ -61,3 +61,28 @@ def test_a_difference_stays_one(monkeypatch):
     monkeypatch.setitem(found.params["fc"], "weight", np.eye(5, 16, dtype=np.float32))
     assert trial.evaluation_error(found, model, (torch.rand(3, 16),), {}) > 0.01
     assert trial.training(found, model, (torch.rand(3, 16),), {}).startswith("outputs differ: ")
+
+
+class Twice(nn.Module):
+    """Two values of a batch, normalised twice: their signs, but where they are nearly equal."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.Sequential(
+            nn.Linear(40, 30), nn.BatchNorm1d(30), nn.Linear(30, 30), nn.BatchNorm1d(30)
+        )
+
+    def forward(self, x):
+        return self.parts(x)
+
+
+def test_training_that_enlarges_rounding_is_compared_in_float64():
+    torch.manual_seed(5)
+    model, x = Twice(), torch.rand(2, 40)
+    found = fx.port(model, x, layers=False)
+    assert found.training == "equal", str(found)
+    found.tolerance = 1e-7  # which float32 does not reach here
+    assert trial.training(found, model, (x,), {}) == "equal"
+    assert trial._training(found, model, (x,), {}).startswith("outputs differ")
+    found.params["parts"]["2"]["weight"] *= 1.01
+    assert trial.training(found, model, (x,), {}).startswith("outputs differ")
