@@ -1,5 +1,6 @@
 """Both models' gradients: outputs do not say what a model stops, or does in a `backward`."""
 
+import functools
 import math
 from typing import Any
 
@@ -85,8 +86,9 @@ def compared(found: Any, arrays: list, joined: Any, expected: tuple[dict, list])
         inputs, kwargs = joined(given)
         outputs, _ = found.model.apply(params, found.state, *inputs, **kwargs)
         parts = [y for y in _arrays(outputs) if jnp.issubdtype(y.dtype, jnp.floating)]
-        parts = [y.astype(jnp.promote_types(y.dtype, jnp.float32)) for y in parts]
-        return sum(((y * _weights(y)).sum() for y in parts), jnp.zeros(()))
+        parts = [y if jnp.finfo(y.dtype).bits >= 32 else y.astype(jnp.float32) for y in parts]
+        sums = [(y * _weights(y).astype(y.dtype)).sum() for y in parts]
+        return functools.reduce(jnp.add, sums) if sums else jnp.zeros(())
 
     floats = [arrays[place] for place in places]
     said = ""

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import logging
 import re
 import sys
 import sysconfig
@@ -299,4 +300,7 @@ def need(
         return needs.define(hash((module, name)), name, value, module)
     if written:
         return needs.define(id(value), value.__name__, value, owner)
+    if isinstance(value, logging.Logger):  # a loop or `globals()` gave it its name
+        needs.imports["logging"] = "import logging"
+        return f"logging.getLogger({value.name!r})"
     raise Obstacle(node, f"{name!r} is {value!r}, which has no definition that can be written")

@@ -37,7 +37,7 @@ class Port:
         params: The weights.
         state: The buffers.
         error: Largest difference of the outputs in evaluation, relative to their largest
-            magnitude.
+            magnitude; where float32 rounds too much to tell, as a note says, in float64.
         report: `fx.compare`'s, layer by layer; None where only outputs were compared.
         elsewhere: How outputs compare on other inputs, of other values and another batch size:
             "equal", or what differs; "" where they were not compared.
@@ -302,9 +302,12 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
             found.error = found.report.layers[-1].error
         else:
             found.error = trial.evaluation_error(found, module, example.inputs, example.kwargs)
+        given = module, example.inputs, example.kwargs
+        if found.error > tolerance and (alike := trial.rounding(found, *given)):
+            found.error, said = alike
+            found.notes.append(said)
         if found.error > tolerance:
-            given = module, example.inputs, example.kwargs, tolerance
-            found.obstacles += aliased.obstacles(*given)
+            found.obstacles += aliased.obstacles(*given, tolerance)
         stops = any(word in written.source for word in ("stop_gradient(", "jax.custom_vjp"))
         if example.training or stops:
             found.gradients = _gradients(found, example)

@@ -43,7 +43,8 @@ from fx.porting.sources import Place, source
 DROP = "\x00"  # stands for a statement that is left out
 MARK = "\x01"  # encloses the line of the original that a statement begins on
 READ = {
-    "device": "None", "data": "", "is_cuda": "False", "requires_grad": "False", "mH": ".mT.conj()",
+    "device": "None", "data": "", "requires_grad": "False", "mH": ".mT.conj()",
+    "is_cuda": "False", "is_xpu": "False", "is_mps": "False", "is_meta": "False", "is_cpu": "True",
 }  # fmt: skip
 Statement = Callable[["Rewriter", ast.stmt], str | None]
 

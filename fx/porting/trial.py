@@ -45,6 +45,22 @@ def evaluation_error(found: Any, module: Any, inputs: tuple, kwargs: dict) -> fl
     return error
 
 
+def rounding(found: Any, module: Any, inputs: tuple, kwargs: dict) -> tuple[float, str] | None:
+    """The error in float64 and what to say of it, where it is rounding alone that differs.
+
+    Both are equal there, and PyTorch's own float32 is as far from its float64 as the port is.
+    """
+    with contextlib.suppress(Exception):  # whatever says that one of them is not for float64
+        theirs = evaluated(module, inputs, kwargs)
+        with in_float64(found, module, inputs, kwargs) as (twin, double, *given):
+            error, own = evaluation_error(twin, double, *given), evaluated(double, *given)
+        own = _error([x.astype(y.dtype) for x, y in zip(theirs, own, strict=True)], own)[0]
+        if error <= found.tolerance / 1000 and found.error <= 10 * own:
+            said = f"outputs differ by {found.error:.2g} in float32, and by {error:.2g} in float64"
+            return error, f"{said}: the model enlarges rounding, PyTorch's own to {own:.2g}"
+    return None
+
+
 def evaluated(module: Any, inputs: tuple, kwargs: dict) -> list[np.ndarray]:
     """PyTorch's outputs in evaluation."""
     import torch

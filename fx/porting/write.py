@@ -261,7 +261,7 @@ def _called(writer: Writer, tree: Tree) -> None:
 
 def _assembled(writer: Writer, made: str, tree: Tree, module: Any) -> Written:
     _called(writer, tree)
-    chunks = [chunk for chunk in writer.chunks.values() if chunk.text.strip()]
+    chunks = _in_order([chunk for chunk in writer.chunks.values() if chunk.text.strip()])
     shared = "".join(f"    {name} = {text}\n" for name, text in tree.objects.values())
     build = f'def build():\n    """The model, as it was ported."""\n{shared}    return {made}'
     body = "\n\n\n".join([*(chunk.text for chunk in chunks), build])
@@ -275,6 +275,41 @@ def _assembled(writer: Writer, made: str, tree: Tree, module: Any) -> Written:
     return Written(
         f"{head}\n\n{body}\n", origins, writer.obstacles, [*writer.notes, *tree.notes], tree.saved
     )
+
+
+def _in_order(chunks: list[Chunk]) -> list[Chunk]:
+    """Definitions after what they need when they are made: a class after its bases.
+
+    What methods alone need may come later: `isinstance(self, Child)` in a class of which it is one.
+    """
+    trees = [(chunk, ast.parse(chunk.text).body) for chunk in chunks]
+    named = {getattr(body[0], "name", ""): chunk for chunk, body in trees if body}
+    ordered: dict[int, Chunk] = {}
+    begun: set[int] = set()
+
+    def put(chunk: Chunk, body: list[ast.stmt]) -> None:
+        if id(chunk) in begun:
+            return
+        begun.add(id(chunk))
+        for name in [name for node in body for name in _at_once(node)]:
+            if name in named:
+                put(named[name], bodies[id(named[name])])
+        ordered[id(chunk)] = chunk
+
+    bodies = {id(chunk): body for chunk, body in trees}
+    for chunk, body in trees:
+        put(chunk, body)
+    return list(ordered.values())
+
+
+def _at_once(node: ast.AST) -> list[str]:
+    """The names that a definition reads when it is made, and not when it is called."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    parts: list[Any] = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.FunctionDef | ast.Lambda):
+        parts = [node.args, *getattr(node, "decorator_list", ()), getattr(node, "returns", None)]
+    return [name for part in parts if part is not None for name in _at_once(part)]
 
 
 def _sorted_imports(statements: set[str]) -> str:

@@ -1,5 +1,7 @@
 """What published repositories do that books do not."""
 
+import logging
+
 import torch
 from torch import nn
 
@@ -259,3 +261,40 @@ class Anew(nn.Module):
 
     def forward(self, x):
         return self.layers[0](self.fc(x))
+
+
+class Head(nn.Module):
+    """A detector's: it asks whether it is one of its own children."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = self.fc(x)
+        return x * 2 if isinstance(self, Masks) else x
+
+
+class Masks(Head):
+    def __init__(self):
+        super().__init__()
+        self.detect = Head.forward
+        self.more = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.detect(self, x) + self.more(x)
+
+
+globals()["LOG"] = logging.getLogger("published")
+
+
+class Detector(nn.Module):
+    def __init__(self):
+        super().__init__()
+        LOG.info("made")  # noqa: F821
+        self.parts = nn.Sequential(nn.Linear(4, 4), Head())
+
+    def forward(self, x):
+        if x.is_cuda or x.is_xpu or not x.is_cpu:
+            x = x * 3
+        return self.parts(x)

@@ -13,7 +13,7 @@ X = torch.linspace(-1.0, 1.0, 12).reshape(3, 4)
 @pytest.mark.parametrize("kind", [
     published.SavedVariables, published.Top, published.Bottom, published.Spread,
     published.Chained, published.Deep, published.ByName, published.Guesses, published.Contexts,
-    published.Checkpointed, published.Warped, published.Anew,
+    published.Checkpointed, published.Warped, published.Anew, published.Detector,
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")

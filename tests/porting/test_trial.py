@@ -86,3 +86,27 @@ def test_training_that_enlarges_rounding_is_compared_in_float64():
     assert trial._training(found, model, (x,), {}).startswith("outputs differ")
     found.params["parts"]["2"]["weight"] *= 1.01
     assert trial.training(found, model, (x,), {}).startswith("outputs differ")
+
+
+class Chaotic(nn.Module):
+    """It enlarges a difference at each of its layers."""
+
+    def __init__(self, depth=20):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(30, 30) for _ in range(depth)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.sin(layer(x) * 4)
+        return x
+
+
+def test_outputs_that_are_rounding_in_float32_are_compared_in_float64():
+    torch.manual_seed(0)
+    model, x = Chaotic(), torch.rand(2, 30)
+    found = fx.port(model, x, layers=False)
+    assert found.equal and found.error < 1e-8 and found.elsewhere == "equal", str(found)
+    assert any("the model enlarges rounding, PyTorch's own to" in note for note in found.notes)
+    found.params["layers"]["0"]["weight"] *= 1.001
+    found.error = trial.evaluation_error(found, model, (x,), {})
+    assert found.error > found.tolerance and trial.rounding(found, model, (x,), {}) is None
