@@ -91,9 +91,13 @@ def combined(parts: Sequence[Any]) -> float:
 
 
 def computed(total: Sums) -> float:
-    """One number from sums that are on the host."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(total.value())
+    """One number from sums that are on the host, in float64."""
+    try:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(total.value())
+    except AttributeError:  # NumPy's arrays have no `.at`, say
+        with jax.enable_x64(True):
+            return float(jax.tree.map(jnp.asarray, total).value())
 
 
 def divided(value: Any) -> Any:

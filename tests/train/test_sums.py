@@ -275,3 +275,33 @@ def test_an_error_of_a_loss_says_that_it_sees_one_example_at_a_time():
     with pytest.raises(ValueError, match="mse_loss") as caught:
         validate(train.create(model, fx.optim.sgd(0.1), jax.random.key(0)))
     assert any("one example at a time, as a batch of one" in n for n in caught.value.__notes__)
+
+
+def without_the_first(sums):
+    """With a method that NumPy's arrays do not have."""
+    return sums.at[0].set(0.0).sum() / sums[0]
+
+
+def shares(outputs, targets):
+    """The number of examples, and two sums."""
+    both = jnp.stack([outputs.sum(), targets.sum()]).astype(jnp.float32)
+    return {"share": train.Sums(jnp.append(jnp.float32(len(outputs)), both), without_the_first)}
+
+
+def test_what_is_computed_of_sums_may_have_jaxs_methods():
+    model, loss, step, ts = made(1, metrics=shares)
+    loader = data.Loader(data.Dataset(X, VALUES), 5)
+    outputs, _ = model.apply(ts.params, ts.state, X)
+    validate = train.make_eval(model, loss, loader, metrics=shares)
+    expected = float(outputs.sum() + VALUES.sum()) / len(X)
+    assert validate(ts)["share"] == pytest.approx(expected, rel=1e-5)
+    (row,) = fx.fit(step, ts, loader, epochs=1, validate=validate, progress=False).history
+    assert np.isfinite(row["train_share"]) and np.isfinite(row["val_share"])
+
+
+def test_an_error_of_what_is_computed_of_sums_stays():
+    def wrong(sums):
+        return sums.no_such_method()
+
+    with pytest.raises(AttributeError, match="no_such_method"):
+        evaluate.mean.computed(train.Sums(np.ones(2), wrong))
