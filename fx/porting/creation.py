@@ -19,6 +19,9 @@ def made(call: Call) -> str:
     dtype = _dtype(kind)
     if len(call.args) == 1 and are_numbers(call, call.args[0]):
         return f"jnp.array({call.text(call.args[0])}, {dtype})"
+    if len(call.args) == 1 and _is_size(call.args[0]):
+        shape = call.text(call.args[0])
+        return f"jnp.zeros({shape})" if kind in ("", "Float") else f"jnp.zeros({shape}, {dtype})"
     if len(call.args) == 1 and not isinstance(call.args[0], ast.Constant):
         raise call.obstacle("numbers and shapes look alike here; write torch.tensor or torch.zeros")
     shape = f"({', '.join(map(call.text, call.args))},)"
@@ -30,10 +33,17 @@ def new(call: Call) -> str:
     given, x = call.args[1:], call.receiver()
     if len(given) == 1 and are_numbers(call, given[0]):
         return f"jnp.array({call.text(given[0])}, {x}.dtype)"
+    if len(given) == 1 and _is_size(given[0]):
+        return f"jnp.zeros({call.text(given[0])}, {x}.dtype)"
     kinds = {type(part) for fact in call.facts for part in fact.args[1:]}
     if not given or not kinds <= {int}:
         raise call.obstacle("numbers and shapes look alike here; write x.new_zeros or x.new_tensor")
     return f"jnp.zeros(({', '.join(map(call.text, given))},), {x}.dtype)"
+
+
+def _is_size(node: ast.expr) -> bool:
+    """Whether it is the shape of a tensor, all of it."""
+    return ast.unparse(node).endswith((".size()", ".shape"))
 
 
 def arange(call: Call) -> str:

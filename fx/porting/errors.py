@@ -5,6 +5,7 @@ import traceback
 
 import jax
 
+from fx.porting import alike
 from fx.porting.write import Written
 
 
@@ -46,9 +47,8 @@ def _said(error: Exception, written: Written) -> str:
         )
     if "expected a key for its random numbers" in str(error):
         return (
-            "random numbers are drawn in evaluation, too, and PyTorch's are others, so that "
-            "outputs cannot be compared; draw them where self.training holds, or take them as an "
-            "argument"
+            f"{alike.SAID}, and PyTorch's are others, so that outputs cannot be compared; draw "
+            "them where self.training holds, or take them as an argument"
         )
     missing = re.search(r"has no attribute '(\w+)'", str(error))
     for note in written.notes if missing else ():

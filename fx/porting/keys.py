@@ -9,8 +9,14 @@ import numpy as np
 from fx.porting.names import Obstacle
 
 
-def text(rw: Any, node: Any) -> str:
-    """The text that draws a key for random numbers: a module's, or the function's own."""
+def text(rw: Any, node: Any, trains: bool = False) -> str:
+    """The text that draws a key for random numbers: a module's, or the function's own.
+
+    Args:
+        rw: What is written.
+        node: The call that draws.
+        trains: Whether it draws where the model trains, and not in evaluation.
+    """
     function = rw.functions[0] if rw.functions else None
     if function is None:
         raise Obstacle(node, "draws random numbers outside of a function")
@@ -23,7 +29,9 @@ def text(rw: Any, node: Any) -> str:
         return f"{module}.next_key()"
     if isinstance(rw.parent(function), ast.ClassDef):
         raise Obstacle(node, "draws random numbers without self; draw them where it is called")
-    rw.draws.add(id(rw.names.get(function.name)))
+    which = id(rw.names.get(function.name))
+    ran = any((rw.place.file, n) in rw.record.evaluated for n in lines(node))
+    rw.draws[which] = rw.draws.get(which, False) or (ran and not trains)
     nth = rw.drawn[function] = rw.drawn.get(function, -1) + 1
     return f"jax.random.fold_in(key, {nth})" if nth else "key"
 

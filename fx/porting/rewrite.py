@@ -59,7 +59,7 @@ class Rewriter:
 
     def __init__(
         self, place: Place, names: dict[str, Any], record: Record, known: set[int] | None,
-        statement: Statement, needs: Needs, draws: set[int], returns: dict, held: Held,
+        statement: Statement, needs: Needs, draws: dict[int, bool], returns: dict, held: Held,
     ):  # fmt: skip
         self.place, self.names, self.record, self.known = place, names, record, known
         self.source = source(place.file)
@@ -123,9 +123,9 @@ class Rewriter:
         """The place of a statement, as notes have it."""
         return f"{self.place.module.rpartition('.')[2]}.py:{node.lineno}"
 
-    def key(self, node: Any) -> str:
+    def key(self, node: Any, trains: bool = False) -> str:
         """The text that draws a key for random numbers: a module's, or the function's own."""
-        return keys.text(self, node)
+        return keys.text(self, node, trains)
 
     def takes_key(self, function: Any) -> bool:
         """Whether a function that is written gets a `key` argument."""
@@ -137,8 +137,9 @@ class Rewriter:
         known, value = self.resolve(node.func)
         if not known or id(value) not in self.draws:
             return held.copied_list(self, node)
-        key = self.key(node)
-        key = f"{key} if self.training else None" if key.startswith("self") else key
+        trains = not self.draws[id(value)]
+        key = self.key(node, trains)
+        key += " if self.training else None" * (trains and key.startswith("self"))
         text = self.copy(node)[:-1].rstrip().rstrip(",")
         return f"{text}{', ' if node.args or node.keywords else ''}key={key})"
 

@@ -248,11 +248,17 @@ def dropout(call: Call) -> str:
         for name, value in call.kwargs.items()
         if name != "inplace"
     ]
-    training = call.argument(2, "training")
-    key = call.rewriter.key(call.node)
+    word = call.key.rpartition(".")[2].removesuffix("_")
+    training = call.argument(3 if word == "rrelu" else 2, "training")
+    drops = training is None and word.startswith("dropout")  # by default, as torch's do
+    always = drops or word == "gumbel_softmax"
+    key = call.rewriter.key(call.node, trains=not always)
     module = key.removesuffix(".next_key()") if key.endswith(".next_key()") else "self"
     mode = f"{module}.training" if training is None else call.text(training)
-    word = call.key.rpartition(".")[2].removesuffix("_")
+    if word == "rrelu" and training is None:
+        mode = "False"
+    if always:  # in evaluation, too
+        return f"F.{word}({', '.join(given)}, key={key})"
     name = "dropout_key" if word == "scaled_dot_product_attention" else "key"
     if word == "scaled_dot_product_attention":
         drop = call.argument(4, "dropout_p")
@@ -373,5 +379,5 @@ HEADS = ("torch", "Tensor", "torch.linalg", "torch.nn.attention.flex_attention")
 PICKED = ("max", "min", "cummax", "cummin")  # which write no pair where a part of it is taken
 RANDOM = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
-    "scaled_dot_product_attention",
+    "scaled_dot_product_attention", "gumbel_softmax", "rrelu",
 }  # fmt: skip

@@ -67,7 +67,7 @@ class Writer:
     notes: list[str] = field(default_factory=list)
     tree: Tree | None = None
     root: Any = None
-    draws: set[int] = field(default_factory=set)  # functions that take a key
+    draws: dict[int, bool] = field(default_factory=dict)  # that take a key; in evaluation, too
     returns: dict = field(default_factory=dict)  # functions that return an argument here
     ties: dict[type, list[str]] = field(default_factory=dict)  # what constructors end with
 
@@ -168,12 +168,12 @@ def write(
     record = built.joined(record) if built is not None else record
     known: set[int] | None = None
     used: set[str] = set()
-    draws: set[int] = set()
+    draws: dict[int, bool] = {}
     returns: dict = {}
     tied = doubled.ties(module) if keep else {}
     for _ in range(5):
         writer = Writer(
-            record, not keep, known, held, draws=set(draws), returns=dict(returns), ties=tied
+            record, not keep, known, held, draws=dict(draws), returns=dict(returns), ties=tied
         )
         made, tree = _made(module, writer, used, keep)
         reads = _reads(chunk.text for chunk in writer.chunks.values())

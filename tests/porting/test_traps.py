@@ -125,11 +125,6 @@ def test_what_attributes_hold(kind, live):
     assert set(weights) == set(kind().state_dict())
 
 
-def test_random_numbers_in_evaluation_are_said_with_what_to_do():
-    (said,) = port(traps.Samples, torch.ones(2, 3)).obstacles
-    assert "random numbers are drawn in evaluation, too, and PyTorch's are others" in said
-
-
 def test_gradients_that_float32_cannot_tell_apart_are_compared_in_float64():
     x = torch.randn(64, 64)
     found = port(traps.Cancels(), torch.cat([x, 1e-7 - x]))

@@ -220,11 +220,6 @@ class Sized(nn.Module):
         return self.fc(x) * self.sizes.dims[0]
 
 
-class Samples(nn.Module):
-    def forward(self, x):
-        return x + torch.randn_like(x)
-
-
 class Scaled(nn.Embedding):
     """A subclass of a layer, of which several share a weight."""
 
