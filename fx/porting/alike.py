@@ -174,10 +174,14 @@ def drawn() -> Iterator[None]:
     class Draws(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
             kwargs = kwargs or {}
+            if func not in written and func not in instead:
+                return func(*args, **kwargs)
+            before = torch.get_rng_state()
             out = func(*args, **kwargs)
+            torch.set_rng_state(before)  # it tells whether a model draws besides: dropout does
             if func in written:
                 return written[func](out, *args[1:], **kwargs)
-            return instead[func](out, *args, **kwargs) if func in instead else out
+            return instead[func](out, *args, **kwargs)
 
     with Draws():
         yield

@@ -385,3 +385,29 @@ def test_threefry_gives_the_same_models_under_vmap_and_rbg_keys_are_taken():
         chex.assert_trees_all_equal(jax.tree.map(lambda a, i=i: a[i], many), one)
     params, _ = Dense(3, 2).init(jax.random.key(0, impl="rbg"))
     assert params["weight"].shape == (2, 3)
+
+
+class WritesInPlace(nn.Module):
+    """As torch's habits have it, which of NumPy's arrays changes the caller's."""
+
+    def forward(self, x, lengths=None):
+        y = x
+        y *= 3
+        return x.at[0].set(y.sum()), type(lengths)
+
+
+def test_numpys_inputs_are_arrays_of_jaxs():
+    x = np.ones((2, 2), np.float32)
+    (y, kind), _ = WritesInPlace().apply({}, {}, x, lengths=[np.arange(3), None, "a"])
+    np.testing.assert_array_equal(x, np.ones((2, 2)))
+    np.testing.assert_array_equal(y, [[12, 12], [1, 1]])
+    assert kind is list
+
+
+def test_numpys_arrays_stay_what_is_known_where_a_program_is_traced():
+    class Sliced(nn.Module):
+        def forward(self, x, at):
+            return x[: int(at[0])]
+
+    run = jax.jit(lambda x: Sliced().apply({}, {}, x, np.array([2]))[0])
+    assert run(jnp.ones(5)).shape == (2,)

@@ -110,3 +110,40 @@ def test_outputs_that_are_rounding_in_float32_are_compared_in_float64():
     found.params["layers"]["0"]["weight"] *= 1.001
     found.error = trial.evaluation_error(found, model, (x,), {})
     assert found.error > found.tolerance and trial.rounding(found, model, (x,), {}) is None
+
+
+class OwnFloat32(nn.Module):
+    """It does not run in float64, and differs in training: a part of it does."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        if self.training:
+            x = nn.functional.softplus(x)
+        return self.fc(x) + self.fc(torch.arange(3, dtype=torch.float32))
+
+
+def test_training_that_differs_and_has_no_float64_stays_a_difference(monkeypatch):
+    right = fx.functional.softplus
+    monkeypatch.setattr(fx.functional, "softplus", lambda *args: right(*args) * 1.5)
+    found = fx.port(OwnFloat32(), torch.randn(2, 3), layers=False)
+    assert found.training.startswith("outputs differ") and not found.equal, str(found)
+
+
+class SeldomDrops(nn.Module):
+    """As a diffusion model drops a label, one time in ten."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        if self.training:
+            x = torch.where(torch.rand(len(x)) < 1e-6, 0.0, 1.0)[:, None] * x
+        return self.fc(x)
+
+
+def test_what_draws_in_training_is_random_even_if_nothing_came_of_it():
+    assert fx.port(SeldomDrops(), torch.randn(2, 3), layers=False).training == "random"
