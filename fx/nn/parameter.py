@@ -54,6 +54,14 @@ class _Declaration:
     def _identity(self) -> tuple:
         return type(self), self.shape, self.init, self.dtype, self.persistent
 
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"{type(self).__name__} of no axes has no len()")
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        return True  # `if self.bias`, whatever its length
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Declaration) and self._identity() == other._identity()
 

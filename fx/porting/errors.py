@@ -50,6 +50,11 @@ def _said(error: Exception, written: Written) -> str:
             f"{alike.SAID}, and PyTorch's are others, so that outputs cannot be compared; draw "
             "them where self.training holds, or take them as an argument"
         )
+    if returned := re.search(r"type <class '[^']*?(\w+)'>.*not a valid JAX type", str(error)):
+        return (
+            f"forward returns a {returned[1]}, which is no array, list, tuple, dict or dataclass "
+            "of arrays; have it return its arrays"
+        )
     missing = re.search(r"has no attribute '(\w+)'", str(error))
     for note in written.notes if missing else ():
         name, _, why = note.partition(" is not carried over: ")

@@ -48,8 +48,8 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     if isinstance(node, ast.For):
         over = ast.unparse(node.iter)
         weights = over.endswith((".parameters()", ".modules()"))
-        if not weights and "self" not in over:
-            return False
+        if not weights and "self" not in over:  # a list of modules
+            return all(isinstance(n, ast.For) and _initialising(rw, n) for n in node.body)
         return initialises(rw, node.body) or (weights and all(_fills(node, n) for n in node.body))
     if isinstance(node, ast.With):
         return initialises(rw, node.body)

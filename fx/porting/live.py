@@ -1,8 +1,10 @@
 """What a live module of PyTorch says of itself: its class, its arguments, its attributes."""
 
 import dis
+import inspect
 import keyword
 import types
+from collections.abc import Mapping
 from typing import Any
 
 from fx.porting.names import Obstacle, torch_name
@@ -85,6 +87,15 @@ def argument(module: Any, base: str, name: str, default: Any) -> Any:
             or not getattr(module, "elementwise_affine", True)
         )
     return getattr(module, name, default)
+
+
+def before_the_rest(parameters: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What stands before `*args` in a call that has some: it is given by position."""
+    kinds = [parameter.kind for parameter in parameters.values()]
+    if not given[""] or inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return {}
+    names = [*parameters][: kinds.index(inspect.Parameter.VAR_POSITIONAL)]
+    return {name: given[name] for name in names if name in given}
 
 
 def nameable(name: str) -> bool:

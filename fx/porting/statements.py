@@ -1,6 +1,7 @@
 """Statements of PyTorch that have another form here."""
 
 import ast
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -76,6 +77,16 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     return None
 
 
+def _default(rw: Rewriter, node: ast.expr) -> str:
+    """An argument's default; of a call, `is_newer(torch.__version__)`, the number that it gave."""
+    if isinstance(node, ast.Call) and rw.torch_key(node)[0] is None:
+        with contextlib.suppress(Exception):  # of the user's, which a class's own names may need
+            value = eval(compile(ast.Expression(node), rw.place.file, "eval"), dict(rw.names))
+            if value is None or isinstance(value, bool | int | float | str):
+                return repr(value)
+    return rw.text(node)
+
+
 def _effect(rw: Rewriter, node: Any) -> str:
     """What is left of an assignment that is left out: a call of a part may have state."""
     calls = [part for part in ast.walk(node.value) if isinstance(part, ast.Call)]
@@ -94,7 +105,7 @@ def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
         at = rw.source.starts[node.lineno - 1] + node.col_offset
         pieces = [f"@{rw.text(d)}\n{' ' * node.col_offset}" for d in kept(rw, node)]
         pieces_of: list[tuple[Any, str]] = [(arg, written[id(arg)]) for arg in parts]
-        pieces_of += [(default, rw.text(default)) for default in defaults]
+        pieces_of += [(default, _default(rw, default)) for default in defaults]
         if node.returns is not None:
             pieces_of.append((node.returns, annotation(rw, node.returns)))
         body = _without_devices(node, block(rw, node.body))

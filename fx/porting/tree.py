@@ -17,6 +17,7 @@ from fx.porting.held import as_tensor, is_numbers
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
+    before_the_rest,
     chosen,
     held_apart,
     inherited,
@@ -39,6 +40,7 @@ from fx.porting.names import (
     twin,
 )
 
+SIZES = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 SKIPPED = {"device", "dtype", "inplace", "_weight", "_freeze", "_random_samples"}
 SKIPPED |= {"enable_nested_tensor", "mask_check", "size_average", "reduce", "init"}
 CONTAINERS = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
@@ -117,11 +119,12 @@ class Tree:
         if id(module) not in self.constructed:
             raise Obstacle(None, f"the constructor of {name} was not seen")
         _, given = self.constructed[id(module)]
-        made = Made(f"{name}(", [("", self.value(value)) for value in given[""]])
         defaults = inspect.signature(type(module).__init__).parameters
+        first = before_the_rest(defaults, given)
+        made = Made(f"{name}(", [("", self.value(v)) for v in [*first.values(), *given[""]]])
         for key, value in given.items():
             known = defaults.get(key)
-            if key and not (known is not None and same(value, known.default)):
+            if key and key not in first and not (known is not None and same(value, known.default)):
                 made.args.append((f"{key}=", self.value(value)))
         return made
 
@@ -180,13 +183,7 @@ class Tree:
             if name in SKIPPED or parameter.kind in (parameter.VAR_POSITIONAL, 4):
                 continue
             value = argument(module, base, name, parameter.default)
-            if torchs and name in (
-                "kernel_size",
-                "stride",
-                "padding",
-                "dilation",
-                "output_padding",
-            ):
+            if torchs and name in SIZES:
                 value = one(value)  # a subclass may look at the second of two
             if parameter.default is parameter.empty:
                 found.append(("", self.text(value)))

@@ -93,3 +93,11 @@ def test_what_is_not_trained_is_a_buffer():
     ):
         with pytest.raises(TypeError, match="nn.Buffer"):
             make()
+
+
+def test_a_declaration_has_the_length_of_its_first_axis():
+    zeros = nn.init.zeros
+    assert len(nn.Parameter((3, 2), zeros)) == 3 and len(nn.Buffer((0,), zeros)) == 0
+    assert nn.Buffer((0,), zeros) and nn.Parameter((), zeros)
+    with pytest.raises(TypeError, match="Parameter of no axes has no len"):
+        len(nn.Parameter((), zeros))

@@ -24,7 +24,7 @@ class SavedVariables(nn.Module):
         return Swish.apply(x)
 
 
-class Restored(torch.autograd.Function):
+class Reversed(torch.autograd.Function):
     """Of a reversible layer, whose `backward` fails where its state was not recorded."""
 
     @staticmethod
@@ -39,7 +39,7 @@ class Restored(torch.autograd.Function):
 
 class NoGradients(nn.Module):
     def forward(self, x):
-        return Restored.apply(x, None)
+        return Reversed.apply(x, None)
 
 
 def without_the_top(x, alpha=0.5, largest=False):
@@ -298,3 +298,74 @@ class Detector(nn.Module):
         if x.is_cuda or x.is_xpu or not x.is_cpu:
             x = x * 3
         return self.parts(x)
+
+
+@torch.no_grad()
+def default_init_weights(module_list, scale=1):
+    """BasicSR's: loops in loops."""
+    if not isinstance(module_list, list):
+        module_list = [module_list]
+    for module in module_list:
+        for m in module.modules():
+            if isinstance(m, nn.Linear):
+                nn.init.kaiming_normal_(m.weight)
+                m.weight.data *= scale
+
+
+def is_newer(version, than):
+    now, than = (tuple(map(int, text.split("."))) for text in (version, than))
+    return now >= than
+
+
+class Restored(nn.Module):
+    """Its constructor counts a parameter; a default is what a call gave when it was read."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.levels = nn.Parameter(torch.arange(0, 2, 0.5))
+        self.factor = len(self.levels)
+        default_init_weights([self.fc], 0.1)
+
+    def grid(self, n, new=is_newer("2.13.0", "1.10.0")):  # noqa: B008
+        return torch.arange(n) * (2 if new else 1)
+
+    def forward(self, x):
+        return (self.fc(x) + self.grid(4)) * self.levels * self.factor
+
+
+class Sizes(nn.Module):
+    def __init__(self, size, ch, out, scale=1.0):
+        super().__init__()
+        self.size, self.scale = size, scale
+        self.fc = nn.Linear(ch, out)
+
+    def forward(self, x):
+        return self.fc(x) * self.scale
+
+
+class Twice(Sizes):
+    def __init__(self, size, ch, *args, **kwargs):
+        super().__init__(size, ch * 2, *args, **kwargs)
+
+    def forward(self, x):
+        return super().forward(torch.cat([x, x], -1))
+
+
+class HandsOn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rest = Twice(8, 4, 4, scale=2.0)
+
+    def forward(self, x):
+        return self.rest(x)
+
+
+class Mixture:
+    def __init__(self, mean):
+        self.mean = mean
+
+
+class GivesAnObject(nn.Module):
+    def forward(self, x):
+        return Mixture(x * 2), x

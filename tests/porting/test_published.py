@@ -14,6 +14,7 @@ X = torch.linspace(-1.0, 1.0, 12).reshape(3, 4)
     published.SavedVariables, published.Top, published.Bottom, published.Spread,
     published.Chained, published.Deep, published.ByName, published.Guesses, published.Contexts,
     published.Checkpointed, published.Warped, published.Anew, published.Detector,
+    published.Restored, published.HandsOn,
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
@@ -55,6 +56,12 @@ def test_gradients_that_a_function_of_the_models_own_cannot_take():
 def test_a_name_that_apply_has_for_itself_is_given_by_position():
     found = fx.port(published.Attends, (), layers=False, query=X, key=X, value=X)
     assert found.equal and found.training == "equal", str(found)
+
+
+def test_an_object_that_forward_returns():
+    found = fx.port(published.GivesAnObject(), X, layers=False)
+    said = "TypeError: forward returns a Mixture, which is no array, list, tuple, dict or dataclass"
+    assert found.obstacles[0].startswith(said), str(found)
 
 
 def test_a_name_that_apply_has_for_itself():
