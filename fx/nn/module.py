@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from fx.nn import declare, describe, show, spelled
 from fx.nn.assign import record
 from fx.nn.capture import TopWatch
 from fx.nn.crossing import crossing
+from fx.nn.given import unchanging
 from fx.nn.initial import initialise
 from fx.nn.keys import check_key
 from fx.nn.parameter import Buffer, Parameter
@@ -212,16 +211,8 @@ class Apply:
 
 def run(module: Module, call: Call, state: dict, inputs: tuple, kwargs: dict) -> tuple[Any, dict]:
     """Bind views, run `forward`, and collect the new state in the old one's structure."""
-    inputs, kwargs = jax.tree.map(_unchanging, (inputs, kwargs))
+    inputs, kwargs = unchanging((inputs, kwargs))
     return bind(module, call, ())(*inputs, **kwargs), describe.rewrite(state, call.arrays)
-
-
-def _unchanging(leaf: Any) -> Any:
-    """An array of NumPy's as JAX has it, in which `x *= 2` writes nothing; what is static stays."""
-    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "USOMm":
-        return leaf
-    array = jnp.asarray(leaf)
-    return leaf if isinstance(array, jax.core.Tracer) else array
 
 
 def bind(module: Module, call: Call, path: Path, made: Any = None, train: Any = None) -> Any:

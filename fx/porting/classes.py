@@ -115,7 +115,10 @@ class Classes:
         line = rw.source.first_line(part)
         ran = (place.file, line) in self.writer.record.functions
         if not ran and issubclass(kind, module_type()) and _torchs_own(part.name):
-            if part.name == "train" and _does_more(part.body):
+            if part.name == "train" and (made := _computes(place.node, part)):
+                said = f"train computes self.{made} of weights, and forward reads what it was then"
+                self.writer.stopped(place, Obstacle(part, f"{said}; compute it in forward"))
+            elif part.name == "train" and _does_more(part.body):
                 said = "train is left out: what it does beside is not done here; nn.eval_mode(part)"
                 rw.notes.append(f"{rw.where(part)}: {said} keeps a part in evaluation")
             return None  # `train` or `_apply`, which nothing calls here
@@ -223,6 +226,23 @@ def _does_more(body: list[ast.stmt]) -> bool:
         return plain or docstring(node)
 
     return not all(map(idle, body))
+
+
+def _computes(owner: Any, train: ast.FunctionDef) -> str:
+    """What a `train` makes of what a part holds, which another method reads; or ""."""
+    made = {
+        target.attr
+        for node in ast.walk(train) if isinstance(node, ast.Assign)
+        for target in node.targets if isinstance(target, ast.Attribute)
+        if "self." in ast.unparse(node.value)
+    }  # fmt: skip
+    read = {
+        node.attr
+        for part in owner.body if part is not train
+        for node in ast.walk(part)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }  # fmt: skip
+    return min(made & read, default="")
 
 
 def _differentiates(rw: Rewriter, function: ast.FunctionDef) -> bool:

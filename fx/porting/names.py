@@ -31,7 +31,7 @@ _TWINS = {
 }  # fmt: skip
 _STANDARD = sysconfig.get_paths()["stdlib"]
 # What arrays and JAX's alike go through.
-_IMPORTED = sys.stdlib_module_names | {"numpy", "einops", "einx"}
+_IMPORTED = sys.stdlib_module_names | {"numpy", "scipy", "einops", "einx"}
 
 
 class Obstacle(Exception):

@@ -1,9 +1,10 @@
 """`x.split(2)`, `x.split([1, 2])` and `x.chunk(2)`: `jnp.split`, which takes a number or places."""
 
 import ast
+import re
 from typing import Any
 
-from fx.porting.calls import Call, wrapped
+from fx.porting.calls import Call, ported, wrapped
 
 
 def parts(call: Call) -> str:
@@ -70,3 +71,25 @@ def _splits(call: Call) -> list[tuple[Any, int]]:
         pair = (rest or named)[0], x.shape[axis]
         found += [pair] * (pair not in found)
     return found
+
+
+def joined(call: Call) -> str:
+    """`torch.cat(parts, dim)`, of which one may be `torch.tensor([])`, which joins anything."""
+    text = ported(call)
+    shapes = [[part.shape for part in fact.args[0] if hasattr(part, "shape")]
+              for fact in call.facts if isinstance(fact.args[0], list | tuple)]  # fmt: skip
+    empty = any((0,) in each and any(len(shape) > 1 for shape in each) for each in shapes)
+    if not empty or not (found := re.fullmatch(r"jnp\.concatenate\((.*), axis=([^,]*)\)", text)):
+        return text
+    parts = f"[part for part in {found[1]} if part.shape != (0,)]"
+    return f"jnp.concatenate({parts}, axis={found[2]})"
+
+
+def as_a_whole(call: Call, node: ast.expr) -> str:
+    """Sizes that come as one list, `x.expand(*sizes)`, with -1 in it, one for each axis; or ""."""
+    asked = [fact.args[1:] for fact in call.facts]
+    asked = [each[0] if each and isinstance(each[0], list | tuple) else each for each in asked]
+    ranks = {len(sizes) for sizes in asked} | {len(shape) for shape in call.shapes()}
+    if len(ranks) != 1 or not any(-1 in sizes for sizes in asked) or ranks == {1}:
+        return ""
+    return call.text(node.value if isinstance(node, ast.Starred) else node)

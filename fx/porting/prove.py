@@ -271,6 +271,7 @@ def _kinds(outputs: Any) -> set[type]:
 def _proved(written: Written, example: _Example, tolerance: float) -> Port:
     """Execute the source, load the weights, and compare; with the same draws where there are."""
     found = _compared(written, example, tolerance)
+    found.obstacles = [*dict.fromkeys(found.obstacles)]
     if not any(alike.SAID in line for line in found.obstacles):
         return found
     with alike.drawn():

@@ -30,6 +30,10 @@ def expand(call: Call) -> str:
     sizes = call.args[1:]
     if len(sizes) == 1 and isinstance(sizes[0], ast.Tuple | ast.List):
         sizes = sizes[0].elts
+    if len(sizes) == 1 and (given := pieces.as_a_whole(call, sizes[0])):
+        x, again = call.twice(call.args[0])
+        kept = f"own if n == -1 else n for n, own in zip({given}, {again}.shape, strict=True)"
+        return f"jnp.broadcast_to({x}, [{kept}])"
     x = call.text(call.args[0])
     texts = [call.text(size) for size in sizes]
     ranks = {len(shape) for shape in call.shapes()}
@@ -345,8 +349,8 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "div": divide, "div_": divide, "divide": divide,
     "flatten": flatten, "expand": expand, "squeeze": squeeze, "squeeze_": squeeze,
     "max": extreme, "min": extreme,
-    "split": pieces.parts, "chunk": pieces.parts, "to": to, "type": to, "var": spread,
-    "std": spread,
+    "cat": pieces.joined, "concat": pieces.joined, "split": pieces.parts, "chunk": pieces.parts,
+    "to": to, "type": to, "var": spread, "std": spread,
     "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
     "view_as_real": view_as_real,
     "unflatten": unflatten, "unfold": unfold, "sort": ordered.sort, "bernoulli_": bernoulli,

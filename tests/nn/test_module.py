@@ -393,15 +393,17 @@ class WritesInPlace(nn.Module):
     def forward(self, x, lengths=None):
         y = x
         y *= 3
-        return x.at[0].set(y.sum()), type(lengths)
+        return x.at[0].set(y.sum()), lengths
 
 
 def test_numpys_inputs_are_arrays_of_jaxs():
     x = np.ones((2, 2), np.float32)
-    (y, kind), _ = WritesInPlace().apply({}, {}, x, lengths=[np.arange(3), None, "a"])
+    packed = nn.utils.rnn.pack_padded_sequence(np.ones((3, 2), np.float32), [3, 1])
+    (y, given), _ = WritesInPlace().apply({}, {}, x, lengths=[np.arange(3), None, "a", packed])
     np.testing.assert_array_equal(x, np.ones((2, 2)))
     np.testing.assert_array_equal(y, [[12, 12], [1, 1]])
-    assert kind is list
+    assert isinstance(given[0], np.ndarray) and given[1:3] == [None, "a"]
+    assert given[3].data.shape == (4,)
 
 
 def test_numpys_arrays_stay_what_is_known_where_a_program_is_traced():

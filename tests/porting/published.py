@@ -3,6 +3,7 @@
 import logging
 
 import torch
+from scipy.fft import next_fast_len
 from torch import nn
 
 
@@ -369,3 +370,74 @@ class Mixture:
 class GivesAnObject(nn.Module):
     def forward(self, x):
         return Mixture(x * 2), x
+
+
+class Grows(nn.Module):
+    """Tensors joined to an empty one, and sizes in a list."""
+
+    def forward(self, x):
+        found = torch.tensor([])
+        for i in range(3):
+            found = torch.cat((found, x[:, i : i + 1] * i), 1)
+        sizes = [-1] * 3
+        sizes[1] = 5
+        return found, torch.cat([torch.empty(0), x, x], dim=-1), x.unsqueeze(1).expand(*sizes)
+
+
+class InPlace(nn.Module):
+    """An input that is normalised in place: PyTorch takes no gradient to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = x - x.mean(1, keepdim=True).detach()
+        deviation = torch.sqrt(torch.var(x, dim=1, keepdim=True, unbiased=False) + 1e-5)
+        x /= deviation
+        return self.fc(x) * deviation
+
+
+class Masked(InPlace):
+    """And what values decide, which compiled code does not know."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y * 2 if (y > 100).any() else y
+
+
+class Fast(nn.Module):
+    """SciPy's functions, of numbers."""
+
+    def forward(self, x):
+        return torch.fft.rfft(x, n=next_fast_len(x.shape[1] * 2 - 1)).abs()
+
+
+class Packed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return self.lstm(packed)[0][0]
+
+
+class Biases(nn.Module):
+    """LeViT's: computed when it goes into evaluation, and no more."""
+
+    def __init__(self):
+        super().__init__()
+        self.biases = nn.Parameter(torch.randn(2, 5))
+        self.register_buffer("places", torch.tensor([[0, 1, 2, 3], [2, 3, 4, 0]]))
+
+    @torch.no_grad()
+    def train(self, mode=True):
+        super().train(mode)
+        if mode and hasattr(self, "kept"):
+            del self.kept
+        else:
+            self.kept = self.biases[:, self.places].sum((0, 1))
+
+    def forward(self, x):
+        return x + (self.biases[:, self.places].sum((0, 1)) if self.training else self.kept)

@@ -1,5 +1,6 @@
 """What published repositories do that books do not."""
 
+import jax
 import pytest
 import torch
 
@@ -9,12 +10,18 @@ from tests.porting import published
 X = torch.linspace(-1.0, 1.0, 12).reshape(3, 4)
 
 
+@pytest.fixture(autouse=True)
+def _torchs_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("kind", [
     published.SavedVariables, published.Top, published.Bottom, published.Spread,
     published.Chained, published.Deep, published.ByName, published.Guesses, published.Contexts,
     published.Checkpointed, published.Warped, published.Anew, published.Detector,
-    published.Restored, published.HandsOn,
+    published.Restored, published.HandsOn, published.Grows, published.InPlace, published.Fast,
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
@@ -56,6 +63,28 @@ def test_gradients_that_a_function_of_the_models_own_cannot_take():
 def test_a_name_that_apply_has_for_itself_is_given_by_position():
     found = fx.port(published.Attends, (), layers=False, query=X, key=X, value=X)
     assert found.equal and found.training == "equal", str(found)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_data_of_packed_sequences(live):
+    given = torch.randn(3, 5, 4), [5, 4, 2]
+    found = fx.port(published.Packed() if live else published.Packed, given, layers=False)
+    assert found.equal, str(found)
+
+
+def test_what_values_decide_is_found_where_inputs_have_no_gradient():
+    found = fx.port(published.Masked(), X)
+    assert "values of arrays decide what is done" in found.obstacles[0], str(found)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_train_computes_of_weights_is_an_obstacle(live):
+    torch.manual_seed(0)
+    model = published.Biases()
+    model.eval()
+    found = fx.port(model if live else published.Biases, X)
+    said = "train computes self.kept of weights, and forward reads what it was then; compute it in"
+    assert any(said in line for line in found.obstacles), str(found)
 
 
 def test_an_object_that_forward_returns():

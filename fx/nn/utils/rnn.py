@@ -44,6 +44,11 @@ class PackedSequence:
         rows = np.concatenate([order[:n] for n in self._batch_sizes(lengths)])
         return jnp.asarray(self.padded)[steps, rows]
 
+    def __getitem__(self, index: int) -> jax.Array:
+        """The field at an index, as torch's named tuple has them: `packed[0]` is its `data`."""
+        fields = ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
+        return getattr(self, fields[index])
+
     @property
     def batch_sizes(self) -> np.ndarray:
         """[L], how many sequences have each step. Raises as `data` does."""
