@@ -52,7 +52,10 @@ def compared(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
         except Exception as error:  # whatever the written code raises
             first = (str(error).splitlines() or [""])[0]
             said = f"other inputs, which PyTorch takes, raise {type(error).__name__}: {first}"
-            found.notes += [said] * (said not in found.notes)
+            # What was assigned in forward is kept here, in the shape that the example gave it.
+            kept = "to keep its shape" in first
+            found.obstacles += [f"{said}; compute it where it is read"] * kept
+            found.notes += [said] * (said not in found.notes and not kept)
             return ""
     return ""
 

@@ -87,6 +87,11 @@ def test_what_train_computes_of_weights_is_an_obstacle(live):
     assert any(said in line for line in found.obstacles), str(found)
 
 
+def test_a_port_for_the_examples_batch_alone_is_not_equal():
+    found = fx.port(published.Styled, (torch.randn(2, 3), torch.randn(2, 2)), layers=False)
+    assert not found.equal and "expected the buffer 'weight' to keep its shape" in str(found)
+
+
 def test_an_object_that_forward_returns():
     found = fx.port(published.GivesAnObject(), X, layers=False)
     said = "TypeError: forward returns a Mixture, which is no array, list, tuple, dict or dataclass"
