@@ -61,7 +61,8 @@ class Module(metaclass=describe.Freezing):
         """``apply(params, state, *inputs, train=False, key=None, **kwargs) -> (outputs, state)``.
 
         Pure: nothing is changed, `state` comes back with the structure it went in with. `train` is
-        a Python bool. `key` is needed where something random runs with ``train=True``. Equal
+        a Python bool. `key` is needed where something random runs with ``train=True``. Floats that
+        come in NumPy's arrays are JAX's in `forward`, but where a program is traced. Equal
         descriptions have equal `apply`s, so ``jax.jit(model.apply)`` compiles once for both.
         ``capture=["layer1", "*.relu"]`` returns the outputs of parts beside the model's:
         ``((outputs, captured), state)``, a dict by name, "relu#2" being relu's second call.
