@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import contextlib
 from typing import Any
 
 from fx.porting.calls import one_line
@@ -53,3 +54,13 @@ def _undefined(rw: Any, node: ast.expr) -> bool:
     """Whether a type has names that its file does not: `from __future__ import annotations`."""
     known = {*rw.names, *vars(builtins)}.union(*rw.scopes)
     return any(isinstance(n, ast.Name) and n.id not in known for n in ast.walk(node))
+
+
+def default(rw: Any, node: ast.expr) -> str:
+    """An argument's default; of a call, `is_newer(torch.__version__)`, the number that it gave."""
+    if isinstance(node, ast.Call) and rw.torch_key(node)[0] is None:
+        with contextlib.suppress(Exception):  # of the user's, which a class's own names may need
+            value = eval(compile(ast.Expression(node), rw.place.file, "eval"), dict(rw.names))
+            if value is None or isinstance(value, bool | int | float | str):
+                return repr(value)
+    return rw.text(node)

@@ -180,3 +180,19 @@ def _method(rw: Rewriter, name: str) -> Any:
     owner = rw.parent(rw.functions[0]) if rw.functions else None
     found = [n for n in getattr(owner, "body", ()) if getattr(n, "name", None) == name]
     return found[0] if found and isinstance(found[0], ast.FunctionDef) else None
+
+
+def makes_a_global(rw: Rewriter, body: list[ast.stmt]) -> bool:
+    """Whether it makes a global object that was there: `if _cache is None: _cache = Cache()`."""
+    if not rw.functions:
+        return False
+    told = [node for node in ast.walk(rw.functions[-1]) if isinstance(node, ast.Global)]
+    names = {name for node in told for name in node.names if rw.names.get(name) is not None}
+    made = [n.targets[0] for n in body if isinstance(n, ast.Assign)]
+    return len(made) == len(body) and all(getattr(t, "id", None) in names for t in made)
+
+
+def never_ran(rw: Rewriter, body: list[ast.stmt]) -> bool:
+    """Whether the first of some statements did not run, of those that do anything."""
+    runs = [node for node in body if not isinstance(node, ast.Global | ast.Nonlocal)]
+    return bool(runs) and not rw.ran(runs[0])

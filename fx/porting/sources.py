@@ -138,9 +138,8 @@ def local_names(function: Any) -> set[str]:
             found.add(node.name)
         elif isinstance(node, ast.alias):
             found.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.Global):
-            found.difference_update(node.names)
-    return found
+    told = [node for node in ast.walk(function) if isinstance(node, ast.Global)]
+    return found.difference(*(node.names for node in told))
 
 
 def imports(function: Any, module: str) -> dict[str, Any]:

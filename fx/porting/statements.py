@@ -1,7 +1,6 @@
 """Statements of PyTorch that have another form here."""
 
 import ast
-import contextlib
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from fx.porting import (
     contexts,
     declared,
     held,
+    initial,
     inplace,
     listed,
     lost,
@@ -23,7 +23,7 @@ from fx.porting import (
     unseen,
 )  # fmt: skip
 from fx.porting.calls import whole
-from fx.porting.heads import annotation, kept
+from fx.porting.heads import annotation, default, kept
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle, torch_name
 from fx.porting.rewrite import DROP, MARK, Rewriter
@@ -77,16 +77,6 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     return None
 
 
-def _default(rw: Rewriter, node: ast.expr) -> str:
-    """An argument's default; of a call, `is_newer(torch.__version__)`, the number that it gave."""
-    if isinstance(node, ast.Call) and rw.torch_key(node)[0] is None:
-        with contextlib.suppress(Exception):  # of the user's, which a class's own names may need
-            value = eval(compile(ast.Expression(node), rw.place.file, "eval"), dict(rw.names))
-            if value is None or isinstance(value, bool | int | float | str):
-                return repr(value)
-    return rw.text(node)
-
-
 def _effect(rw: Rewriter, node: Any) -> str:
     """What is left of an assignment that is left out: a call of a part may have state."""
     calls = [part for part in ast.walk(node.value) if isinstance(part, ast.Call)]
@@ -105,7 +95,7 @@ def _function(rw: Rewriter, node: ast.FunctionDef) -> str:
         at = rw.source.starts[node.lineno - 1] + node.col_offset
         pieces = [f"@{rw.text(d)}\n{' ' * node.col_offset}" for d in kept(rw, node)]
         pieces_of: list[tuple[Any, str]] = [(arg, written[id(arg)]) for arg in parts]
-        pieces_of += [(default, _default(rw, default)) for default in defaults]
+        pieces_of += [(each, default(rw, each)) for each in defaults]
         if node.returns is not None:
             pieces_of.append((node.returns, annotation(rw, node.returns)))
         body = _without_devices(node, block(rw, node.body))
@@ -146,7 +136,7 @@ def _without_devices(node: ast.FunctionDef, body: str) -> str:
 def block(rw: Rewriter, body: list[ast.stmt]) -> str:
     """Statements one after another; one that did not run and cannot be ported raises instead."""
     code = [node for node in body if not docstring(node)]
-    if code and not rw.ran(code[0]) and rw.functions:
+    if rw.functions and initial.never_ran(rw, code):
         said = "".join(f"{rw.text(n)}\n{' ' * n.col_offset}" for n in body if docstring(n))
         return said + _untried(rw, code)
     texts, at = [], None
@@ -164,13 +154,13 @@ def block(rw: Rewriter, body: list[ast.stmt]) -> str:
     return joined if code or any(docstring(n) for n in body) else f"pass{joined}"
 
 
-def tried(rw: Rewriter, write: Callable[[], str]) -> str | None:
+def tried(rw: Rewriter, write: Callable[[], str], further: bool = False) -> str | None:
     """The text of what did not run; None where it cannot be written, or needs something further."""
     needs, notes = rw.needs, list(rw.notes)
     rw.needs, rw.trying = needs.trial(), True
     try:
         text = write()
-        if set(rw.needs.definitions) <= (rw.known or set()):
+        if further or set(rw.needs.definitions) <= (rw.known or set()):
             needs.add(rw.needs)
             return text
     except Obstacle:
@@ -181,7 +171,8 @@ def tried(rw: Rewriter, write: Callable[[], str]) -> str | None:
 
 
 def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
-    text = tried(rw, lambda: "".join(_joined(rw, body))) if rw.known is not None else None
+    runs = initial.makes_a_global(rw, body)  # here, where it is not there yet
+    text = tried(rw, lambda: "".join(_joined(rw, body)), runs) if rw.known is not None else None
     if text is not None:
         return text
     where = rw.where(body[0])

@@ -465,3 +465,34 @@ class Styled(nn.Module):
             if type(part).__name__ == "AdaIN":
                 part.weight = self.mlp(style).contiguous().view(-1)
         return self.model(x)
+
+
+_TRACKER = None
+
+
+class Tracker:
+    def __init__(self):
+        self.on = False
+        self.kept = {}
+
+    def store(self, name, value):
+        if self.on:
+            self.kept[name] = value
+
+
+def tracker():
+    """One for all, made when it is first asked for."""
+    global _TRACKER
+    if _TRACKER is None:
+        _TRACKER = Tracker()
+    return _TRACKER
+
+
+class Tracked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        tracker().store("x", x)
+        return self.fc(x) * (2 if tracker().on else 1)

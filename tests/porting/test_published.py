@@ -22,6 +22,7 @@ def _torchs_promotion():
     published.Chained, published.Deep, published.ByName, published.Guesses, published.Contexts,
     published.Checkpointed, published.Warped, published.Anew, published.Detector,
     published.Restored, published.HandsOn, published.Grows, published.InPlace, published.Fast,
+    published.Tracked,
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
