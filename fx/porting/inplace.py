@@ -137,6 +137,9 @@ def stores(rw: Any, target: ast.Subscript) -> bool:
 
 def stored(rw: Any, node: ast.Assign, target: ast.Subscript) -> str:
     """`x[i] = y`."""
+    if _overlap(node.value, target):
+        said = "may read what it writes, and then PyTorch's numbers depend on the order: clone() it"
+        rw.notes.append(f"{rw.where(node)}: {ast.unparse(node)[:60]} {said}")
     value, values = rw.text(node.value), [fact.args[2] for fact in _writes(rw, target)]
     mask = _mask(rw, target, values, node.value)
     if mask is None and (other := _same_places(target, node.value, values, rw)) is not None:
@@ -145,6 +148,15 @@ def stored(rw: Any, node: ast.Assign, target: ast.Subscript) -> str:
         name = rw.text(target.value)
         return put(rw, node, target.value, f"jnp.where({mask}, {value}, {name})")
     return _stored(rw, node, target, "set", value)
+
+
+def _overlap(value: ast.expr, target: ast.Subscript) -> bool:
+    """Whether `y[:, 1:] = y[:, :-1]`: two different slices of one tensor."""
+    if not isinstance(value, ast.Subscript):
+        return False
+    parts = ast.unparse(value.slice), ast.unparse(target.slice)
+    same = ast.unparse(value.value) == ast.unparse(target.value)
+    return same and parts[0] != parts[1] and all(":" in part for part in parts)
 
 
 def _same_places(target: Any, node: ast.expr, values: list, rw: Any) -> ast.expr | None:

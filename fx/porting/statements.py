@@ -19,6 +19,7 @@ from fx.porting import (
     lost,
     moved,
     observed,
+    replaced,
     statistics,
     unseen,
 )  # fmt: skip
@@ -329,6 +330,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         raise Obstacle(node, "did not run, so that what it writes is not known")
     if constant.is_so_already(rw, node, target):
         return DROP
+    if (changed := replaced.statement(rw, node, target)) is not None:
+        return changed
     if isinstance(target, ast.Subscript) and initialises(rw, [node]):
         return left_out(rw, node)
     if isinstance(target, ast.Subscript) and inplace.stores(rw, target):

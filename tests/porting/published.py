@@ -496,3 +496,43 @@ class Tracked(nn.Module):
     def forward(self, x):
         tracker().store("x", x)
         return self.fc(x) * (2 if tracker().on else 1)
+
+
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.fc = nn.Linear(4, 5), nn.Linear(5, 10)
+        self.classifier = nn.Sequential(nn.ReLU(), nn.Linear(10, 10))
+
+    def forward(self, x):
+        return self.classifier(self.fc(self.stem(x)))
+
+
+class Tuned(nn.Module):
+    """Fine-tuning puts other layers in the place of a backbone's last ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = Backbone()
+        self.backbone.fc = nn.Linear(self.backbone.fc.in_features, 10)
+        self.backbone.classifier[1] = nn.Linear(10, 3)
+        net = Backbone()
+        net.fc = nn.Identity()
+        net.classifier = nn.Sequential(nn.Linear(5, 3))
+        self.net = net
+        self.mid = nn.Module()
+        self.mid.block = nn.Linear(3, 3)
+        self.last = nn.ModuleList([nn.Linear(3, 3)])
+        self.last[0] = nn.Linear(3, 3, bias=False)
+
+    def forward(self, x):
+        return self.last[0](self.mid.block(self.backbone(x) + self.net(x)))
+
+
+class Shifts(nn.Module):
+    """Rows moved by one, in memory that is read and written at once."""
+
+    def forward(self, x):
+        x = x * 2
+        x[1:, :2] = x[:-1, :2]
+        return x

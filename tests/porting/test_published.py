@@ -22,7 +22,7 @@ def _torchs_promotion():
     published.Chained, published.Deep, published.ByName, published.Guesses, published.Contexts,
     published.Checkpointed, published.Warped, published.Anew, published.Detector,
     published.Restored, published.HandsOn, published.Grows, published.InPlace, published.Fast,
-    published.Tracked,
+    published.Tracked, published.Tuned,
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice for softmax")
@@ -91,6 +91,11 @@ def test_what_train_computes_of_weights_is_an_obstacle(live):
 def test_a_port_for_the_examples_batch_alone_is_not_equal():
     found = fx.port(published.Styled, (torch.randn(2, 3), torch.randn(2, 2)), layers=False)
     assert not found.equal and "expected the buffer 'weight' to keep its shape" in str(found)
+
+
+def test_what_reads_what_it_writes_is_told():
+    found = fx.port(published.Shifts(), X, layers=False)
+    assert any("x[1:, :2] = x[:-1, :2] may read what it writes" in note for note in found.notes)
 
 
 def test_an_object_that_forward_returns():
