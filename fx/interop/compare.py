@@ -14,6 +14,7 @@ from fx.interop.torch_arrays import array_tensor, from_torch, is_tensor, tensor_
 from fx.nn import describe
 from fx.nn.module import Module, bind
 from fx.nn.scope import Call
+from fx.nn.utils import rnn
 
 _SHOWN = 12  # layers in the text
 
@@ -279,8 +280,11 @@ def _numbers(tensor: Any) -> np.ndarray:
 def _arrays(tree: Any) -> Iterator[Any]:
     """The arrays and tensors of nested tuples, lists, dicts and dataclasses, in order.
 
-    Dicts by key: those that come out of a compiled function are sorted, PyTorch's are not.
+    Dicts by key: those that come out of a compiled function are sorted, PyTorch's are not. Packed
+    sequences padded, with their lengths: the two libraries keep them in other forms.
     """
+    if type(tree).__name__ == "PackedSequence":
+        tree = _padded(tree)
     if is_dataclass(tree) and not isinstance(tree, type):
         tree = {part.name: getattr(tree, part.name) for part in fields(tree)}
     if isinstance(tree, Mapping):
@@ -291,6 +295,14 @@ def _arrays(tree: Any) -> Iterator[Any]:
             yield from _arrays(value)
     elif hasattr(tree, "dtype") and hasattr(tree, "shape"):
         yield tree
+
+
+def _padded(packed: Any) -> tuple[Any, Any]:
+    if isinstance(packed, rnn.PackedSequence):
+        return rnn.pad_packed_sequence(packed)
+    from torch.nn.utils.rnn import pad_packed_sequence
+
+    return pad_packed_sequence(packed)
 
 
 def _difference(

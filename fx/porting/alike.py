@@ -28,7 +28,7 @@ def without_keys(source: str) -> str:
 
 
 class Jax:
-    """Stands for `jax` in a file that is compared: draws without a key are those of `numbers`."""
+    """Stands for `jax` in a file that is compared: draws without a key are those of `_numbers`."""
 
     def __init__(self) -> None:
         self.random = Random()
@@ -43,7 +43,6 @@ class Random:
     def __getattr__(self, name: str) -> Any:
         theirs = getattr(jax.random, name)
         ours = _OURS.get(name)
-
         if ours is None:
             return theirs
 
@@ -117,6 +116,31 @@ def drawn() -> Iterator[None]:
     import torch
     from torch.overrides import TorchFunctionMode
 
+    makes, fills = _theirs()
+
+    class Draws(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            kwargs = kwargs or {}
+            if func not in fills and func not in makes:
+                return func(*args, **kwargs)
+            before = torch.get_rng_state()
+            out = func(*args, **kwargs)
+            torch.set_rng_state(before)  # it tells whether a model draws besides: dropout does
+            if func in fills:
+                return fills[func](out, *args[1:], **kwargs)
+            return makes[func](out, *args, **kwargs)
+
+    with Draws():
+        yield
+
+
+def _theirs() -> tuple[dict, dict]:
+    """By a function of torch's that makes random numbers, or fills, what puts ours in their place.
+
+    It is given what torch made, for its shape and dtype, and the arguments.
+    """
+    import torch
+
     def put(out: Any, kind: str, scale: Any = 1, shift: Any = 0) -> Any:
         numbers = torch.from_numpy(_numbers(kind, tuple(out.shape)))
         with torch.no_grad():
@@ -155,7 +179,7 @@ def drawn() -> Iterator[None]:
         return chosen - soft.detach() + soft
 
     tensor = torch.Tensor
-    instead = {
+    makes = {
         torch.randn: lambda out, *_, **__: normal(out),
         torch.randn_like: lambda out, *_, **__: normal(out),
         torch.rand: lambda out, *_, **__: uniform(out),
@@ -166,22 +190,8 @@ def drawn() -> Iterator[None]:
         torch.bernoulli: bernoulli,
         torch.nn.functional.gumbel_softmax: softened,
     }
-    written = {
+    fills = {
         tensor.normal_: normal, tensor.uniform_: uniform, tensor.exponential_: exponential,
         tensor.bernoulli_: bernoulli,
     }  # fmt: skip
-
-    class Draws(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
-            kwargs = kwargs or {}
-            if func not in written and func not in instead:
-                return func(*args, **kwargs)
-            before = torch.get_rng_state()
-            out = func(*args, **kwargs)
-            torch.set_rng_state(before)  # it tells whether a model draws besides: dropout does
-            if func in written:
-                return written[func](out, *args[1:], **kwargs)
-            return instead[func](out, *args, **kwargs)
-
-    with Draws():
-        yield
+    return makes, fills

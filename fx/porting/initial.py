@@ -144,8 +144,9 @@ def _into_a_weight(rw: Rewriter, target: ast.expr) -> bool:
     """Whether what is written into, or a part of it, is a weight: `self.fc.weight *= 0.5`."""
     while isinstance(target, ast.Subscript):
         target = target.value
-    named = getattr(target, "attr", "") in ("weight", "bias")
-    return named or _of_a_weight(target) or _is_parameter(rw, target)
+    named = isinstance(target, ast.Attribute) and target.attr in ("weight", "bias")
+    own = named and ast.unparse(target.value) == "self"  # which may be a number: a loss's weight
+    return (named and not own) or _of_a_weight(target) or _is_parameter(rw, target)
 
 
 def _marks(rw: Rewriter, node: ast.stmt) -> bool:

@@ -317,8 +317,8 @@ def _compared(
         else:
             found.error = trial.evaluation_error(found, module, example.inputs, example.kwargs)
         given = module, example.inputs, example.kwargs
-        if found.error > tolerance and (alike := trial.rounding(found, *given)):
-            found.error, said = alike
+        if found.error > tolerance and (rounded := trial.rounding(found, *given)):
+            found.error, found.report, said = rounded
             found.notes.append(said)
         if found.error > tolerance:
             found.obstacles += aliased.obstacles(*given, tolerance)

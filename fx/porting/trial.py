@@ -45,8 +45,8 @@ def evaluation_error(found: Any, module: Any, inputs: tuple, kwargs: dict) -> fl
     return error
 
 
-def rounding(found: Any, module: Any, inputs: tuple, kwargs: dict) -> tuple[float, str] | None:
-    """The error in float64 and what to say of it, where it is rounding alone that differs.
+def rounding(found: Any, module: Any, inputs: tuple, kwargs: dict) -> tuple | None:
+    """Error and report in float64 and what to say of it, where it is rounding alone that differs.
 
     Both are equal there, and PyTorch's own float32 is as far from its float64 as the port is.
     """
@@ -54,10 +54,11 @@ def rounding(found: Any, module: Any, inputs: tuple, kwargs: dict) -> tuple[floa
         theirs = evaluated(module, inputs, kwargs)
         with in_float64(found, module, inputs, kwargs) as (twin, double, *given):
             error, own = evaluation_error(twin, double, *given), evaluated(double, *given)
+            report = layers(twin, double, *given) if found.report is not None else None
         own = _error([x.astype(y.dtype) for x, y in zip(theirs, own, strict=True)], own)[0]
         if error <= found.tolerance / 1000 and found.error <= 10 * own:
             said = f"outputs differ by {found.error:.2g} in float32, and by {error:.2g} in float64"
-            return error, f"{said}: the model enlarges rounding, PyTorch's own to {own:.2g}"
+            return error, report, f"{said}: the model enlarges rounding, PyTorch's own to {own:.2g}"
     return None
 
 

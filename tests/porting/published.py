@@ -6,13 +6,10 @@ import torch
 from scipy.fft import next_fast_len
 from torch import nn
 
+from tests.porting import research
 
-class Swish(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x * torch.sigmoid(x)
 
+class OldSwish(research.Swish):
     @staticmethod
     def backward(ctx, grad):
         x = ctx.saved_variables[0]
@@ -22,7 +19,7 @@ class Swish(torch.autograd.Function):
 
 class SavedVariables(nn.Module):
     def forward(self, x):
-        return Swish.apply(x)
+        return OldSwish.apply(x)
 
 
 class Reversed(torch.autograd.Function):
@@ -536,3 +533,15 @@ class Shifts(nn.Module):
         x = x * 2
         x[1:, :2] = x[:-1, :2]
         return x
+
+
+class Weighs(nn.Module):
+    """What it calls a weight is a loss's."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = 0.5
+        self.weight *= 3
+
+    def forward(self, x):
+        return x * self.weight

@@ -106,6 +106,8 @@ def test_outputs_that_are_rounding_in_float32_are_compared_in_float64():
     model, x = Chaotic(), torch.rand(2, 30)
     found = fx.port(model, x, layers=False)
     assert found.equal and found.error < 1e-8 and found.elsewhere == "equal", str(found)
+    layered = fx.port(model, x)
+    assert layered.equal and str(layered).startswith("equal: 21 calls of layers"), str(layered)
     assert any("the model enlarges rounding, PyTorch's own to" in note for note in found.notes)
     found.params["layers"]["0"]["weight"] *= 1.001
     found.error = trial.evaluation_error(found, model, (x,), {})
