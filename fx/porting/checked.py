@@ -3,6 +3,8 @@
 import ast
 from typing import Any
 
+from fx.porting.calls import whole
+
 
 def asks_values(rw: Any, node: ast.stmt) -> bool:
     """Whether a statement does nothing but raise where values of arrays are not as they should."""
@@ -17,3 +19,11 @@ def asks_values(rw: Any, node: ast.stmt) -> bool:
         for name in seen
     }  # Python says of some jumps that they are where they go to
     return not asked.isdisjoint({"__bool__", "allclose", "equal"})
+
+
+def asserted(rw: Any, node: ast.Call) -> str:
+    """`torch._assert(condition, message)`, whose message may be a function, as an `assert`."""
+    given = [*node.args, *(word.value for word in node.keywords)]
+    message = given[1].body if len(given) > 1 and isinstance(given[1], ast.Lambda) else given[1:]
+    words = [message] if isinstance(message, ast.expr) else message
+    return "assert " + ", ".join(whole(rw.text(each)) for each in [given[0], *words])

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from fx.porting.bases import Bases
+from fx.porting.blocks import tried
 from fx.porting.heads import kept
 from fx.porting.initial import docstring
 from fx.porting.layout import Made, lines
@@ -13,7 +14,6 @@ from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, is_function, need
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place
-from fx.porting.statements import tried
 from fx.porting.tree import CONTAINERS, Tree, module_type
 
 

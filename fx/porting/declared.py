@@ -136,6 +136,37 @@ def unregistered(rw: Any, node: ast.expr, target: Any) -> str:
     return f"{buffer} if {text} is not None else None"
 
 
+def table(rw: Any, node: ast.Assign, target: ast.expr) -> str | None:
+    """A list or a dict of tensors that torch does not register, of buffers; None for others."""
+    kind = _table(rw, node, target) if isinstance(target, ast.Attribute) else None
+    if kind is None:
+        return None
+    text = rw.text(node.value)
+    buffers = f"[nn.Buffer(each, persistent=False) for each in {text}]"
+    if kind == "Dict":
+        buffers = f"{{k: nn.Buffer(v, persistent=False) for k, v in {wrapped(text)}.items()}}"
+    empty = ast.unparse(node.value) in ("[]", "{}", "list()", "dict()")
+    return f"{rw.text(target)} = nn.Parameter{kind}({'' if empty else buffers})"
+
+
+def appended(rw: Any, node: ast.Call) -> str | None:
+    """`self.anchors.append(tensor)` in a constructor, of a buffer; None for other calls."""
+    method = node.func
+    if not (isinstance(method, ast.Attribute) and method.attr == "append" and len(node.args) == 1):
+        return None
+    if not (isinstance(method.value, ast.Attribute) and _table(rw, node, method.value)):
+        return None
+    return f"{rw.text(method)}(nn.Buffer({rw.text(node.args[0])}, persistent=False))"
+
+
+def _table(rw: Any, node: Any, target: ast.Attribute) -> str | None:
+    """Where a constructor writes to an attribute that holds several tensors: "List" or "Dict"."""
+    runs = (rw.place.file, node.lineno) in rw.held.lines
+    if runs or not rw.functions or ast.unparse(target.value) != "self":
+        return None
+    return rw.held.tables.get((getattr(rw.parent(rw.functions[0]), "name", ""), target.attr))
+
+
 def tie(rw: Any, node: ast.stmt, alias: str, source: str) -> str:
     """`self.decoder.bias = self.bias`, where the decoder may have been made without one."""
     part, _, rest = alias.partition(".")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fx.porting.doubled import is_list
+from fx.porting.live import tensors as tensors_of
 from fx.porting.names import Obstacle
 from fx.porting.objects import is_plain
 from fx.porting.record import Record, is_installed
@@ -32,6 +33,7 @@ class Held:
         local: Names that one function writes and then reads, and that function.
         lines: What ran in a forward.
         tensors: Class and name of attributes that are tensors, which torch does not register.
+        tables: "List" or "Dict" by class and name of attributes that hold so many tensors.
         nones: Class and name of attributes that are None in some part.
         lists: Class and name of attributes that are lists, which are tuples here.
         kernels: Class and name of attributes that make a context which chooses kernels.
@@ -48,6 +50,7 @@ class Held:
     local: dict[str, Any] = field(default_factory=dict)
     lines: set[tuple[str, int]] = field(default_factory=set)
     tensors: set[tuple[str, str]] = field(default_factory=set)
+    tables: dict[tuple[str, str], str] = field(default_factory=dict)
     nones: set[tuple[str, str]] = field(default_factory=set)
     objects: set[str] = field(default_factory=set)  # attributes that are objects of the user's
     kinds: set[str] = field(default_factory=set)  # and the names of their classes
@@ -121,6 +124,10 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     kernels = _where(module, _makes_kernels)
     parts = {name for part in module.modules() for name in part._modules}
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
+    before = list(record.tables.values())
+    several = _where(module, lambda value: [*map(id, tensors_of(value).values())] in before)
+    named = _where(module, lambda value: isinstance(value, dict))
+    held.tables = {pair: "Dict" if pair in named else "List" for pair in several}
     held.nones = _where(module, lambda value: value is None)
     registered = set(map(id, module.modules()))
     held.modules = _where(module, lambda value: is_list(value, registered))

@@ -5,6 +5,8 @@ from typing import Any
 
 from fx.porting.rewrite import DROP, Rewriter
 
+_WEIGHTS = ("parameters()", "modules()", "children()")  # and those of that name: named_modules()
+
 
 def docstring(node: ast.stmt) -> bool:
     """Whether a statement is a docstring."""
@@ -47,7 +49,7 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         return True
     if isinstance(node, ast.For):
         over = ast.unparse(node.iter)
-        weights = over.endswith((".parameters()", ".modules()"))
+        weights = over.endswith(_WEIGHTS)
         if not weights and "self" not in over:  # a list of modules
             return all(isinstance(n, ast.For) and _initialising(rw, n) for n in node.body)
         return initialises(rw, node.body) or (weights and all(_fills(node, n) for n in node.body))

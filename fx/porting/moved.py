@@ -27,6 +27,19 @@ def module_of(rw: Any, node: ast.expr) -> ast.expr | None:
     return node.func.value
 
 
+def itself(node: ast.Assign, target: ast.expr) -> bool:
+    """Whether a list of tensors is moved: `self.anchors = [a.to(device) for a in self.anchors]`."""
+    made = node.value
+    if not (isinstance(made, ast.ListComp) and isinstance(target, ast.Attribute)):
+        return False
+    loop, call = made.generators[0], made.elt
+    if len(made.generators) > 1 or loop.ifs or ast.unparse(loop.iter) != ast.unparse(target):
+        return False
+    moves = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+    moves = moves and call.func.attr in ("to", "cuda", "cpu")
+    return moves and ast.unparse(call.func.value) == ast.unparse(loop.target)
+
+
 def _is_module(rw: Any, node: ast.expr) -> bool:
     """Whether an expression stands for a module."""
     import torch

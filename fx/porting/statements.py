@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fx.porting import (
@@ -13,7 +12,6 @@ from fx.porting import (
     contexts,
     declared,
     held,
-    initial,
     inplace,
     listed,
     lost,
@@ -23,19 +21,13 @@ from fx.porting import (
     statistics,
     unseen,
 )  # fmt: skip
+from fx.porting.blocks import block, loop
 from fx.porting.calls import whole
+from fx.porting.decided import decided
 from fx.porting.heads import annotation, default, kept
 from fx.porting.initial import docstring, initialises, left_out, reports
-from fx.porting.names import Obstacle, torch_name
+from fx.porting.names import Obstacle
 from fx.porting.rewrite import DROP, MARK, Rewriter
-
-FALSE = {
-    "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
-    "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
-    "torch.compiler.is_exporting", "torch.compiler.is_dynamo_compiling",
-    "torch.cuda.is_available", "torch.xpu.is_available", "torch.backends.mps.is_available",
-    "torch.distributed.is_available", "torch.distributed.distributed_c10d.is_initialized",
-}  # fmt: skip
 
 
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:
@@ -75,7 +67,7 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         return DROP if all(name in rw.imports for name in names) else None
     if isinstance(node, ast.For) and initialises(rw, [node]):
         return left_out(rw, node)
-    return None
+    return loop(rw, node) if isinstance(node, ast.For | ast.While) else None
 
 
 def _effect(rw: Rewriter, node: Any) -> str:
@@ -134,63 +126,6 @@ def _without_devices(node: ast.FunctionDef, body: str) -> str:
     return body
 
 
-def block(rw: Rewriter, body: list[ast.stmt]) -> str:
-    """Statements one after another; one that did not run and cannot be ported raises instead."""
-    code = [node for node in body if not docstring(node)]
-    if rw.functions and initial.never_ran(rw, code):
-        said = "".join(f"{rw.text(n)}\n{' ' * n.col_offset}" for n in body if docstring(n))
-        return said + _untried(rw, code)
-    texts, at = [], None
-    for node in body:
-        first, last = rw.source.span(node)
-        if at is not None:
-            texts.append(rw.source.text[at:first].decode())
-        texts.append(rw.text(node))
-        at = last
-        always = isinstance(node, ast.If) and _folded(rw, node.test) is True
-        if always and isinstance(node.body[-1], ast.Return | ast.Raise):
-            break  # nothing comes after it
-    joined = "".join(texts)
-    code = [t for t, n in zip(texts[::2], body) if t != DROP and not docstring(n)]
-    return joined if code or any(docstring(n) for n in body) else f"pass{joined}"
-
-
-def tried(rw: Rewriter, write: Callable[[], str], further: bool = False) -> str | None:
-    """The text of what did not run; None where it cannot be written, or needs something further."""
-    needs, notes = rw.needs, list(rw.notes)
-    rw.needs, rw.trying = needs.trial(), True
-    try:
-        text = write()
-        if further or set(rw.needs.definitions) <= (rw.known or set()):
-            needs.add(rw.needs)
-            return text
-    except Obstacle:
-        pass
-    finally:
-        rw.trying, rw.needs, rw.notes = False, needs, notes
-    return None
-
-
-def _untried(rw: Rewriter, body: list[ast.stmt]) -> str:
-    runs = initial.makes_a_global(rw, body)  # here, where it is not there yet
-    text = tried(rw, lambda: "".join(_joined(rw, body)), runs) if rw.known is not None else None
-    if text is not None:
-        return text
-    where = rw.where(body[0])
-    rw.notes.append(f"{where} did not run, and was left out")
-    return f'raise NotImplementedError("{where} did not run when this was ported")'
-
-
-def _joined(rw: Rewriter, body: list[ast.stmt]) -> list[str]:
-    texts, at = [], None
-    for node in body:
-        first, last = rw.source.span(node)
-        texts += [rw.source.text[at:first].decode()] if at is not None else []
-        texts.append(rw.text(node))
-        at = last
-    return ["pass", *texts] if all(t == DROP or not t.strip() for t in texts) else texts
-
-
 def _argument(rw: Rewriter, node: ast.arg) -> str:
     return node.arg if node.annotation is None else f"{node.arg}: {annotation(rw, node.annotation)}"
 
@@ -214,7 +149,7 @@ def _if(rw: Rewriter, node: ast.If) -> str | None:
     filled = cached.filled(rw, node)
     if filled is not None:
         return _shifted(rw, node, filled)
-    value = _folded(rw, node.test)
+    value = decided(rw, node.test)
     if value is True:
         return _dedented(rw, node)
     if value is False and not node.orelse:
@@ -259,41 +194,11 @@ def _elif(node: ast.If, between: str, inner: str) -> list[str]:
     return [between, f"else:\n{' ' * node.col_offset}    ", _indented(inner)]
 
 
-def _folded(rw: Rewriter, node: ast.expr) -> bool | str | None:
-    """True or False where torch's compilers decide, the rest of a test, or None if untouched."""
-    if isinstance(node, ast.Call):
-        known, value = rw.resolve(node.func)
-        if known and (torch_name(value) or "") in FALSE:
-            return False
-        if known and getattr(value, "__name__", "") in ("is_exportable", "is_scriptable"):
-            return False
-        if (said := observed.answer(rw, node)) is not None:
-            return said
-        return False if observed.kinds(rw, node) == "False" else None
-    if isinstance(node, ast.Compare) and (there := observed.is_there(rw, node)) is not None:
-        return there
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        inner = _folded(rw, node.operand)
-        return not inner if isinstance(inner, bool) else None
-    if isinstance(node, ast.BoolOp):
-        values = [_folded(rw, each) for each in node.values]
-        stops = isinstance(node.op, ast.Or)
-        if stops in [v for v in values if isinstance(v, bool)]:
-            return stops
-        rest = [n for n, v in zip(node.values, values) if not isinstance(v, bool)]
-        if len(rest) == len(values):
-            return None
-        word = " or " if stops else " and "
-        return word.join(rw.text(n) for n in rest) if rest else not stops
-    return None
-
-
 def _call(rw: Rewriter, node: ast.Call) -> str | None:
     """A call that stands alone."""
     if (made := above.constructor(rw, node)) is not None:
         return made or DROP
-    declaration = declared.buffer(rw, node)
-    if declaration is not None:
+    if (declaration := declared.buffer(rw, node) or declared.appended(rw, node)) is not None:
         return declaration
     key, _ = rw.torch_key(node)
     if key is None and moved.module_of(rw, node) is not None:
@@ -303,8 +208,7 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         rw.notes.append(f"{rw.where(rw.parent(node))} checks values, and was left out")
         return DROP
     if key in ("torch._assert", "torch._check") or word in ("_assert", "_check"):
-        rest = f", {rw.text(node.args[1])}" if len(node.args) > 1 else ""
-        return f"assert {rw.text(node.args[0])}{rest}"
+        return checked.asserted(rw, node)
     if rw.trying and key is None and getattr(node.func, "attr", "") in inplace.IN_PLACE:
         raise Obstacle(node, "did not run, so that what it writes to is not known")
     if (assigned := lost.taken(rw, node)) is not None:
@@ -328,7 +232,7 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
 def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     if rw.trying and isinstance(target, ast.Subscript) and unseen.store(rw, target):
         raise Obstacle(node, "did not run, so that what it writes is not known")
-    if constant.is_so_already(rw, node, target):
+    if constant.is_so_already(rw, node, target) or moved.itself(node, target):
         return DROP
     if (changed := replaced.statement(rw, node, target)) is not None:
         return changed
@@ -340,6 +244,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         return put
     if (kind := listed.of_modules(rw, node, target)) is not None:
         return f"{rw.text(target)} = {kind}({rw.text(node.value)})"
+    if (table := declared.table(rw, node, target)) is not None:
+        return table
     stored = cached.stored(rw, target)
     if stored is not None:
         return f"{stored} = {rw.text(node.value)}"

@@ -248,7 +248,7 @@ class Tree:
             value = as_tensor(value)
         if not isinstance(value, torch.Tensor):
             several = tensors(value)
-            kept = several and self.tables.get(id(value)) == [*map(id, several.values())]
+            kept = several and [*map(id, several.values())] in self.tables.values()
             return self._tensors(module, several, full) if kept else self.value(value)
         shape = repr(tuple(value.shape))
         word = DTYPES.get(str(value.dtype).removeprefix("torch."))
