@@ -7,6 +7,7 @@ from typing import Any
 
 from fx.porting.calls import one_line
 from fx.porting.names import Obstacle
+from fx.porting.numbers import literal
 from fx.porting.record import file_of, is_installed, is_users
 
 
@@ -61,6 +62,6 @@ def default(rw: Any, node: ast.expr) -> str:
     if isinstance(node, ast.Call) and rw.torch_key(node)[0] is None:
         with contextlib.suppress(Exception):  # of the user's, which a class's own names may need
             value = eval(compile(ast.Expression(node), rw.place.file, "eval"), dict(rw.names))
-            if value is None or isinstance(value, bool | int | float | str):
-                return repr(value)
+            if (said := literal(value)) is not None:
+                return said
     return rw.text(node)

@@ -1,5 +1,6 @@
 """A tensor of numbers as source: a short list, or one of the patterns that buffers have."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,26 @@ def text(value: Any) -> str | None:
         row = f"jnp.arange({length}, dtype=jnp.{word})"
         return row if array.ndim == 1 else f"jnp.broadcast_to({row}, {shape})"
     return None
+
+
+def literal(value: Any) -> str | None:
+    """Numbers, text, None, and what holds such, as source; None for everything else."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return repr(float(value)) if math.isfinite(value) else f'float("{value}")'
+    if value is None or type(value) in (bool, int, str, bytes, complex):
+        return repr(value)
+    if type(value) is dict:
+        pairs = [(literal(key), literal(each)) for key, each in value.items()]
+        said = [f"{key}: {each}" for key, each in pairs if key and each]
+        return f"{{{', '.join(said)}}}" if len(said) == len(pairs) else None
+    if type(value) not in (tuple, list, set) or not all(map(literal, value)):
+        return None
+    inner = ", ".join(text or "" for text in map(literal, value))
+    if type(value) is tuple:
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    return f"[{inner}]" if type(value) is list else f"{{{inner}}}" if value else "set()"
 
 
 def _numbers(array: Any) -> str:

@@ -24,7 +24,7 @@ def parts(call: Call) -> str:
     chunk = call.key.endswith("chunk")
     if any(isinstance(asked, list | tuple) for asked, _ in seen):
         cuts = _listed(call, size, text)
-    elif chunk and not any(length % asked for asked, length in seen):
+    elif _is_even(call, size, axis) and chunk and not any(n % asked for asked, n in seen):
         cuts = text
     elif len(seen) == 1 and _unpacked(call):
         cuts = _numbers(*seen[0], chunk)
@@ -48,6 +48,13 @@ def _numbers(asked: int, whole: int, chunk: bool) -> str:
     """How many pieces there are, or the places to cut where the last piece is shorter."""
     size = -(-whole // asked) if chunk else asked
     return str(list(range(size, whole, size))) if whole % size else str(whole // size)
+
+
+def _is_even(call: Call, size: ast.expr, axis: str) -> bool:
+    """Whether there are as many pieces in any call: not of a batch, or computed, in a loop."""
+    number = isinstance(size, ast.Constant) and axis != "0"
+    one = isinstance(call.rewriter.parent(call.node), ast.Subscript)
+    return number or one or _unpacked(call)
 
 
 def _unpacked(call: Call) -> bool:

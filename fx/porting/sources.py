@@ -3,6 +3,8 @@
 import ast
 import inspect
 import sys
+import types
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +15,12 @@ from fx.porting.names import imported
 
 
 class Source:
-    """One file. Positions are in bytes, as those of `ast` are."""
+    """One file. Positions are in bytes, as those of `ast` are.
+
+    Attributes:
+        names: What binds each global name, the last in the text.
+        several: Names that are bound more than once at the top: in `try` and `except`, or by `+=`.
+    """
 
     def __init__(self, file: str):
         self.file = file
@@ -25,7 +32,12 @@ class Source:
         self.parents = {
             child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)
         }
-        self.names = dict(self._bound(self.tree.body))
+        bound = list(self._bound(self.tree.body))
+        self.names = dict(bound)
+        said = Counter(name for name, _ in bound)
+        added = [n.target for n in self.tree.body if isinstance(n, ast.AugAssign)]
+        self.several = {name for name, times in said.items() if times > 1}
+        self.several |= {target.id for target in added if isinstance(target, ast.Name)}
 
     def span(self, node: Any) -> tuple[int, int]:
         """First byte of a node and the one after its last; decorators belong to what follows."""
@@ -46,8 +58,19 @@ class Source:
         kinds = ast.ClassDef | ast.FunctionDef
         found = [n for n in ast.walk(self.tree) if isinstance(n, kinds) and n.name == last]
         exact = [n for n in found if line and self.first_line(n) == line]
+        exact = exact or [n for n in found if n.lineno <= line <= n.end_lineno]
         top = [n for n in found if self.names.get(last) is n]
         return next(iter(exact or top or found), None)
+
+    def setters(self, name: str) -> list[int]:
+        """The first lines of the functions that assign a global name."""
+        told = [n for n in ast.walk(self.tree) if isinstance(n, ast.Global) and name in n.names]
+        return [self.first_line(node) for each in told for node in self._around(each)]
+
+    def _around(self, node: Any) -> Iterator[Any]:
+        while (node := self.parents.get(node)) is not None:
+            if isinstance(node, ast.FunctionDef):
+                yield node
 
     def first_line(self, node: Any) -> int:
         """Where Python says that a definition begins: at its first decorator."""
@@ -95,9 +118,16 @@ def definition(value: Any) -> Place | None:
     file = code.co_filename if code else getattr(module, "__file__", None)
     if module is None or not file or not Path(file).is_file() or not file.endswith(".py"):
         return None
-    line = code.co_firstlineno if code else 0
+    line = code.co_firstlineno if code else _line_inside(value, file)
     node = source(file).find(getattr(value, "__qualname__", ""), line)
     return Place(file, node, module.__name__) if node is not None else None
+
+
+def _line_inside(kind: Any, file: str) -> int:
+    """A line of a class: there may be two of its name, in the arms of a condition."""
+    own = vars(kind).values() if isinstance(kind, type) else ()
+    codes = [each.__code__ for each in own if isinstance(each, types.FunctionType)]
+    return next((each.co_firstlineno for each in codes if each.co_filename == file), 0)
 
 
 def constant(module: str, name: str) -> Place | None:

@@ -37,8 +37,11 @@ def expand(call: Call) -> str:
     x = call.text(call.args[0])
     texts = [call.text(size) for size in sizes]
     ranks = {len(shape) for shape in call.shapes()}
+    stars = [place for place, size in enumerate(sizes) if isinstance(size, ast.Starred)]
+    if "-1" in texts and stars and texts.index("-1") < stars[-1]:
+        raise call.obstacle("a -1 before sizes that come as a list; write the size in its place")
     if "-1" in texts and not (simple(x) and len(ranks) == 1):
-        return _repeated(call, x, texts)
+        return _repeated(call, x, texts, bool(stars))
     for place, text in enumerate(texts):
         if text == "-1":
             texts[place] = f"{x}.shape[{place - len(texts) + min(ranks)}]"
@@ -46,13 +49,13 @@ def expand(call: Call) -> str:
     return f"jnp.broadcast_to({x}, {shape})"
 
 
-def _repeated(call: Call, x: str, texts: list[str]) -> str:
+def _repeated(call: Call, x: str, texts: list[str], listed: bool) -> str:
     """An expansion of what has no name: the axes of size 1 repeated, new ones put before."""
     ranks = {len(shape) for shape in call.shapes()}
     new = len(texts) - min(ranks, default=0)
     for axis, text in enumerate(texts):
         sizes = {shape[axis - new] for shape in call.shapes()} if axis >= new else {1}
-        if len(ranks) != 1 or (text != "-1" and sizes != {1}):
+        if listed or len(ranks) != 1 or (text != "-1" and sizes != {1}):
             x, again = call.twice(call.args[0])
             kept = [f"{again}.shape[{n - len(texts)}]" for n in range(len(texts))]
             sizes = [own if text == "-1" else text for own, text in zip(kept, texts)]

@@ -15,6 +15,7 @@ from fx.porting.closures import Inner
 from fx.porting.held import Held, found
 from fx.porting.layout import lines
 from fx.porting.names import Needs, Obstacle, renamed, twin
+from fx.porting.numbers import literal
 from fx.porting.record import Record, is_installed
 from fx.porting.rewrite import DROP, MARK, Rewriter
 from fx.porting.sources import Place, constant, definition, source
@@ -93,8 +94,8 @@ class Writer:
             self.returns, self.held,
         )  # fmt: skip
         try:
-            if _is_told(place, value):
-                text = f"{name} = {value!r}"
+            if said := self._told(place, given, value):
+                text = f"{name} = {said}"
             elif isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 assert self.tree is not None
                 text = Classes(self, self.tree).text(rewriter, place, value, self.needs.names[key])
@@ -103,8 +104,8 @@ class Writer:
             else:
                 text = renamed(rewriter.text(place.node), given, name)
         except Obstacle as obstacle:
-            if isinstance(place.node, ast.Assign) and isinstance(value, bool | int | float | str):
-                text = f"{name} = {value!r}"  # whatever torch has to do with it
+            if isinstance(place.node, ast.Assign) and (said := literal(value)):
+                text = f"{name} = {said}"  # whatever torch has to do with it
             else:
                 self.stopped(place, obstacle)
                 text = DROP
@@ -121,6 +122,21 @@ class Writer:
             self.define(other, word, needed, owner)
         del self.chunks[key]
         self.chunks[key] = chunk  # after what it needs
+
+    def _told(self, place: Place, name: str, value: Any) -> str | None:
+        """The value of a constant where its text does not say it, or not alone; else None.
+
+        An installed package asks which version there is, say; one of several assignments ran; or
+        a function has changed it, before the model was made.
+        """
+        if not isinstance(place.node, ast.Assign | ast.AnnAssign):
+            return None
+        file = source(place.file)
+        setters = [(place.file, line) for line in file.setters(name)]
+        several = name in file.several or setters and self.record.functions.isdisjoint(setters)
+        asks = isinstance(place.node.value, ast.Call) and is_installed(place.file)
+        asks = asks and (value is None or isinstance(value, bool | int | float | str))
+        return literal(value) if asks or several else None
 
     def _twin(self, name: str, word: str) -> Chunk:
         """A class or a function of another library as fx has it."""
@@ -237,13 +253,6 @@ def _matching(module: Any, reads: set[str]) -> set[str]:
         name for kind in set(map(type, parts)) for base in kind.__mro__ for name in vars(base)
     }
     return {name for name in names if any(fnmatchcase(name, each) for each in patterns)}
-
-
-def _is_told(place: Place, value: Any) -> bool:
-    """Whether an installed package asks something for a constant: which version there is, say."""
-    asks = isinstance(place.node, ast.Assign) and isinstance(place.node.value, ast.Call)
-    plain = value is None or isinstance(value, bool | int | float | str)
-    return asks and plain and is_installed(place.file)
 
 
 def _called(writer: Writer, tree: Tree) -> None:
