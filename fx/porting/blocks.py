@@ -4,10 +4,11 @@ import ast
 from collections.abc import Callable
 
 from fx.porting import initial
+from fx.porting.calls import DROP
 from fx.porting.decided import decided
 from fx.porting.initial import docstring
 from fx.porting.names import Obstacle
-from fx.porting.rewrite import DROP, Rewriter
+from fx.porting.rewrite import Rewriter
 
 
 def block(rw: Rewriter, body: list[ast.stmt]) -> str:

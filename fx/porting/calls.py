@@ -10,6 +10,8 @@ from fx.porting.names import Obstacle
 from fx.porting.record import Fact, Shape
 
 # Where an array is, and how it is laid out, is XLA's affair; gradients are taken of functions.
+DROP = "\x00"  # stands for a statement that is left out
+MARK = "\x01"  # encloses the line of the original that a statement begins on
 DROPPED = {"device", "pin_memory", "requires_grad", "layout", "non_blocking", "memory_format"}
 SYNONYMS = {"axis": "dim", "keepdims": "keepdim", "input": "x", "self": "x", "fill_value": "value"}
 _PLAIN = ast.Name | ast.Attribute | ast.Call | ast.Subscript | ast.Constant | ast.Tuple | ast.List

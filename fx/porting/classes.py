@@ -7,12 +7,13 @@ from typing import Any
 
 from fx.porting.bases import Bases
 from fx.porting.blocks import tried
+from fx.porting.calls import DROP, MARK
 from fx.porting.heads import kept
 from fx.porting.initial import docstring
 from fx.porting.layout import Made, lines
 from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, is_function, need
-from fx.porting.rewrite import DROP, MARK, Rewriter
+from fx.porting.rewrite import Rewriter
 from fx.porting.sources import Place
 from fx.porting.tree import CONTAINERS, Tree, module_type
 
@@ -28,7 +29,7 @@ class Classes:
         """A class: its bases, and of its body what ran or can be written."""
         node = place.node
         head = self.bases.texts(rw, node, kind)
-        fields, methods = [], []
+        fields, methods, stopped = [], [], []
         chosen = sorted(self.tree.forwards.get(kind, ()))
         if len(chosen) > 1:
             raise Obstacle(node, f"its objects have different forwards: {', '.join(chosen)}")
@@ -42,10 +43,15 @@ class Classes:
                 continue
             if is_method and part.name == "__init__" and self._makes(kind):
                 continue
+            before = len(rw.obstacles)
             text = self._member(rw, place, kind, part)
             if text is not None:
                 text = shifted(text, node.col_offset + 4 - part.col_offset)
                 (methods if is_method else fields).append(text)
+                if is_method and rw.obstacles[before:] and not _runs(rw, part):
+                    stopped.append((part, text, rw.obstacles[before:]))
+        for part, text, obstacles in stopped:
+            _left_out(rw, part, text, obstacles, methods)
         fields += [f"{word} = nn.Scratch()" for word in rw.held.scratch_of(node)]
         for word, value in attached.items():
             named = need(value, value.__name__, {}, value.__module__, rw.needs, node)
@@ -259,3 +265,22 @@ def _torchs_own(name: str) -> bool:
     if name.startswith("_") or not hasattr(nn.Module, name):
         return hasattr(module_type(), name) and not name.startswith("__")
     return False
+
+
+def _runs(rw: Rewriter, part: ast.FunctionDef) -> bool:
+    """Whether a method is a constructor, or a line of it ran in a forward."""
+    lines = {(rw.place.file, line) for line in range(part.lineno, (part.end_lineno or 0) + 1)}
+    return part.name == "__init__" or not lines.isdisjoint(rw.held.lines)
+
+
+def _left_out(
+    rw: Rewriter, part: ast.FunctionDef, text: str, obstacles: list[Obstacle], methods: list[str]
+) -> None:
+    """Leave out a method that cannot be written where no other calls it: of first values, say."""
+    rest = [each for each in methods if each is not text]
+    if any(re.search(rf"\.{part.name}\b", each) for each in rest):
+        return
+    methods[:] = rest
+    rw.obstacles = [each for each in rw.obstacles if each not in obstacles]
+    said = f"{part.name}, which no forward calls, was left out: {obstacles[0].message}"
+    rw.notes.append(f"{rw.where(part)}: {said}")

@@ -18,11 +18,14 @@ def made(call: Call) -> str:
     kind = call.key.rpartition(".")[2].removesuffix("Tensor")
     dtype = _dtype(kind)
     if len(call.args) == 1 and are_numbers(call, call.args[0]):
-        return f"jnp.array({call.text(call.args[0])}, {dtype})"
+        place = "np" if kind == "Int" and isinstance(call.args[0], ast.List) else "jnp"
+        if place == "np":  # sizes, which a program then cuts with: `x[:, :n]`
+            call.rewriter.uses("np", "import numpy as np")
+        return f"{place}.array({call.text(call.args[0])}, {dtype})"
     if len(call.args) == 1 and _is_size(call.args[0]):
         shape = call.text(call.args[0])
         return f"jnp.zeros({shape})" if kind in ("", "Float") else f"jnp.zeros({shape}, {dtype})"
-    if len(call.args) == 1 and not isinstance(call.args[0], ast.Constant):
+    if len(call.args) == 1 and not _is_number(call, call.args[0]):
         raise call.obstacle("numbers and shapes look alike here; write torch.tensor or torch.zeros")
     shape = f"({', '.join(map(call.text, call.args))},)"
     return f"jnp.zeros({shape})" if kind in ("", "Float") else f"jnp.zeros({shape}, {dtype})"
@@ -39,6 +42,14 @@ def new(call: Call) -> str:
     if not given or not kinds <= {int}:
         raise call.obstacle("numbers and shapes look alike here; write x.new_zeros or x.new_tensor")
     return f"jnp.zeros(({', '.join(map(call.text, given))},), {x}.dtype)"
+
+
+def _is_number(call: Call, node: ast.expr) -> bool:
+    """Whether an expression was a whole number when it ran."""
+    if isinstance(node, ast.BinOp):
+        return _is_number(call, node.left) and _is_number(call, node.right)
+    kinds = call.rewriter.kinds(node.id) if isinstance(node, ast.Name) else set()
+    return isinstance(node, ast.Constant) or kinds == {int}
 
 
 def _is_size(node: ast.expr) -> bool:

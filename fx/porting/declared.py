@@ -3,7 +3,7 @@
 import ast
 from typing import Any
 
-from fx.porting.calls import Call, tupled, wrapped
+from fx.porting.calls import DROP, Call, tupled, wrapped
 from fx.porting.creation import are_numbers
 
 
@@ -100,6 +100,9 @@ def buffer(rw: Any, node: ast.Call) -> str | None:
     """`self.register_buffer("b", torch.randn(3))` as a declaration, which draws its own key."""
     if not (isinstance(node.func, ast.Attribute) and node.func.attr == "register_buffer"):
         return None
+    if len(node.args) == 2 and ast.unparse(node.args[1]).endswith(".to_sparse()"):
+        rw.notes.append(f"{rw.where(node)}: a sparse buffer was left out")
+        return DROP
     if len(node.args) != 2 or "rand" not in ast.unparse(node.args[1]):
         return None
     name, owner = getattr(node.args[0], "value", None), rw.text(node.func.value)

@@ -39,6 +39,7 @@ class Held:
         kernels: Class and name of attributes that make a context which chooses kernels.
         parts: Names of attributes that are modules.
         numbers: Class and name of attributes that are numbers, text or None.
+        same: Of these, the value of those that have one in all parts of a class.
         scratch: Names that a call assigns before it reads them, and whether they were None before.
         owners: The classes whose methods assign them.
         weights: Class and name of attributes that are parameters.
@@ -58,6 +59,7 @@ class Held:
     kernels: set[tuple[str, str]] = field(default_factory=set)
     parts: set[str] = field(default_factory=set)
     numbers: set[tuple[str, str]] = field(default_factory=set)
+    same: dict[tuple[str, str], Any] = field(default_factory=dict)
     scratch: dict[str, bool] = field(default_factory=dict)
     owners: dict[str, list[Any]] = field(default_factory=dict)
     weights: set[tuple[str, str]] = field(default_factory=set)
@@ -142,6 +144,11 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     plain = (int, float, bool, str, type(None))
     held.numbers = _where(module, lambda value: type(value) in plain)
     held.numbers -= _where(module, lambda value: type(value) not in plain)
+    for pair in held.numbers:
+        parts_of = (part for part in module.modules() if pair[1] in vars(part))
+        kinds = ((part, {kind.__name__ for kind in type(part).__mro__}) for part in parts_of)
+        values = [vars(part)[pair[1]] for part, names in kinds if pair[0] in names]
+        held.same |= {pair: values[0]} if all(value == values[0] for value in values) else {}
     for name, value in (pair for part in module.modules() for pair in vars(part).items()):
         if is_plain(value):
             held.objects.add(name)
@@ -200,6 +207,13 @@ def _of_class(owner: ast.ClassDef, name: str) -> bool:
 def is_numbers(value: Any) -> bool:
     """Whether a value is a NumPy array of numbers, which a description holds as a buffer."""
     return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether a value is a sparse tensor."""
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout != torch.strided
 
 
 def as_tensor(value: Any) -> Any:

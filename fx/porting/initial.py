@@ -1,9 +1,11 @@
 """Statements that give weights their first values: torch writes them in place, fx declares them."""
 
 import ast
+import logging
 from typing import Any
 
-from fx.porting.rewrite import DROP, Rewriter
+from fx.porting.calls import DROP
+from fx.porting.rewrite import Rewriter
 
 _WEIGHTS = ("parameters()", "modules()", "children()")  # and those of that name: named_modules()
 
@@ -67,6 +69,8 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     call = node.value
     text = ast.unparse(call.func)
     known, value = rw.resolve(call.func)
+    if isinstance(call.func, ast.Name) and not known and call.args:  # a function that is given
+        return ast.unparse(call.args[0]).removesuffix(".data").endswith((".weight", ".bias"))
     if known and (getattr(value, "__module__", "") or "").startswith("torch.nn.init"):
         return True
     if known and getattr(value, "__name__", "") in ("trunc_normal_", "named_apply"):
@@ -172,7 +176,9 @@ def _is_parameter(rw: Rewriter, node: ast.expr) -> bool:
 def reports(rw: Rewriter, node: ast.Call) -> bool:
     """Whether a call prints what only weights tell, which a constructor does not have here."""
     known, value = rw.resolve(node.func)
-    if not (known and value is print and rw.functions and rw.functions[0].name == "__init__"):
+    owner = rw.resolve(node.func.value)[1] if isinstance(node.func, ast.Attribute) else None
+    says = (known and value is print) or isinstance(owner, logging.Logger)
+    if not (says and rw.functions and rw.functions[0].name == "__init__"):
         return False
     calls = [ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)]
     methods = [_method(rw, name.removeprefix("self.")) for name in calls]

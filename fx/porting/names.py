@@ -185,6 +185,19 @@ def _short(name: str, value: Any) -> str:
     return name.replace("torch.nn.functional.", "F.").replace("torch._C._nn.", "F.")
 
 
+def _dimensions(*words: str) -> str:
+    return f"({', '.join(f'nn.{word}{n}d' for word in words for n in (1, 2, 3))})"
+
+
+_SEVERAL = {  # bases of torch's, of which one asks whether something is of one
+    "torch.nn.modules.conv._ConvNd": _dimensions("Conv", "ConvTranspose"),
+    "torch.nn.modules.conv._ConvTransposeNd": _dimensions("ConvTranspose"),
+    "torch.nn.modules.batchnorm._BatchNorm": _dimensions("BatchNorm"),
+    "torch.nn.modules.instancenorm._InstanceNorm": _dimensions("InstanceNorm"),
+    "torch.nn.modules.batchnorm._NormBase": _dimensions("BatchNorm", "InstanceNorm"),
+}
+
+
 def translated(name: str) -> str | None:
     """What a name of torch that is no call becomes, None where there is nothing."""
     from fx import functional, nn
@@ -206,7 +219,7 @@ def translated(name: str) -> str | None:
         return f"jnp.{word}"
     if name.startswith("torch.nn.utils."):
         return _utility(word, name)
-    others = {
+    others = _SEVERAL | {
         "torch.Size": "tuple", "torch.FloatTensor": "jax.Array", "torch.nn": "nn",
         "torch.nn.functional": "F",
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """A tensor of numbers as source: a short list, or one of the patterns that buffers have."""
 
+import enum
 import math
 from typing import Any
 
@@ -46,8 +47,8 @@ def literal(value: Any) -> str | None:
         value = value.item()
     if isinstance(value, float):
         return repr(float(value)) if math.isfinite(value) else f'float("{value}")'
-    if value is None or type(value) in (bool, int, str, bytes, complex):
-        return repr(value)
+    if value is None or isinstance(value, bool | int | str | bytes | complex):
+        return None if isinstance(value, enum.Enum) else repr(value)
     if type(value) is dict:
         pairs = [(literal(key), literal(each)) for key, each in value.items()]
         said = [f"{key}: {each}" for key, each in pairs if key and each]

@@ -16,6 +16,7 @@ from unittest import mock
 
 from fx.porting import rules
 from fx.porting.names import Obstacle, need, torch_name, translated, twin
+from fx.porting.numbers import literal
 from fx.porting.objects import is_kind
 from fx.porting.record import COMPILES, file_of, is_installed, is_packaged, is_users
 
@@ -146,6 +147,8 @@ def is_log(rw: Any, node: ast.expr) -> bool:
 def value(rw: Any, node: ast.stmt) -> str | None:
     """`name = ...` of what cannot be written, with what the name was seen to stand for."""
     target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    if isinstance(target, ast.Attribute) and (given := _attribute(rw, node, target)) is not None:
+        return given
     if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
         return None
     function = rw.functions[-1] if rw.functions else None
@@ -165,6 +168,22 @@ def value(rw: Any, node: ast.stmt) -> str | None:
         return None
     rw.notes.append(f"{rw.where(node)}: {target.id} is {text} here, which it was when this ran")
     return f"{target.id} = {text}"
+
+
+def _attribute(rw: Any, node: Any, target: ast.Attribute) -> str | None:
+    """`self.heads = heads // world_size()` of a constructor: what it is in all parts of a class."""
+    if len(rw.functions) != 1:
+        return None
+    owner = rw.parent(rw.functions[0])
+    pair, text = (getattr(owner, "name", ""), target.attr), ast.unparse(target)
+    if rw.functions[0].name != "__init__" or pair not in rw.held.same or _computes(rw, node):
+        return None
+    stored = [n for n in ast.walk(owner) if isinstance(n, ast.Attribute) and ast.unparse(n) == text]
+    if sum(isinstance(each.ctx, ast.Store) for each in stored) != 1 or not text.startswith("self."):
+        return None
+    said = f"{text} = {literal(rw.held.same[pair])}"
+    rw.notes.append(f"{rw.where(node)}: {said} here, which it was when this ran")
+    return said
 
 
 def _computes(rw: Any, node: Any) -> bool:

@@ -1,7 +1,6 @@
 """The text of a definition with torch's calls replaced, by position: comments and layout stay."""
 
 import ast
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from fx.porting import (
     constant,
     creation,
     declared,
+    functions,
     held,
     inplace,
     keys,
@@ -23,7 +23,7 @@ from fx.porting import (
     unseen,
     walks,
 )  # fmt: skip
-from fx.porting.calls import Call, plain, ported
+from fx.porting.calls import DROP, MARK, Call, plain, ported
 from fx.porting.held import Held
 from fx.porting.names import (
     Needs,
@@ -40,8 +40,6 @@ from fx.porting.record import Fact, Record
 from fx.porting.scopes import Scope
 from fx.porting.sources import Place, source
 
-DROP = "\x00"  # stands for a statement that is left out
-MARK = "\x01"  # encloses the line of the original that a statement begins on
 READ = {
     "device": "None", "data": "", "requires_grad": "False", "mH": ".mT.conj()",
     "is_cuda": "False", "is_xpu": "False", "is_mps": "False", "is_meta": "False", "is_cpu": "True",
@@ -193,6 +191,9 @@ class Rewriter:
     def _expression(self, node: ast.expr) -> str | None:
         if isinstance(node, ast.Call):
             return self._call(node)
+        if isinstance(node, ast.Lambda) and isinstance(node.body, ast.Call):
+            if (self.torch_key(node.body)[0] or "").startswith("nn.init."):
+                return "None"  # first values, which are left out
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             known, value = self.resolve(node)
             if known:
@@ -265,6 +266,8 @@ class Rewriter:
         name = None if twin(value) else torch_name(value)
         if name is not None:
             into = translated(name) or (rules.function(name) or (None,))[0]
+            if name.startswith("nn.init.") and getattr(self.parent(node), "func", None) is not node:
+                into = translated(name.removesuffix("_"))  # what fills weights, given to a function
             if into is None:
                 raise Obstacle(node, f"{name} has no counterpart here")
             return into
@@ -286,8 +289,8 @@ class Rewriter:
         if (called := above.written(self, node)) is not None:
             return called
         key, facts = self.torch_key(node)
-        if key is None and node.args and self.resolve(node.func)[1] is functools.partial:
-            return self._partial(node)
+        if key is None and (called := functions.written(self, node)) is not None:
+            return called
         if key is None:
             if (module := moved.module_of(self, node)) is not None:
                 return self.text(module)
@@ -341,17 +344,6 @@ class Rewriter:
             except (IndexError, ZeroDivisionError):
                 raise call.obstacle("a tensor of no axes has none to name in JAX") from None
         return ported(call)
-
-    def _partial(self, node: ast.Call) -> str | None:
-        """`partial(torch.cat, dim=1)`: keywords as the function has them here."""
-        known, value = self.resolve(node.args[0])
-        renamed = rules.function(torch_name(value) or "") if known else None
-        if renamed is None:
-            return None
-        given = [self.text(arg) for arg in node.args]
-        given += [f"{renamed[1].get(k.arg or '', k.arg)}={self.text(k.value)}"
-                  for k in node.keywords]  # fmt: skip
-        return f"{self.text(node.func)}({', '.join(given)})"
 
     def _functional(self, call: Call, word: str) -> str:
         given = [self.text(arg) for arg in call.args]

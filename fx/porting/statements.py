@@ -22,12 +22,12 @@ from fx.porting import (
     unseen,
 )  # fmt: skip
 from fx.porting.blocks import block, loop
-from fx.porting.calls import whole
+from fx.porting.calls import DROP, MARK, whole
 from fx.porting.decided import decided
 from fx.porting.heads import annotation, default, kept
 from fx.porting.initial import docstring, initialises, left_out, reports
 from fx.porting.names import Obstacle
-from fx.porting.rewrite import DROP, MARK, Rewriter
+from fx.porting.rewrite import Rewriter
 
 
 def statement(rw: Rewriter, node: ast.stmt) -> str | None:

@@ -4,7 +4,6 @@ import dataclasses
 import enum
 import functools
 import inspect
-import math
 import sys
 import types
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 from fx.porting import closures, numbers, objects, rules, values
 from fx.porting.computed import normed, parametrized
-from fx.porting.held import as_tensor, is_numbers
+from fx.porting.held import as_tensor, is_numbers, is_sparse
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -214,6 +213,9 @@ class Tree:
                 continue
             if self.scratch.get(name) is False and not held:
                 continue
+            if is_sparse(value) and name not in self.used:
+                self.notes.append(f"{path}.{name}".lstrip(".") + " is sparse, and was left out")
+                continue
             value = None if name in self.scratch and not held else value
             full = f"{path}.{name}".lstrip(".")
             self.held[kind, name] += 1
@@ -251,6 +253,8 @@ class Tree:
             kept = several and [*map(id, several.values())] in self.tables.values()
             return self._tensors(module, several, full) if kept else self.value(value)
         shape = repr(tuple(value.shape))
+        if is_sparse(value):
+            raise Obstacle(None, f'"{full}" is sparse; make it dense in PyTorch: .to_dense()')
         word = DTYPES.get(str(value.dtype).removeprefix("torch."))
         if word is None:
             raise Obstacle(None, f'"{full}": {value.dtype} has no counterpart here')
@@ -307,12 +311,10 @@ class Tree:
         Raises:
             Obstacle: it has no form in source.
         """
-        if isinstance(value, float) and not math.isfinite(value):
-            return f'float("{value}")'
+        if not isinstance(value, tuple | list | set | dict) and (said := numbers.literal(value)):
+            return said
         if isinstance(value, enum.Enum):
             return values.of_enum(self, value)
-        if value is None or isinstance(value, bool | int | float | str):
-            return repr(value)
         if (type(value).__module__, type(value).__name__) == ("torch", "device"):
             return "None"  # where arrays are is XLA's affair
         if isinstance(value, tuple) and hasattr(value, "_fields"):

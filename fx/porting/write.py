@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fx.porting import doubled
+from fx.porting.calls import DROP, MARK
 from fx.porting.classes import Classes
 from fx.porting.closures import Inner
 from fx.porting.held import Held, found
@@ -17,7 +18,7 @@ from fx.porting.layout import lines
 from fx.porting.names import Needs, Obstacle, renamed, twin
 from fx.porting.numbers import literal
 from fx.porting.record import Record, is_installed
-from fx.porting.rewrite import DROP, MARK, Rewriter
+from fx.porting.rewrite import Rewriter
 from fx.porting.sources import Place, constant, definition, source
 from fx.porting.statements import statement
 from fx.porting.tree import Tree, module_type

@@ -174,4 +174,5 @@ class NumPys(nn.Module):
         self.ratios = np.array([0.5, 1.0, 2.0])
 
     def forward(self, x):
-        return x * torch.from_numpy(np.sqrt(self.ratios).astype(np.float32))
+        ratios = self.ratios
+        return x * torch.from_numpy(np.sqrt(ratios).astype(np.float32))

@@ -126,5 +126,5 @@ def test_what_jax_says_of_its_own_values_is_said_of_the_model():
     place = f"{FILE}:{line('GRID[key] = torch.linspace')}: UnexpectedTracerError: what one call"
     assert found.startswith(place)
     (found,) = port(stopped.NumPys()).obstacles
-    place = f"{FILE}:{line('np.sqrt(self.ratios)')}: TracerArrayConversionError: NumPy's functions"
+    place = f"{FILE}:{line('np.sqrt(ratios)')}: TracerArrayConversionError: NumPy's functions"
     assert found.startswith(place)

@@ -1,0 +1,99 @@
+"""What repositories of speech, detection, point clouds and reinforcement learning do."""
+
+import sys
+import types
+
+import jax
+import pytest
+import torch
+
+import fx
+from tests.porting import repositories
+
+X = torch.linspace(-1.0, 1.0, 12).reshape(3, 4)
+LIVE = pytest.mark.parametrize("live", [False, True])
+
+
+@pytest.fixture(autouse=True)
+def _torchs_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def port(kind, live=False, x=X):
+    torch.manual_seed(0)
+    return fx.port(kind() if live else kind, x, layers=False)
+
+
+@LIVE
+@pytest.mark.parametrize("kind", [
+    repositories.Anchors, repositories.Fills, repositories.Agent, repositories.Gated,
+    repositories.Token,
+])  # fmt: skip
+def test_it_is_equal(kind, live):
+    found = port(kind, live)
+    assert found.equal and found.gradients == found.training == "equal", str(found)
+    assert found.constructors == ("written from the live model" if live else "ported"), str(found)
+
+
+def test_a_constant_that_a_file_binds_several_times_is_the_one_that_was_there(monkeypatch):
+    monkeypatch.setattr(repositories, "GAIN", 1.0)
+    repositories.set_gain(4.0)
+    found = port(repositories.Chosen)
+    assert found.equal and found.constructors == "ported", str(found)
+    for line in ("FUSED = False", "INVERTED = True", "SIZES = [1, 2, 3]", "GAIN = 4.0"):
+        assert line in found.source
+    assert "return 3 * x" in found.source and "nn.init.constant(2.0)" in found.source
+
+
+def test_tensors_in_lists_of_a_constructor_are_buffers():
+    source = port(repositories.Anchors).source
+    assert "self.cells = nn.ParameterList([nn.Buffer(each, persistent=False)" in source
+    assert "self.table = nn.ParameterDict({k: nn.Buffer(v, persistent=False)" in source
+    assert "self.more.append(nn.Buffer(jnp.full((4,), float(n)), persistent=False))" in source
+
+
+def test_a_method_of_first_values_alone_is_left_out_with_a_note():
+    found = port(repositories.Fills)
+    assert "solved" not in found.source and "logger" not in found.source
+    said = "solved, which no forward calls, was left out: torch.linalg.lstsq(a, b[:, None])"
+    assert any(said in note for note in found.notes), found.notes
+
+
+def test_a_number_of_numpys_is_one_of_pythons():
+    found = port(repositories.Wide, live=True)
+    assert found.equal and "fc=nn.Linear(4, 4)" in found.source, str(found)
+
+
+def test_chunks_of_a_batch_that_does_not_divide():
+    found = port(repositories.Chunks, x=X[:2])
+    assert found.equal, str(found)
+    with torch.no_grad():
+        expected = repositories.Chunks()(X).numpy()
+    outputs, _ = found.model.apply(found.params, found.state, X.numpy())
+    assert outputs == pytest.approx(expected, abs=1e-6)
+
+
+def test_whole_numbers_with_a_dtype_are_drawn():
+    found = port(repositories.Farthest)
+    assert found.equal and "jax.random.randint(self.next_key()" in found.source, str(found)
+
+
+@LIVE
+def test_a_sparse_buffer_that_nothing_reads_is_left_out(live):
+    found = port(repositories.Sparse, live)
+    assert found.equal and any("sparse" in note for note in found.notes), str(found)
+
+
+def test_a_sparse_buffer_that_is_read_is_named():
+    found = port(repositories.ReadsSparse, live=True)
+    assert '"heads" is sparse; make it dense in PyTorch' in found.obstacles[0], str(found)
+
+
+def test_what_another_package_says_of_a_constructors_number_is_that_number(monkeypatch):
+    other = types.ModuleType("parallel_of_another_place")
+    other.world_size = lambda: 2
+    monkeypatch.setitem(sys.modules, "parallel_of_another_place", other)
+    found = port(repositories.Parallel)
+    assert found.equal and found.constructors == "ported", str(found)
+    assert any("self.width = 2 here, which it was when this ran" in n for n in found.notes)
