@@ -154,6 +154,7 @@ from fx.nn.recurrent_cell import LSTMCell as LSTMCell
 from fx.nn.recurrent_cell import RNNCell as RNNCell
 from fx.nn.response_norm import CrossMapLRN2d as CrossMapLRN2d
 from fx.nn.response_norm import LocalResponseNorm as LocalResponseNorm
+from fx.nn.rewrite import mark as mark
 from fx.nn.rewrite import replace as replace
 from fx.nn.rewrite import tie as tie
 from fx.nn.rewrite import transform as transform

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.donated import check_present, is_donated
+from fx.nn.first import First
 from fx.nn.keys import Path
 from fx.nn.parameter import Buffer, Parameter, several
 from fx.nn.scratch import Scratch
@@ -183,7 +184,7 @@ def _frozen_value(module: Any, name: str, value: Any) -> Any:
             f"{type(module).__name__}.{name}: a method of a module would hide that module's "
             "weights; hold the module itself, and call the method in forward"
         )
-    if hasattr(value, "__array__") and not isinstance(value, np.generic | type):
+    if hasattr(value, "__array__") and not isinstance(value, np.generic | type | First):
         raise TypeError(
             f"{type(module).__name__}.{name}: a description cannot hold a raw array; declare "
             f"self.{name} = nn.Buffer(array), or nn.Parameter(array) if it is trained"

@@ -132,7 +132,8 @@ class Module(metaclass=describe.Freezing):
         elif scope is None:
             raise AttributeError(
                 f"{type(self).__name__} is frozen after __init__: {name!r} cannot change. Use "
-                f"nn.replace(model, {name!r}, new) for a changed copy, nn.tie to share weights"
+                f"nn.replace(model, {name!r}, new) for a changed copy, nn.mark for a new "
+                "attribute, nn.tie to share weights"
             )
         else:
             record(self, scope, name, value)

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.nn import init as initialisers
+from fx.nn.first import First
 
 Initialiser = Callable[[Any, tuple[int, ...], Any], Any]
 
 
-class _Declaration:
+class _Declaration(First):
     """A hashable, comparable, picklable shape, initialiser and dtype."""
 
     __slots__ = ("shape", "init", "dtype", "persistent")
@@ -28,7 +29,7 @@ class _Declaration:
 
     def _declare(self, shape: Any, init: Any, dtype: Any, persistent: bool) -> None:
         kind = type(self).__name__
-        if hasattr(shape, "__array__") and init is None:
+        if init is None and hasattr(shape, "__array__"):
             array = np.asarray(shape)
             shape, init, dtype = array.shape, initialisers.constant(array), dtype or array.dtype
         elif init is None:

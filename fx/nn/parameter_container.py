@@ -13,7 +13,7 @@ class _Parameters(Module):
     _grows = True
 
     def _put(self, name: str, value: Any) -> None:
-        if hasattr(value, "__array__"):
+        if hasattr(value, "__array__") and not isinstance(value, Parameter | Buffer):
             value = Parameter(value)
         if not isinstance(value, Parameter | Buffer):
             raise TypeError(

@@ -6,7 +6,7 @@ from typing import Any
 from fx.nn import describe
 from fx.nn.container import ModuleDict, ModuleList, Sequential, check_part
 from fx.nn.keys import Path
-from fx.nn.module import Module
+from fx.nn.module import RESERVED, Module
 from fx.nn.parameter import Buffer, Parameter
 
 
@@ -74,6 +74,45 @@ def replace(module: Module, name: str, new: Any) -> Module:
     attributes = dict(vars(module))
     attributes[head] = replace(attributes[head], rest, new) if rest else new
     return describe.rebuild(type(module), attributes)
+
+
+def mark(module: Module, **attributes: Any) -> Module:
+    """A copy of a description with attributes of one's own, which a forward around it reads.
+
+    Args:
+        module: any description; it stays as it is.
+        attributes: numbers, text, tuples of such: what a description can hold, but no parts and
+            no declarations.
+
+    Returns:
+        The same part with the attributes: `nn.mark(layer, index=3).index` is 3. Its weights have
+        the names that they had.
+
+    Raises:
+        ValueError: the part has an attribute of the name, or all modules have.
+        TypeError: a value is a part, a declaration, or cannot be held.
+
+    Example:
+        >>> from fx import nn
+        >>> layers = nn.Sequential(nn.mark(nn.Linear(8, 4), source=-1), nn.ReLU())
+        >>> layers[0].source
+        -1
+
+    Source: in torch, ``layer.source = -1``.
+    """
+    for name, value in attributes.items():
+        describe.check_name(module, name, RESERVED)
+        if hasattr(module, name):
+            raise ValueError(
+                f"nn.mark: {type(module).__name__} has an attribute {name!r}; "
+                f"nn.replace(module, {name!r}, new) changes it"
+            )
+        if describe.is_module(value) or isinstance(value, Parameter | Buffer):
+            raise TypeError(
+                f"nn.mark: expected a value for {name!r}, got {type(value).__name__}; parts and "
+                "declarations belong into the constructor of the part's class"
+            )
+    return describe.rebuild(type(module), {**vars(module), **attributes})
 
 
 def _check_alike(module: Module, path: Path, new: Any) -> None:

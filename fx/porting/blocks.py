@@ -18,11 +18,16 @@ def block(rw: Rewriter, body: list[ast.stmt]) -> str:
         said = "".join(f"{rw.text(n)}\n{' ' * n.col_offset}" for n in body if docstring(n))
         return said + _untried(rw, code)
     texts, at = [], None
-    for node in body:
+    leaves = False
+    for place, node in enumerate(body):
         first, last = rw.source.span(node)
         if at is not None:
             texts.append(rw.source.text[at:first].decode())
+        if leaves and rw.functions and not _some_ran(rw, node):
+            texts.append(_untried(rw, body[place:]))  # after a return that was always taken
+            break
         texts.append(rw.text(node))
+        leaves = leaves or any(isinstance(part, ast.Return) for part in ast.walk(node))
         at = last
         always = isinstance(node, ast.If) and decided(rw, node.test) is True
         if always and isinstance(node.body[-1], ast.Return | ast.Raise):
@@ -30,6 +35,12 @@ def block(rw: Rewriter, body: list[ast.stmt]) -> str:
     joined = "".join(texts)
     code = [t for t, n in zip(texts[::2], body) if t != DROP and not docstring(n)]
     return joined if code or any(docstring(n) for n in body) else f"pass{joined}"
+
+
+def _some_ran(rw: Rewriter, node: ast.stmt) -> bool:
+    """Whether a line of a statement ran."""
+    lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    return rw.trying or any((rw.place.file, line) in rw.record.lines for line in lines)
 
 
 def tried(rw: Rewriter, write: Callable[[], str], further: bool = False) -> str | None:

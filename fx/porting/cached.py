@@ -4,7 +4,12 @@
         self.cache[key] = self.table[:, self.index]
     return self.cache[key]               return cache
 
-The two are the same where the value depends on nothing but the key and the module's own parts.
+The two are the same where the value depends on nothing but the key and the module's own parts. So
+is an entry of a list, made anew where a shape has changed, that depends on shapes alone:
+
+    if self.grid[i].shape[2:4] != x.shape[2:4]:         grid = self.make_grid(*x.shape[2:4])
+        self.grid[i] = self.make_grid(*x.shape[2:4])
+    return x + self.grid[i]                             return x + grid
 """
 
 import ast
@@ -28,7 +33,10 @@ class Cache:
 
 def of(rw: Any) -> tuple[Cache, ...]:
     """The caches of the function that is being written."""
-    return _caches(rw.functions[-1]) if rw.functions else ()
+    if not rw.functions:
+        return ()
+    listed = [each for each in _lists(rw.functions[-1]) if _by_shapes(rw, each.fills.body[-1])]
+    return *_caches(rw.functions[-1]), *listed
 
 
 def filled(rw: Any, node: ast.If) -> list[ast.stmt] | None:
@@ -87,6 +95,50 @@ def _cache(function: Any, node: ast.If) -> Cache | None:
     found = Cache(attribute, key, node, name)
     uses = sum(_count(use, attribute) for use in _uses(function, found))
     return found if uses == _count(function, attribute) else None
+
+
+@cache
+def _lists(function: Any) -> tuple[Cache, ...]:
+    """The lists of which an `if` fills an entry that it looks at, and which nothing else uses."""
+    found: list[Any] = []
+    for node in (each for each in ast.walk(function) if isinstance(each, ast.If)):
+        last = node.body[-1] if len(node.body) == 1 else None
+        if not isinstance(last, ast.Assign) or node.orelse or len(last.targets) != 1:
+            continue
+        (target,) = last.targets
+        entries = target.elts if isinstance(target, ast.Tuple) else [target]
+        made = [_entry(function, node, each) for each in entries]
+        if all(made) and ast.unparse(entries[0]) in ast.unparse(node.test):
+            found += made
+    return tuple(found)
+
+
+def _entry(function: Any, node: ast.If, target: ast.expr) -> Cache | None:
+    if not (isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Name)):
+        return None
+    attribute, key = ast.unparse(target.value), target.slice.id
+    if not (attribute.startswith("self.") and attribute.count(".") == 1):
+        return None
+    name = attribute.removeprefix("self.").lstrip("_")
+    name += "_" * (name in local_names(function))
+    uses = [each for each in ast.walk(function) if isinstance(each, ast.Subscript)]
+    own = sum(ast.unparse(each) == f"{attribute}[{key}]" for each in uses)
+    found = Cache(attribute, key, node, name)
+    return found if own == _count(function, attribute) else None
+
+
+def _by_shapes(rw: Any, node: Any) -> bool:
+    """Whether what is assigned depends on shapes, numbers and parts alone."""
+    import torch
+
+    def fine(part: ast.AST) -> bool:
+        if isinstance(part, ast.Attribute) and part.attr in ("shape", "device", "dtype", "ndim"):
+            return True
+        if isinstance(part, ast.Name):
+            return not any(issubclass(kind, torch.Tensor) for kind in rw.kinds(part.id))
+        return all(map(fine, ast.iter_child_nodes(part)))
+
+    return fine(node.value)
 
 
 def _elsewhere(rw: Any, found: Cache) -> bool:

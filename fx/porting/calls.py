@@ -122,6 +122,8 @@ def simple(text: str) -> bool:
 def tupled(text: str) -> str:
     """A list that is written out, as a tuple: jax.numpy's axes and shapes are tuples."""
     node = _parsed(text)
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "list":
+        return f"tuple{text.strip()[4:]}"
     if isinstance(node, ast.List):
         inner = text.strip()[1:-1].strip().rstrip(",")
         return f"({inner},)" if len(node.elts) == 1 else f"({inner})"

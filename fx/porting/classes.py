@@ -13,6 +13,7 @@ from fx.porting.initial import docstring
 from fx.porting.layout import Made, lines
 from fx.porting.live import nameable, torch_base
 from fx.porting.names import Obstacle, is_function, need
+from fx.porting.numbers import literal
 from fx.porting.rewrite import Rewriter
 from fx.porting.sources import Place
 from fx.porting.tree import CONTAINERS, Tree, module_type
@@ -29,12 +30,13 @@ class Classes:
         """A class: its bases, and of its body what ran or can be written."""
         node = place.node
         head = self.bases.texts(rw, node, kind)
-        fields, methods, stopped = [], [], []
+        fields, methods, stopped, gone = [], [], [], set()
         chosen = sorted(self.tree.forwards.get(kind, ()))
         if len(chosen) > 1:
             raise Obstacle(node, f"its objects have different forwards: {', '.join(chosen)}")
         chosen = [name for name in chosen if name != "forward"]
         attached = self.bases.attached(kind)
+        own = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
         for part in node.body:
             if getattr(part, "name", None) in attached:
                 continue  # another one took its place
@@ -43,11 +45,15 @@ class Classes:
                 continue
             if is_method and part.name == "__init__" and self._makes(kind):
                 continue
+            first = getattr(part.value, "id", None) if isinstance(part, ast.Assign) else None
+            if first in gone:
+                continue  # a second name for what is left out
             before = len(rw.obstacles)
             text = self._member(rw, place, kind, part)
+            gone |= {getattr(part, "name", "")} if text is None else set()
             if text is not None:
                 text = shifted(text, node.col_offset + 4 - part.col_offset)
-                (methods if is_method else fields).append(text)
+                (methods if is_method or first in own else fields).append(text)
                 if is_method and rw.obstacles[before:] and not _runs(rw, part):
                     stopped.append((part, text, rw.obstacles[before:]))
         for part, text, obstacles in stopped:
@@ -109,7 +115,7 @@ class Classes:
             if self.bases.unread(kind, part):
                 return None
             try:
-                text = rw.text(part)
+                text = _as_it_is(kind, part) or rw.text(part)
             except Obstacle:
                 return None
             return None if text == DROP else text
@@ -284,3 +290,16 @@ def _left_out(
     rw.obstacles = [each for each in rw.obstacles if each not in obstacles]
     said = f"{part.name}, which no forward calls, was left out: {obstacles[0].message}"
     rw.notes.append(f"{rw.where(part)}: {said}")
+
+
+def _as_it_is(kind: type, part: ast.stmt) -> str | None:
+    """`width = 9` where a class says `width = 2`, and somebody has set `Net.width = 9` since."""
+    if not (isinstance(part, ast.Assign) and len(part.targets) == 1):
+        return None
+    name = getattr(part.targets[0], "id", None)
+    try:
+        said = ast.literal_eval(part.value)
+    except ValueError:
+        return None
+    value = vars(kind).get(str(name), said)
+    return f"{name} = {literal(value)}" if value != said and literal(value) else None

@@ -57,6 +57,18 @@ def _is_size(node: ast.expr) -> bool:
     return ast.unparse(node).endswith((".size()", ".shape"))
 
 
+def variable(call: Call) -> str:
+    """`torch.autograd.Variable(x)`: today `x.detach()`."""
+    if len(call.args) != 1 or call.kwargs.keys() - {"requires_grad", "volatile"}:
+        raise call.obstacle("no rule for these arguments; write the tensor itself")
+    (x,) = call.args
+    key = call.rewriter.torch_key(x)[0] if isinstance(x, ast.Call) else None
+    word = (key or "").rpartition(".")[2]
+    anew = word in (*SPREAD, "rand", "randn", "new", "from_numpy") or word.startswith("new_")
+    text = call.text(x)
+    return text if anew or word.endswith("Tensor") else f"jax.lax.stop_gradient({text})"
+
+
 def arange(call: Call) -> str:
     """`torch.arange(n, out=torch.LongTensor(n))`: what is filled need not be made."""
     filled = call.kwargs.get("out")

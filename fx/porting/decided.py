@@ -1,10 +1,10 @@
 """Conditions that are known while a port is written: whether a compiler of torch's is at work."""
 
 import ast
+from typing import Any
 
 from fx.porting import observed
 from fx.porting.names import torch_name
-from fx.porting.rewrite import Rewriter
 
 FALSE = {
     "torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export",
@@ -15,13 +15,17 @@ FALSE = {
 }  # fmt: skip
 
 
-def decided(rw: Rewriter, node: ast.expr) -> bool | str | None:
+def decided(rw: Any, node: ast.expr) -> bool | str | None:
     """True or False where torch's compilers decide, the rest of a test, or None if untouched."""
     if isinstance(node, ast.Call):
         known, value = rw.resolve(node.func)
         if known and (torch_name(value) or "") in FALSE:
             return False
-        if known and getattr(value, "__name__", "") in ("is_exportable", "is_scriptable"):
+        if known and getattr(value, "__name__", "") in (
+            "is_exportable",
+            "is_scriptable",
+            "_is_tracing",
+        ):
             return False
         if (said := observed.answer(rw, node)) is not None:
             return said

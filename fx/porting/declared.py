@@ -170,6 +170,33 @@ def _table(rw: Any, node: Any, target: ast.Attribute) -> str | None:
     return rw.held.tables.get((getattr(rw.parent(rw.functions[0]), "name", ""), target.attr))
 
 
+def is_anew(rw: Any, node: ast.Assign, target: ast.expr) -> bool:
+    """Whether a constructor gives a buffer that it has registered another value."""
+    if ast.unparse(node.value) == "None" or anew(rw, node, target, "") is None:
+        return False
+    key = rw.torch_key(node.value)[0] if isinstance(node.value, ast.Call) else None
+    return not (key or "").endswith((".Buffer", ".Parameter"))
+
+
+def anew(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str | None:
+    """What a constructor has made of a buffer, or of a tensor that is none, declared once more."""
+    if not (isinstance(target, ast.Attribute) and rw.functions):
+        return None
+    pair = getattr(rw.parent(rw.functions[0]), "name", ""), target.attr
+    ran = (rw.place.file, node.lineno) in rw.held.lines
+    if (
+        ran
+        or ast.unparse(target.value) != "self"
+        or pair not in {*rw.held.buffers, *rw.held.tensors}
+    ):
+        return None
+    return (
+        f"nn.Buffer({value})"
+        if pair in rw.held.buffers
+        else f"nn.Buffer({value}, persistent=False)"
+    )
+
+
 def tie(rw: Any, node: ast.stmt, alias: str, source: str) -> str:
     """`self.decoder.bias = self.bias`, where the decoder may have been made without one."""
     part, _, rest = alias.partition(".")

@@ -28,6 +28,8 @@ def written(rw: Any, node: ast.Call) -> str | None:
 def _partial(rw: Any, node: ast.Call) -> str | None:
     """`partial(torch.cat, dim=1)`: keywords as the function has them here."""
     known, value = rw.resolve(node.args[0])
+    if known and "autocast" in (torch_name(value) or ""):  # a program has one precision
+        return rw.uses("nullcontext", "from contextlib import nullcontext") or "nullcontext"
     renamed = rules.function(torch_name(value) or "") if known else None
     if renamed is None:
         return None

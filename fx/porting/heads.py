@@ -3,6 +3,7 @@
 import ast
 import builtins
 import contextlib
+import inspect
 from typing import Any
 
 from fx.porting.calls import one_line
@@ -64,4 +65,11 @@ def default(rw: Any, node: ast.expr) -> str:
             value = eval(compile(ast.Expression(node), rw.place.file, "eval"), dict(rw.names))
             if (said := literal(value)) is not None:
                 return said
-    return rw.text(node)
+    known, value = rw.resolve(node)
+    try:
+        return rw.text(node)
+    except Obstacle:
+        if not known or isinstance(value, type) or inspect.isroutine(value):
+            raise
+        rw.notes.append(f"{rw.where(node)}: the default {ast.unparse(node)} is None here")
+        return "None"

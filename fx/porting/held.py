@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from fx.porting.doubled import is_list
+from fx.porting.live import plain as attributes
+from fx.porting.live import stored
 from fx.porting.live import tensors as tensors_of
 from fx.porting.names import Obstacle
+from fx.porting.numbers import is_numbers
 from fx.porting.objects import is_plain
 from fx.porting.record import Record, is_installed
 from fx.porting.sources import local_names, source
@@ -43,6 +44,8 @@ class Held:
         scratch: Names that a call assigns before it reads them, and whether they were None before.
         owners: The classes whose methods assign them.
         weights: Class and name of attributes that are parameters.
+        buffers: Class and name of attributes that are buffers.
+        marks: Names of values that parts have, and whether from outside of their constructors.
         modules: Class and name of plain lists of parts that are registered by name, too.
         reserved: Names of values, `self.init = "normal"`, that are a module's own in fx.
     """
@@ -63,6 +66,8 @@ class Held:
     scratch: dict[str, bool] = field(default_factory=dict)
     owners: dict[str, list[Any]] = field(default_factory=dict)
     weights: set[tuple[str, str]] = field(default_factory=set)
+    buffers: set[tuple[str, str]] = field(default_factory=set)
+    marks: dict[str, bool] = field(default_factory=dict)
     modules: set[tuple[str, str]] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)
 
@@ -127,7 +132,12 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     parts = {name for part in module.modules() for name in part._modules}
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
     before = list(record.tables.values())
-    several = _where(module, lambda value: [*map(id, tensors_of(value).values())] in before)
+    several = _where(
+        module,
+        lambda value: (
+            id(value) in record.tables or [*map(id, tensors_of(value).values())] in before
+        ),
+    )
     named = _where(module, lambda value: isinstance(value, dict))
     held.tables = {pair: "Dict" if pair in named else "List" for pair in several}
     held.nones = _where(module, lambda value: value is None)
@@ -135,12 +145,20 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     held.modules = _where(module, lambda value: is_list(value, registered))
     own = {name for part in module.modules() for name in vars(part)}
     held.reserved = own & {"init", "apply", "functional"} - known
-    held.weights = {
-        (kind.__name__, name)
-        for part in module.modules()
-        for name in part._parameters
-        for kind in type(part).__mro__
+    made = {type(part): stored(type(part)) for part in module.modules()}
+    outside = {
+        (n, n not in made[type(part)]) for part in module.modules() for n in attributes(part)
     }
+    held.marks = {n: new for n, new in outside if (n, not new) not in outside}
+    held.weights, held.buffers = (
+        {
+            (kind.__name__, name)
+            for part in module.modules()
+            for name in vars(part)[names]
+            for kind in type(part).__mro__
+        }
+        for names in ("_parameters", "_buffers")
+    )
     plain = (int, float, bool, str, type(None))
     held.numbers = _where(module, lambda value: type(value) in plain)
     held.numbers -= _where(module, lambda value: type(value) not in plain)
@@ -202,25 +220,6 @@ def _of_class(owner: ast.ClassDef, name: str) -> bool:
         for node in owner.body
         for target in getattr(node, "targets", [getattr(node, "target", None)])
     )
-
-
-def is_numbers(value: Any) -> bool:
-    """Whether a value is a NumPy array of numbers, which a description holds as a buffer."""
-    return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
-
-
-def is_sparse(value: Any) -> bool:
-    """Whether a value is a sparse tensor."""
-    import torch
-
-    return isinstance(value, torch.Tensor) and value.layout != torch.strided
-
-
-def as_tensor(value: Any) -> Any:
-    """An array of NumPy's as a tensor; of 64 bits for want of another wish, it becomes float32."""
-    import torch
-
-    return torch.from_numpy(value.astype(np.float32) if value.dtype == np.float64 else value)
 
 
 def _makes_kernels(value: Any) -> bool:

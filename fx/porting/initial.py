@@ -54,7 +54,10 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         weights = over.endswith(_WEIGHTS)
         if not weights and "self" not in over:  # a list of modules
             return all(isinstance(n, ast.For) and _initialising(rw, n) for n in node.body)
-        return initialises(rw, node.body) or (weights and all(_fills(node, n) for n in node.body))
+        inside = [
+            n for each in node.body for n in (each.body if isinstance(each, ast.If) else [each])
+        ]
+        return initialises(rw, node.body) or (weights and all(_fills(node, n) for n in inside))
     if isinstance(node, ast.With):
         return initialises(rw, node.body)
     if isinstance(node, ast.If):
@@ -127,7 +130,8 @@ def _fills(loop: ast.For, node: ast.stmt) -> bool:
     root: ast.expr = call.func.value
     while isinstance(root, ast.Call | ast.Attribute):
         root = root.func if isinstance(root, ast.Call) else root.value
-    return call.func.attr.endswith("_") and ast.unparse(root) == ast.unparse(loop.target)
+    named = [each.id for each in ast.walk(loop.target) if isinstance(each, ast.Name)]
+    return call.func.attr.endswith("_") and ast.unparse(root) in named
 
 
 def _of_a_weight(target: ast.expr) -> bool:

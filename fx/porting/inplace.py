@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from fx.porting import held, lost, shared
+from fx.porting import declared, held, lost, shared
 from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
 from fx.porting.names import Obstacle
@@ -103,6 +103,8 @@ def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:
             f"writes through {ast.unparse(target)[:60]!r}, and arrays here do not change; write "
             "into what has a name",
         )
+    if (declaration := declared.anew(rw, node, target, value)) is not None:
+        return f"{name} = {declaration}"
     return f"{name} = jax.lax.stop_gradient({value})" if rw.constant else f"{name} = {value}"
 
 
@@ -215,6 +217,10 @@ def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
         if isinstance(target, ast.Attribute) and target.attr == "data":
             value = f"{rw.text(target.value)} {_operator(node)} {wrapped(rw.text(node.value))}"
             return put(rw, node, target, value)
+        if declared.anew(rw, node, target, "") is not None:
+            return put(
+                rw, node, target, f"{rw.text(target)} {_operator(node)} {rw.text(node.value)}"
+            )
         return None
     if not stores(rw, target):
         return None

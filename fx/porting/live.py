@@ -20,7 +20,11 @@ def inherited(base: str) -> set[str]:
     """The attributes that a layer of fx.nn has by itself."""
     from fx import nn
 
-    kind = getattr(nn, base[3:])
+    return stored(getattr(nn, base[3:]))
+
+
+def stored(kind: type) -> set[str]:
+    """The attributes that the constructors of a class assign."""
     rest = [vars(k).get("__init__") for k in kind.__mro__]
     found: set[str] = set()
     looked: set[Any] = set()

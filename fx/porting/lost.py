@@ -153,6 +153,10 @@ def taken(rw: Any, node: ast.Call) -> str | None:
     if written is None:
         return None
     target = _given_as(function, node, written)
+    owner = getattr(rw.parent(rw.functions[0]), "name", "") if rw.functions else ""
+    own = isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self"
+    if own and (owner, getattr(target, "attr", "")) in rw.held.buffers:
+        return f"{rw.text(target)} = {rw.text(node)}"
     if not isinstance(target, ast.Name):
         said = f"{function.name} writes into its argument {written}; give what it is a name first"
         raise Obstacle(node, said)

@@ -61,6 +61,25 @@ def literal(value: Any) -> str | None:
     return f"[{inner}]" if type(value) is list else f"{{{inner}}}" if value else "set()"
 
 
+def is_numbers(value: Any) -> bool:
+    """Whether a value is a NumPy array of numbers, which a description holds as a buffer."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether a value is a sparse tensor."""
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout != torch.strided
+
+
+def as_tensor(value: Any) -> Any:
+    """An array of NumPy's as a tensor; of 64 bits for want of another wish, it becomes float32."""
+    import torch
+
+    return torch.from_numpy(value.astype(np.float32) if value.dtype == np.float64 else value)
+
+
 def _numbers(array: Any) -> str:
     """Nested numbers, each as short as its precision allows."""
     if getattr(array, "ndim", 0):

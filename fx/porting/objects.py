@@ -1,14 +1,32 @@
 """Settings that parts of a model hold: dataclasses, and kinds of an installed package's own."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from fx.porting.layout import Made
 from fx.porting.live import plain as attributes
+from fx.porting.live import stored
 from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
 from fx.porting.record import file_of, is_packaged, is_users
 
-MARKED = ("nn.Sequential", "nn.ModuleList", "nn.ModuleDict")
+
+def held_by_config(value: Any) -> dict | list | None:
+    """What a configuration of an installed package holds: OmegaConf's, `ConfigDict`."""
+    kind = type(value)
+    if isinstance(value, dict | list | type) or not is_packaged(kind) or twin(kind):
+        return None
+    if hasattr(value, "keys") and hasattr(kind, "__getitem__"):
+        given = {key: value[key] for key in value.keys()}  # noqa: SIM118 - not all are iterable
+        return given if all(isinstance(key, str) and key.isidentifier() for key in given) else None
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, tuple) else None
+
+
+def config(tree: Any, held: dict) -> str:
+    """A mapping, the entries of which are attributes, too."""
+    given = ", ".join(f"{key}={tree.text(value)}" for key, value in held.items())
+    need_twin("Namespace", tree.needs)
+    return f"{need_twin('Config', tree.needs)}({given})"
 
 
 def is_settings(value: Any) -> bool:
@@ -97,13 +115,11 @@ def plain(tree: Any, value: Any) -> str:
 
 
 def marked(tree: Any, module: Any, made: Made) -> Made:
-    """One of torch's containers with the attributes that somebody put on it, and that are read."""
-    names = attributes(module) if torch_name(type(module)) in MARKED else ()
-    own = [name for name in names if name in tree.used]
-    if not own:
-        return made
-    given = [(f"{name}=", tree.value(getattr(module, name))) for name in own]
-    return Made(f"{need_twin('marked', tree.needs)}(", [("", made), *given])
+    """A layer of torch's with the attributes that somebody put on it, and that are read."""
+    bare = torch_name(type(module)) == "nn.Module"  # whose attributes are all its own
+    own = set() if bare else set(attributes(module)) - stored(type(module))
+    given = [(f"{name}=", tree.value(getattr(module, name))) for name in sorted(own & tree.used)]
+    return Made("nn.mark(", [("", made), *given]) if given else made
 
 
 def of_einops(module: Any, name: str) -> Made:

@@ -1,9 +1,10 @@
-"""Calls about order: sorted values and their places, the largest, running extremes, bins."""
+"""Calls about order: sorted values and their places, the largest, extremes, bins, limits."""
 
 import ast
 
 from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
+from fx.porting.names import need_twin
 
 
 def picked(call: Call) -> int | None:
@@ -121,3 +122,20 @@ def bins(call: Call) -> str:
     row = f"lambda edges, x: jnp.searchsorted(edges, x{after})"
     given = f"{call.text(edges)}, {call.text(x)}"
     return f'jnp.vectorize({row}, signature="(n),(m)->(m)")({given})'
+
+
+def clamp(call: Call) -> str:
+    """`x.clamp(0, 1)`: a function in the ported file, for jnp.clip has another gradient at 0, 1."""
+    word = call.key.rpartition(".")[2].removesuffix("_").removeprefix("clamp_")
+    low, high = call.argument(1, "min"), call.argument(2, "max")
+    if word == "max":
+        low, high = None, call.argument(1, "max")
+    given = [f"{name}={call.text(limit)}" for name, limit in (("min", low), ("max", high))
+             if limit is not None and ast.unparse(limit) != "None"]  # fmt: skip
+    floats = any(
+        "float" in getattr(shape, "dtype", "float")
+        for fact in call.facts
+        for shape in fact.args[:1]
+    )
+    name = "jnp.clip" if call.facts and not floats else need_twin("clamp", call.rewriter.needs)
+    return f"{name}({', '.join([call.text(call.args[0]), *given])})"

@@ -92,11 +92,21 @@ def joined(call: Call) -> str:
     return f"jnp.concatenate({parts}, axis={found[2]})"
 
 
-def as_a_whole(call: Call, node: ast.expr) -> str:
-    """Sizes that come as one list, `x.expand(*sizes)`, with -1 in it, one for each axis; or ""."""
+def as_a_whole(call: Call, nodes: list[ast.expr]) -> tuple[str, int]:
+    """Sizes that come as lists, `x.expand(*sizes, 3)`, with -1 among them, and how many are new.
+
+    "" for others: sizes that are written out, and those without -1.
+    """
+    one = len(nodes) == 1
+    if not one and not any(isinstance(node, ast.Starred) for node in nodes):
+        return "", 0
     asked = [fact.args[1:] for fact in call.facts]
     asked = [each[0] if each and isinstance(each[0], list | tuple) else each for each in asked]
-    ranks = {len(sizes) for sizes in asked} | {len(shape) for shape in call.shapes()}
-    if len(ranks) != 1 or not any(-1 in sizes for sizes in asked) or ranks == {1}:
-        return ""
-    return call.text(node.value if isinstance(node, ast.Starred) else node)
+    new = {len(sizes) - len(fact.args[0].shape) for sizes, fact in zip(asked, call.facts)}
+    if not any(-1 in sizes for sizes in asked) or all(len(sizes) == 1 for sizes in asked):
+        return "", 0
+    if len(new) != 1:
+        raise call.obstacle("how many axes are new differs; write the sizes out")
+    alone = nodes[0].value if isinstance(nodes[0], ast.Starred) else nodes[0]
+    text = call.text(alone) if one else f"({', '.join(map(call.text, nodes))})"
+    return text, min(new)

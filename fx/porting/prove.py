@@ -110,6 +110,7 @@ def port(
     Raises:
         ModuleNotFoundError: PyTorch is not installed.
         TypeError: `model` is neither a module nor a function that makes one, or was scripted.
+        ValueError: What PyTorch gives on these inputs is nan throughout.
 
     Example:
         >>> import fx, torch
@@ -206,6 +207,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
                 args, named = trial.copied((inputs, kwargs))
                 with torch.enable_grad():  # it takes gradients itself
                     outputs = watch(lambda: module(*args, **named), record)
+            trial.check_numbers(outputs)
             record.outputs, record.evaluated = _kinds(outputs), set(record.lines)
             if record.asked:
                 observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
@@ -140,13 +141,20 @@ def watch(run: Callable[[], Any], record: Record) -> Any:
 
 
 def _uncompiled() -> Any:
-    """A context in which what was given to `torch.compile` runs line by line, to be seen."""
+    """A context in which what was compiled or scripted runs line by line, to be seen."""
     import torch
 
+    def call(scripted: Any, *args: Any, **kwargs: Any) -> Any:
+        python = unscripted(scripted)
+        return (script if python is scripted else type(python).__call__)(python, *args, **kwargs)
+
+    script = torch.jit.ScriptFunction.__call__
+    contexts = contextlib.ExitStack()
+    contexts.enter_context(mock.patch.object(torch.jit.ScriptFunction, "__call__", call))
     compiles = {"torch._dynamo", "torch.nn.attention.flex_attention"}  # the second loads the first
-    if compiles.isdisjoint(sys.modules):
-        return contextlib.nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    if not compiles.isdisjoint(sys.modules):
+        contexts.enter_context(torch.compiler.set_stance("force_eager"))
+    return contexts
 
 
 def _mode(record: Record) -> Any:

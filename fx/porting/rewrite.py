@@ -9,6 +9,7 @@ from fx.porting import (
     cached,
     constant,
     creation,
+    decided,
     declared,
     functions,
     held,
@@ -175,7 +176,8 @@ class Rewriter:
         if isinstance(node.func, ast.Attribute):
             word = node.func.attr
             for name, facts in seen.items():
-                if name.rpartition(".")[2] == word and name.startswith("torch.Tensor."):
+                said = "dim" if word == "ndimension" else word  # what torch says it is
+                if name.rpartition(".")[2] == said and name.startswith("torch.Tensor."):
                     return f"Tensor.{word}", facts
             ran = self.in_a_line_that_ran(node) and not unseen.in_an_arm(self, node)
             if not seen and unseen.of_a_tensor(self, node, ran):
@@ -191,6 +193,13 @@ class Rewriter:
     def _expression(self, node: ast.expr) -> str | None:
         if isinstance(node, ast.Call):
             return self._call(node)
+        if isinstance(node, ast.BoolOp) and isinstance(said := decided.decided(self, node), bool):
+            return str(said)
+        if isinstance(node, ast.IfExp) and (said := decided.decided(self, node.test)) in (
+            True,
+            False,
+        ):
+            return self.text(node.body if said else node.orelse)
         if isinstance(node, ast.Lambda) and isinstance(node.body, ast.Call):
             if (self.torch_key(node.body)[0] or "").startswith("nn.init."):
                 return "None"  # first values, which are left out

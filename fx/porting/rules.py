@@ -42,7 +42,8 @@ def function(key: str) -> tuple[str, dict[str, str]] | None:
             continue
         assert isinstance(right, ast.Call)
         plain = all(isinstance(arg, ast.Name) for arg in [*left.args, *right.args])
-        if plain and len(left.args) == len(right.args) == 1:
+        given = len(left.args) + name(left).startswith("Tensor.")  # what it is a method of, too
+        if plain and given == len(right.args) == 1:
             return called, {ast.unparse(k.value): k.arg or "" for k in right.keywords}
     return None
 

@@ -19,7 +19,8 @@ class Source:
 
     Attributes:
         names: What binds each global name, the last in the text.
-        several: Names that are bound more than once at the top: in `try` and `except`, or by `+=`.
+        several: Names that are bound more than once at the top, in `try` and `except`, say, or
+            whose values are changed there: `SIZES += [3]`, `CONFIG["a"] = 5`, `SIZES.append(3)`.
     """
 
     def __init__(self, file: str):
@@ -35,9 +36,8 @@ class Source:
         bound = list(self._bound(self.tree.body))
         self.names = dict(bound)
         said = Counter(name for name, _ in bound)
-        added = [n.target for n in self.tree.body if isinstance(n, ast.AugAssign)]
         self.several = {name for name, times in said.items() if times > 1}
-        self.several |= {target.id for target in added if isinstance(target, ast.Name)}
+        self.several |= {name for node in self.tree.body for name in _changed(node)}
 
     def span(self, node: Any) -> tuple[int, int]:
         """First byte of a node and the one after its last; decorators belong to what follows."""
@@ -94,6 +94,25 @@ class Source:
                 for part in ("body", "orelse", "handlers", "finalbody"):
                     for inner in getattr(node, part, ()):
                         yield from self._bound(getattr(inner, "body", None) or [inner])
+
+
+def _changed(node: ast.AST) -> Iterator[str]:
+    """The names whose values a statement at the top of a file changes."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+        return
+    target = None
+    if isinstance(node, ast.AugAssign):
+        target = node.target
+    elif isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
+        target = node.value
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        target = node.value.func.value if isinstance(node.value.func, ast.Attribute) else None
+    while isinstance(target, ast.Subscript | ast.Attribute):
+        target = target.value
+    if isinstance(target, ast.Name):
+        yield target.id
+    for child in ast.iter_child_nodes(node):
+        yield from _changed(child)
 
 
 @cache

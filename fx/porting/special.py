@@ -30,18 +30,17 @@ def expand(call: Call) -> str:
     sizes = call.args[1:]
     if len(sizes) == 1 and isinstance(sizes[0], ast.Tuple | ast.List):
         sizes = sizes[0].elts
-    if len(sizes) == 1 and (given := pieces.as_a_whole(call, sizes[0])):
+    given, new = pieces.as_a_whole(call, sizes)
+    if given:
         x, again = call.twice(call.args[0])
-        kept = f"own if n == -1 else n for n, own in zip({given}, {again}.shape, strict=True)"
+        own = f"{again}.shape" if not new else f"{(1,) * new} + {again}.shape"
+        kept = f"own if n == -1 else n for n, own in zip({given}, {own}, strict=True)"
         return f"jnp.broadcast_to({x}, [{kept}])"
     x = call.text(call.args[0])
     texts = [call.text(size) for size in sizes]
     ranks = {len(shape) for shape in call.shapes()}
-    stars = [place for place, size in enumerate(sizes) if isinstance(size, ast.Starred)]
-    if "-1" in texts and stars and texts.index("-1") < stars[-1]:
-        raise call.obstacle("a -1 before sizes that come as a list; write the size in its place")
     if "-1" in texts and not (simple(x) and len(ranks) == 1):
-        return _repeated(call, x, texts, bool(stars))
+        return _repeated(call, x, texts)
     for place, text in enumerate(texts):
         if text == "-1":
             texts[place] = f"{x}.shape[{place - len(texts) + min(ranks)}]"
@@ -49,13 +48,13 @@ def expand(call: Call) -> str:
     return f"jnp.broadcast_to({x}, {shape})"
 
 
-def _repeated(call: Call, x: str, texts: list[str], listed: bool) -> str:
+def _repeated(call: Call, x: str, texts: list[str]) -> str:
     """An expansion of what has no name: the axes of size 1 repeated, new ones put before."""
     ranks = {len(shape) for shape in call.shapes()}
     new = len(texts) - min(ranks, default=0)
     for axis, text in enumerate(texts):
         sizes = {shape[axis - new] for shape in call.shapes()} if axis >= new else {1}
-        if listed or len(ranks) != 1 or (text != "-1" and sizes != {1}):
+        if len(ranks) != 1 or (text != "-1" and sizes != {1}):
             x, again = call.twice(call.args[0])
             kept = [f"{again}.shape[{n - len(texts)}]" for n in range(len(texts))]
             sizes = [own if text == "-1" else text for own, text in zip(kept, texts)]
@@ -366,10 +365,12 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "stride": strided.strides, "as_strided": strided.as_strided,
     "flex_attention": flexible, "create_block_mask": flexible,
     "stft": spectrum, "istft": spectrum, "svd": matrices.svd,
+    **{f"{word}{end}": ordered.clamp for word in ("clamp", "clip", "clamp_min", "clamp_max")
+       for end in ("", "_")},
     "index_put": scatter.put, "index_put_": scatter.put,
     "sum": summed, "prod": summed, "cumsum": summed,
     "slice_scatter": scatter.part, "select_scatter": scatter.part,
-    "new": creation.new, "arange": creation.arange,
+    "Variable": creation.variable, "new": creation.new, "arange": creation.arange,
     **{f"{kind}Tensor": creation.made for kind in creation.KINDS},
     **{f"{word}{end}": scatter.scatter for word in ("scatter", "scatter_add", "scatter_reduce")
        for end in ("", "_")},
@@ -383,6 +384,7 @@ VARIADIC = {
     *(name for name, f in SPECIAL.items() if f is creation.made),
 }
 HEADS = ("torch", "Tensor", "torch.linalg", "torch.nn.attention.flex_attention")
+HEADS += ("torch.autograd.variable",)
 PICKED = ("max", "min", "cummax", "cummin")  # which write no pair where a part of it is taken
 RANDOM = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",

@@ -47,6 +47,10 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return _call(rw, node.value)
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        if isinstance(node.targets[0], ast.Tuple) and (
+            marked := replaced.tuples(rw, node, node.targets[0])
+        ):
+            return marked
         return _assign(rw, node, node.targets[0])
     if isinstance(node, ast.AugAssign):
         if initialises(rw, [node]):
@@ -204,7 +208,7 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
     if key is None and moved.module_of(rw, node) is not None:
         return DROP
     word = (key or "").rpartition(".")[2]
-    if word.startswith("_check_tensor_all"):
+    if word.startswith(("_check_tensor_all", "_assert_async")):
         rw.notes.append(f"{rw.where(rw.parent(node))} checks values, and was left out")
         return DROP
     if key in ("torch._assert", "torch._check") or word in ("_assert", "_check"):
@@ -220,6 +224,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return DROP
     if initialises(rw, [ast.Expr(node)]):
         return left_out(rw, node)
+    if ast.unparse(node) in ("self.train()", "self.eval()") and rw.functions[0].name == "__init__":
+        return DROP  # whether it trains is said where it is called
     if reports(rw, node):
         return DROP
     if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
@@ -255,6 +261,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         return f"{rw.text(target)} = {declared.unregistered(rw, node.value, target)}"
     if cached.is_key(rw, node):
         return DROP
+    if declared.is_anew(rw, node, target):
+        return f"{rw.text(target)} = {declared.anew(rw, node, target, rw.text(node.value))}"
     if initialises(rw, [node]):
         return left_out(rw, node)
     if isinstance(target, ast.Attribute) and target.attr == "data":

@@ -303,7 +303,6 @@ torch.fft.fftfreq(n, d=1.0)          | jnp.fft.fftfreq(n, d)
 torch.fft.rfftfreq(n, d=1.0)         | jnp.fft.rfftfreq(n, d)
 x.logit()                            | jax.scipy.special.logit(x)
 x.logit(eps)                         | jax.scipy.special.logit(jnp.clip(x, eps, 1 - eps))
-torch.autograd.variable.Variable(x)  | x
 x.addmm(mat1, mat2)                  | x + mat1 @ mat2
 x.addmm(mat1, mat2, beta=1, alpha=1) | beta * x + alpha * (mat1 @ mat2)
 x.baddbmm(batch1, batch2)            | x + batch1 @ batch2
@@ -320,7 +319,7 @@ torch.linalg.norm(x, ord=None, dim=None, keepdim=False) | jnp.linalg.norm(x, ord
 torch.linalg.vector_norm(x, ord=None, dim=None, keepdim=False) | jnp.linalg.vector_norm(x, ord=ord, axis=dim, keepdims=keepdim)
 torch.linalg.det(x)                  | jnp.linalg.det(x)
 torch.linalg.inv(x)                  | jnp.linalg.inv(x)
-torch.linalg.qr(x)                   | jnp.linalg.qr(x)
+torch.linalg.qr(x, mode="reduced")   | jnp.linalg.qr(x, mode=mode)
 torch.linalg.slogdet(x)              | jnp.linalg.slogdet(x)
 torch.linalg.cholesky(x, upper=False) | jnp.linalg.cholesky(x, upper=upper)
 x.cholesky(upper=False)              | jnp.linalg.cholesky(x, upper=upper)

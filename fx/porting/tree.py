@@ -12,7 +12,6 @@ from typing import Any
 
 from fx.porting import closures, numbers, objects, rules, values
 from fx.porting.computed import normed, parametrized
-from fx.porting.held import as_tensor, is_numbers, is_sparse
 from fx.porting.layout import Made
 from fx.porting.live import (
     argument,
@@ -213,7 +212,7 @@ class Tree:
                 continue
             if self.scratch.get(name) is False and not held:
                 continue
-            if is_sparse(value) and name not in self.used:
+            if numbers.is_sparse(value) and name not in self.used:
                 self.notes.append(f"{path}.{name}".lstrip(".") + " is sparse, and was left out")
                 continue
             value = None if name in self.scratch and not held else value
@@ -246,14 +245,14 @@ class Tree:
             return self.make(value, full)
         if held_apart(value):
             return self._apart(module, value, full)
-        if is_numbers(value):
-            value = as_tensor(value)
+        if numbers.is_numbers(value):
+            value = numbers.as_tensor(value)
         if not isinstance(value, torch.Tensor):
             several = tensors(value)
             kept = several and [*map(id, several.values())] in self.tables.values()
             return self._tensors(module, several, full) if kept else self.value(value)
         shape = repr(tuple(value.shape))
-        if is_sparse(value):
+        if numbers.is_sparse(value):
             raise Obstacle(None, f'"{full}" is sparse; make it dense in PyTorch: .to_dense()')
         word = DTYPES.get(str(value.dtype).removeprefix("torch."))
         if word is None:
@@ -324,6 +323,8 @@ class Tree:
             if isinstance(value, list):
                 return f"[{inner}]"
             return f"({inner},)" if len(value) == 1 else f"({inner})"
+        if (held := objects.held_by_config(value)) is not None:
+            return objects.config(self, held) if isinstance(held, dict) else self.value(held)
         if objects.is_settings(value):
             return objects.settings(self, value)
         if isinstance(value, set | frozenset):

@@ -12,6 +12,7 @@ import numpy as np
 
 from fx.interop.compare import Differences, _arrays, _error, compared, split
 from fx.interop.torch_arrays import is_tensor, tensor_array
+from fx.porting import fixed
 from fx.porting.live import plain
 
 # What runs once is compiled without XLA's costly passes, and first without the emitters that take
@@ -76,18 +77,55 @@ def evaluated(module: Any, inputs: tuple, kwargs: dict) -> list[np.ndarray]:
         module.train(mode)
 
 
+def check_numbers(outputs: Any) -> None:
+    """Raise where outputs of PyTorch's are nowhere a number, which would be equal to anything.
+
+    Raises:
+        ValueError: all that is floating is nan.
+    """
+    floats = [each for each in numbers(outputs) if each.dtype.kind in "fc" and each.size]
+    if floats and all(np.isnan(each).all() for each in floats):
+        raise ValueError(
+            "fx.port: PyTorch's own outputs are nan throughout, so that nothing can be compared; "
+            "give the weights values (those of torch.empty are any) or give other inputs"
+        )
+
+
 def training(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
     """How outputs and new state in training compare: "equal", "random", or what differs.
 
     What differs is compared in float64, too: normalised, two values of a batch enlarge rounding.
     """
-    said = _training(found, module, inputs, kwargs)
+    said = _in_either(_training, found, module, inputs, kwargs)
+    if said == "random":
+        with contextlib.suppress(Exception), fixed.draws():  # not all that draws does so there
+            again = _in_either(_with_draws, found, module, inputs, kwargs)
+            return f"with the same random numbers in both, {again}" if "differ" in again else said
+    return said
+
+
+def _in_either(asked: Callable, found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
+    """What a comparison says, in float64 where it is another in float32."""
+    said = asked(found, module, inputs, kwargs)
     if "differ" in said:
         with contextlib.suppress(Exception):  # whatever says that one of them is not for float64
             with in_float64(found, module, inputs, kwargs) as given:
-                again = _training(*given)
+                again = asked(*given)
             return again if again == "equal" else said  # it may not run there
     return said
+
+
+def _with_draws(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
+    """How training compares where both draw the same; "random" where PyTorch draws besides."""
+    import torch
+
+    before = torch.get_rng_state()
+    theirs, trained = _trained(module, inputs, kwargs)
+    if not torch.equal(before, torch.get_rng_state()):
+        return "random"
+    if _varies(module, inputs, kwargs, theirs, 1):
+        return "random"
+    return _as_trained(found, inputs, kwargs, theirs, trained, jax.random.key(0))
 
 
 def _training(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:

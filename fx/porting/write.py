@@ -9,14 +9,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from fx.porting import doubled
+from fx.interop.torch_arrays import is_tensor
+from fx.porting import doubled, numbers
 from fx.porting.calls import DROP, MARK
 from fx.porting.classes import Classes
 from fx.porting.closures import Inner
 from fx.porting.held import Held, found
 from fx.porting.layout import lines
 from fx.porting.names import Needs, Obstacle, renamed, twin
-from fx.porting.numbers import literal
+from fx.porting.numbers import as_tensor, is_numbers, literal
 from fx.porting.record import Record, is_installed
 from fx.porting.rewrite import Rewriter
 from fx.porting.sources import Place, constant, definition, source
@@ -137,6 +138,9 @@ class Writer:
         several = name in file.several or setters and self.record.functions.isdisjoint(setters)
         asks = isinstance(place.node.value, ast.Call) and is_installed(place.file)
         asks = asks and (value is None or isinstance(value, bool | int | float | str))
+        if several and (is_numbers(value) or is_tensor(value)):
+            self.needs.imports["jnp"] = "import jax.numpy as jnp"
+            return numbers.text(as_tensor(value) if is_numbers(value) else value)
         return literal(value) if asks or several else None
 
     def _twin(self, name: str, word: str) -> Chunk:

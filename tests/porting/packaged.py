@@ -1,6 +1,7 @@
 """A model as an installed package has them: hub mixins, settings, registries, questions."""
 
 import logging
+from collections import UserList
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 
@@ -255,3 +256,40 @@ class Shifted(nn.Module):
         """Rolled, or not."""
         self.settle(x.shape[1])
         return self.fc(x.roll(self.shift, 1)) * self.window
+
+
+class ConfigDict:
+    """A configuration with its entries as attributes, of a package for such."""
+
+    def __init__(self, **fields):
+        vars(self)["_fields"] = fields
+
+    def __getattr__(self, name):
+        try:
+            return self._fields[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+    def __getitem__(self, name):
+        return self._fields[name]
+
+    def keys(self):
+        return self._fields.keys()
+
+
+class ConfigList(UserList):
+    """Its list."""
+
+
+class Configured(nn.Module):
+    """A model that reads one in its constructor and in forward."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(nn.Linear(3, width) for width in config.model.sizes)
+
+    def forward(self, x):
+        model = self.config["model"]
+        assert "scale" in self.config.model.keys()
+        return self.layers[0](x) * model.scale + len(self.config.model.sizes)

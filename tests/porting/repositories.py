@@ -253,3 +253,193 @@ class Parallel(nn.Module):
 
     def forward(self, x):
         return self.fc(x)
+
+
+CONFIG = {"p": 0.9}
+CONFIG["p"] = 0.1
+TABLE = torch.zeros(4)
+TABLE[1] = 4
+FIRST, SECOND = 2, 3
+FIRST, SECOND = SECOND, FIRST
+
+
+class Scaled(nn.Module):
+    factor = 2
+
+
+Scaled.factor = 9
+
+
+class Changed(Scaled):
+    """Constants that a file changes after it has made them; in training alone one is read."""
+
+    def forward(self, x):
+        x = F.dropout(x, CONFIG["p"], self.training)
+        return (x + TABLE) * self.factor + FIRST - 10 * SECOND
+
+
+class Detached(nn.Module):
+    """`Variable(t)`, which today is `t.detach()`, where dropout hides it."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x):
+        noise = torch.autograd.Variable(torch.zeros(4))
+        y = self.drop(self.fc(x)) + noise
+        return y * torch.autograd.Variable(y.abs().mean())
+
+
+def rotated(x):
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((-second, first), -1)
+
+
+@torch.jit.script
+def rotary(x, angles):
+    return x * angles.cos() + rotated(x) * angles.sin()
+
+
+def identity(x):
+    return x
+
+
+def world_size():
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def is_distributed():
+    return torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+
+
+def reduced(x, op=torch.distributed.ReduceOp.SUM):
+    if not is_distributed():
+        return x
+    torch.distributed.all_reduce(x, op=op)
+    return x
+
+
+class Pieces(nn.Module):
+    """Scripted functions, functions as values, early returns, other names for methods."""
+
+    def __init__(self, chunks=1):
+        super().__init__()
+        self.chunks = chunks
+        self.fc = nn.Linear(4, 4)
+        self.register_buffer("angles", torch.arange(4.0))
+        self.train()
+
+    def whole(self, x):
+        return self.fc(x)
+
+    total = whole
+
+    def mixed(self, x):
+        if self.chunks == 1:
+            return self.fc(x)
+        parts = x.chunk(self.chunks, dim=1)
+        return torch.cat([self.fc(part) for part in parts], dim=1)
+
+    def forward(self, x):
+        stop = torch.detach if self.training else identity
+        limit = torch.clamp if self.chunks > 1 else identity
+        assert x.ndimension() == 2
+        length = torch.linalg.vector_norm(x, dim=list(range(1, x.dim())), keepdim=True)
+        x = limit(self.mixed(x)) + stop(length) * world_size()
+        return reduced(rotary(x, self.angles))
+
+
+class Limits(nn.Module):
+    """Values that lie on a limit, where torch's gradient is 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        x = (x * 1.5).round() * self.weight
+        return x.clamp(0, 1) + x.clamp_min(-1.0) + x.clamp_max(1) + torch.clip(x, -1, 2)
+
+
+class Undefined(nn.Module):
+    """A weight that is nothing yet."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((4,), float("nan")))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+class Kernel(nn.Module):
+    """A constructor that computes with what it has registered."""
+
+    def __init__(self, factor=2):
+        super().__init__()
+        kernel = torch.outer(torch.arange(4.0), torch.arange(4.0))
+        self.register_buffer("kernel", kernel / (1 + kernel.sum()))
+        self.kernel = self.kernel * factor**2
+        self.register_buffer("mask", torch.ones(4))
+        self.mask[1] = 0
+        self.mask *= 2 + 1
+        self.plain = torch.zeros(4)
+        self.plain[:2] = 5
+        self.plain.add_(1)
+        self.register_buffer("degrees", (self.mask[:, None] >= torch.arange(4)).float())
+
+    def forward(self, x):
+        return (x @ self.kernel) * self.mask + self.plain @ self.degrees
+
+
+class Head(nn.Module):
+    """A grid for each map, made anew where the map's size has changed, as YOLOv5 has it."""
+
+    def __init__(self, maps=2):
+        super().__init__()
+        self.grid = [torch.empty(0) for _ in range(maps)]
+        self.anchor_grid = [torch.empty(0) for _ in range(maps)]
+        self.register_buffer("anchors", torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        self.stride = torch.tensor([4.0, 8.0])
+        self.m = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(maps))
+
+    def forward(self, x):
+        out = []
+        for i in range(len(self.m)):
+            x[i] = self.m[i](x[i])
+            ny, nx = x[i].shape[2:]
+            if self.grid[i].shape[2:4] != x[i].shape[2:4]:
+                self.grid[i], self.anchor_grid[i] = self._make_grid(nx, ny, i)
+            xy = (x[i].sigmoid() + self.grid[i]) * self.stride[i]
+            out.append((xy * self.anchor_grid[i]).flatten(1))
+        return torch.cat(out, 1)
+
+    def _make_grid(self, nx, ny, i):
+        y, x = torch.arange(ny).float(), torch.arange(nx).float()
+        grid = torch.stack(torch.meshgrid(y, x, indexing="ij")).sum(0).expand(1, 1, ny, nx)
+        return grid, self.anchors[i].sum().view(1, 1, 1, 1).expand(1, 1, ny, nx)
+
+
+class Graph(nn.Module):
+    """Layers that say where their inputs come from, in marks that were put on them."""
+
+    def __init__(self):
+        super().__init__()
+        layers = []
+        for n, source in enumerate((-1, -1, [-1, 0])):
+            layer = nn.Conv2d(3, 3, 1) if n < 2 else Head()
+            layer.i, layer.f = n, source
+            layers.append(layer)
+        self.model = nn.Sequential(*layers)
+        self.model[-1].last = True
+
+    def forward(self, x):
+        kept = []
+        for m in self.model:
+            if m.f != -1:
+                x = [x if j == -1 else kept[j] for j in m.f]
+            x = m(x)
+            kept.append(x)
+        return x

@@ -177,3 +177,16 @@ def test_numbers_that_the_example_settled(packaged):
     assert found.equal and found.elsewhere == "equal", str(found)
     assert any("self.shift is what it was after the example ran" in n for n in found.notes)
     assert "shift=0" in found.source and "window=5" in found.source
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_configuration_of_a_package_for_such(packaged, live):
+    def make():
+        sizes = packaged.ConfigList([3, 4])
+        model = packaged.ConfigDict(sizes=sizes, scale=2.0)
+        return packaged.Configured(packaged.ConfigDict(model=model, device=torch.device("cpu")))
+
+    found = fx.port(make() if live else make, torch.randn(2, 3), layers=False)
+    assert found.equal, str(found)
+    assert found.constructors == ("written from the live model" if live else "ported"), str(found)
+    assert "Config(model=Config(sizes=[3, 4], scale=2.0), device=None)" in found.source

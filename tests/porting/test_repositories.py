@@ -97,3 +97,53 @@ def test_what_another_package_says_of_a_constructors_number_is_that_number(monke
     found = port(repositories.Parallel)
     assert found.equal and found.constructors == "ported", str(found)
     assert any("self.width = 2 here, which it was when this ran" in n for n in found.notes)
+
+
+def test_constants_that_a_file_changes_are_what_they_became():
+    found = port(repositories.Changed)
+    assert found.equal and found.constructors == "ported", str(found)
+    for line in ("CONFIG = {'p': 0.1}", "FIRST = 3", "SECOND = 2", "    factor = 9"):
+        assert line in found.source, found.source
+    assert "TABLE = jnp.array([0.0, 4.0, 0.0, 0.0], jnp.float32)" in found.source
+
+
+def test_what_is_detached_by_variable_is():
+    found = port(repositories.Detached)
+    assert found.equal, str(found)
+    assert found.source.count("jax.lax.stop_gradient(") == 1
+
+
+@LIVE
+@pytest.mark.parametrize("kind", [repositories.Pieces, repositories.Limits, repositories.Kernel])
+def test_gradients_and_training_too(kind, live):
+    found = port(kind, live)
+    assert found.equal and found.gradients == found.training == "equal", str(found)
+    assert found.constructors == ("written from the live model" if live else "ported"), str(found)
+
+
+def test_a_limit_of_whole_numbers_is_numpys():
+    class Whole(torch.nn.Module):
+        def forward(self, x):
+            return x.clamp(0, 1)
+
+    found = port(Whole, live=True, x=torch.arange(-2, 3))
+    assert found.equal and "jnp.clip(x, min=0, max=1)" in found.source, str(found)
+
+
+def test_what_is_nowhere_a_number_is_equal_to_nothing():
+    with pytest.raises(ValueError, match="PyTorch's own outputs are nan throughout"):
+        port(repositories.Undefined)
+
+
+@LIVE
+def test_marks_on_layers_and_a_grid_for_each_map(live):
+    found = port(repositories.Graph, live, torch.randn(1, 3, 4, 4))
+    assert found.equal and found.elsewhere == found.training == "equal", str(found)
+    assert found.constructors == ("written from the live model" if live else "ported"), str(found)
+    assert "nn.mark(" in found.source
+    x = torch.randn(2, 3, 6, 5)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        expected = repositories.Graph().eval()(x).numpy()
+    outputs, _ = jax.jit(found.model.apply)(found.params, found.state, x.numpy())
+    assert outputs == pytest.approx(expected, abs=1e-4)
