@@ -9,6 +9,7 @@ import numpy as np
 
 from fx.nn import init
 
+_FIXED = {init.zeros.function, init.ones.function, init.constant(0.0).function}  # need no key
 _BOTH = "add sub mul truediv floordiv mod pow matmul and or xor".split()
 _ONE = "neg pos abs invert ge gt le lt getitem".split()
 
@@ -27,12 +28,12 @@ class First:
 
     @property
     def __jax_array__(self) -> Any:
-        if getattr(self.init, "function", None) not in init.FIXED:
+        if getattr(self.init, "function", None) not in _FIXED:
             raise AttributeError("its values are drawn when params are made")  # no array for JAX
         return self._first
 
     def _first(self) -> jax.Array:
-        if getattr(self.init, "function", None) not in init.FIXED:
+        if getattr(self.init, "function", None) not in _FIXED:
             raise TypeError(
                 f"{type(self).__name__}: its values are drawn when params are made, by {self.init},"
                 " so that a constructor cannot compute with them; compute it in forward"

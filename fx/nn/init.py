@@ -95,9 +95,6 @@ def _constant(key: Any, shape: tuple, dtype: Any, value: Any) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
 
 
-FIXED = (_zeros, _ones, _constant)  # which need no key
-
-
 def constant(val: Any) -> Initialiser:
     """A number everywhere, or a given array.
 
