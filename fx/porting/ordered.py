@@ -1,6 +1,7 @@
 """Calls about order: sorted values and their places, the largest, extremes, bins, limits."""
 
 import ast
+from collections.abc import Callable, Iterable
 
 from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
@@ -132,10 +133,27 @@ def clamp(call: Call) -> str:
         low, high = None, call.argument(1, "max")
     given = [f"{name}={call.text(limit)}" for name, limit in (("min", low), ("max", high))
              if limit is not None and ast.unparse(limit) != "None"]  # fmt: skip
-    floats = any(
-        "float" in getattr(shape, "dtype", "float")
-        for fact in call.facts
-        for shape in fact.args[:1]
-    )
-    name = "jnp.clip" if call.facts and not floats else need_twin("clamp", call.rewriter.needs)
+    name = "jnp.clip" if _dtypes(call) and not _is_float(call, any) else ""
+    name = name or need_twin("clamp", call.rewriter.needs)
     return f"{name}({', '.join([call.text(call.args[0]), *given])})"
+
+
+def absolute(call: Call) -> str:
+    """`x.abs()`: of real numbers a function in the file, for the gradient at 0 is another."""
+    if len(call.args) != 1 or call.kwargs:
+        raise call.obstacle("no rule for these arguments; write it with jnp.abs")
+    name = "jnp.abs"
+    if _is_float(call, all):
+        name = need_twin("absolute", call.rewriter.needs)
+    return f"{name}({call.text(call.args[0])})"
+
+
+def _dtypes(call: Call) -> set[str]:
+    """The dtypes of what a function was called with."""
+    firsts = (fact.args[0] for fact in call.facts if fact.args)
+    return {first.dtype for first in firsts if hasattr(first, "dtype")}
+
+
+def _is_float(call: Call, asked: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether all, or any, of those are real numbers."""
+    return bool(_dtypes(call)) and asked("float" in dtype for dtype in _dtypes(call))

@@ -37,8 +37,8 @@ class Port:
         report: `fx.compare`'s, layer by layer; None where only outputs were compared.
         elsewhere: How outputs compare on other inputs, of other values and another batch size:
             "equal", or what differs; "" where they were not compared.
-        training: The same forward in training: "equal", "random" where it draws numbers, or what
-            differs.
+        training: The same forward in training: "equal", "random" where it draws numbers and is
+            equal if both draw the same, or what differs.
         gradients: Those of a weighted sum of the outputs, in evaluation, to weights and inputs:
             "equal", or what differs; "" where they were not compared.
         constructors: "ported", or "written from the live model".

@@ -365,6 +365,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "stride": strided.strides, "as_strided": strided.as_strided,
     "flex_attention": flexible, "create_block_mask": flexible,
     "stft": spectrum, "istft": spectrum, "svd": matrices.svd,
+    "abs": ordered.absolute, "absolute": ordered.absolute,
     **{f"{word}{end}": ordered.clamp for word in ("clamp", "clip", "clamp_min", "clamp_max")
        for end in ("", "_")},
     "index_put": scatter.put, "index_put_": scatter.put,

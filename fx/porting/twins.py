@@ -27,6 +27,11 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     return x if max is None else jnp.where(x > max, max, x)
 
 
+def absolute(x: Any) -> Any:
+    """Magnitudes of real numbers; of 0 the gradient is 0, where that of `jnp.abs` is 1."""
+    return x * jnp.sign(x)
+
+
 class Namespace:
     """`argparse.Namespace`, with a hash, so that a description can hold it."""
 

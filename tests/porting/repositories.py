@@ -352,7 +352,7 @@ class Pieces(nn.Module):
 
 
 class Limits(nn.Module):
-    """Values that lie on a limit, where torch's gradient is 1."""
+    """Values that lie on a limit, where torch's gradient is 1, and magnitudes of 0."""
 
     def __init__(self):
         super().__init__()
@@ -360,7 +360,8 @@ class Limits(nn.Module):
 
     def forward(self, x):
         x = (x * 1.5).round() * self.weight
-        return x.clamp(0, 1) + x.clamp_min(-1.0) + x.clamp_max(1) + torch.clip(x, -1, 2)
+        x = x.clamp(0, 1) + x.clamp_min(-1.0) + x.clamp_max(1) + torch.clip(x, -1, 2)
+        return x + (x * self.weight.sub(1)).abs() + torch.abs(self.weight - 1)
 
 
 class Undefined(nn.Module):
