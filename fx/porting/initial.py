@@ -85,14 +85,14 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         return True
     if isinstance(call.func, ast.Name) and known:
         function = rw.source.names.get(text)
-        return isinstance(function, ast.FunctionDef) and _only_fills(function)
+        return isinstance(function, ast.FunctionDef) and _only_fills(rw, function)
     if text.startswith("self.") and text.count(".") == 1:
         method = _method(rw, last)
         return method is not None and initialises(rw, [n for n in method.body if not docstring(n)])
     return False
 
 
-def _only_fills(function: ast.FunctionDef) -> bool:
+def _only_fills(rw: Rewriter, function: ast.FunctionDef, around: tuple = ()) -> bool:
     """Whether a function does nothing but write numbers into weights of what it is given.
 
     `w = up.weight.data`, and a loop around `w[0, 0, i, j] = ...`.
@@ -109,17 +109,27 @@ def _only_fills(function: ast.FunctionDef) -> bool:
             return all(map(fills, [*node.body, *node.orelse]))
         if isinstance(node, ast.Assign):
             return all(isinstance(t, ast.Name) or of_a_weight(t) for t in node.targets)
+        if isinstance(node, ast.AugAssign):
+            return of_a_weight(node.target)
         call = node.value if isinstance(node, ast.Expr) else None
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
             return call.func.attr.endswith("_") and of_a_weight(call.func.value)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+            other = rw.source.names.get(call.func.id)
+            if not isinstance(other, ast.FunctionDef) or other in (*around, function):
+                return False
+            return _only_fills(rw, other, (*around, function))
         return docstring(node) or isinstance(node, ast.Pass)
 
     def of_a_weight(node: ast.expr) -> bool:
         while isinstance(node, ast.Subscript):
             node = node.value
-        return ast.unparse(node) in names or ".weight" in ast.unparse(node)
+        text = ast.unparse(node)
+        return text in names or ".weight" in text or ".bias" in text
 
-    return bool(names) and all(map(fills, function.body))
+    writes = [node for node in ast.walk(function) if isinstance(node, ast.AugAssign | ast.Call)]
+    gives = any(isinstance(node, ast.Return) for node in ast.walk(function))
+    return bool(names or writes) and not gives and all(map(fills, function.body))
 
 
 def _fills(loop: ast.For, node: ast.stmt) -> bool:

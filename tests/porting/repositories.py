@@ -115,6 +115,7 @@ class Fills(nn.Module):
         self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
         self.scale = nn.Parameter(torch.FloatTensor(4))
         self.start()
+        rescale(self, reference=0.1)
         logger.info("number of parameters: %e", sum(p.numel() for p in self.parameters()))
 
     def start(self):
@@ -131,6 +132,21 @@ class Fills(nn.Module):
 
     def forward(self, x):
         return self.two(self.one(x)) * self.scale
+
+
+def rescaled(layer, reference):
+    std = layer.weight.std().detach()
+    scale = (std / reference) ** 0.5
+    layer.weight.data /= scale
+    if layer.bias is not None:
+        layer.bias.data /= scale
+
+
+def rescale(module, reference):
+    """Scales the first values of all layers."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            rescaled(part, reference)
 
 
 def init(module, weight_init, bias_init, gain=1):
