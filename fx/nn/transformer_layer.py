@@ -110,18 +110,21 @@ class TransformerEncoderLayer(Module):
         Returns:
             The same shape.
         """
-
-        def attend(x: jax.Array) -> jax.Array:
-            masks: Any = (src_key_padding_mask, False, src_mask)
-            return self.dropout1(self.self_attn(x, x, x, *masks, is_causal=is_causal)[0])
-
+        masks = src_mask, src_key_padding_mask, is_causal
         if self.norm_first:
-            x = src + attend(self.norm1(src))
-            return x + self._feed_forward(self.norm2(x))
-        x = self.norm1(src + attend(src))
-        return self.norm2(x + self._feed_forward(x))
+            x = src + self._sa_block(self.norm1(src), *masks)
+            return x + self._ff_block(self.norm2(x))
+        x = self.norm1(src + self._sa_block(src, *masks))
+        return self.norm2(x + self._ff_block(x))
 
-    def _feed_forward(self, x: jax.Array) -> jax.Array:
+    # By torch's names, which forwards of subclasses call.
+    def _sa_block(
+        self, x: jax.Array, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
+    ) -> jax.Array:
+        masks: Any = (key_padding_mask, False, attn_mask)
+        return self.dropout1(self.self_attn(x, x, x, *masks, is_causal=is_causal)[0])
+
+    def _ff_block(self, x: jax.Array) -> jax.Array:
         return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
 
 
@@ -200,23 +203,29 @@ class TransformerDecoderLayer(Module):
         Returns:
             The shape of tgt.
         """
-
-        def attend(x: jax.Array) -> jax.Array:
-            masks: Any = (tgt_key_padding_mask, False, tgt_mask)
-            return self.dropout1(self.self_attn(x, x, x, *masks, is_causal=tgt_is_causal)[0])
-
-        def look_back(x: jax.Array) -> jax.Array:
-            masks: Any = (memory_key_padding_mask, False, memory_mask)
-            found, _ = self.multihead_attn(x, memory, memory, *masks, is_causal=memory_is_causal)
-            return self.dropout2(found)
-
+        own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
+        back = memory, memory_mask, memory_key_padding_mask, memory_is_causal
         if self.norm_first:
-            x = tgt + attend(self.norm1(tgt))
-            x = x + look_back(self.norm2(x))
-            return x + self._feed_forward(self.norm3(x))
-        x = self.norm1(tgt + attend(tgt))
-        x = self.norm2(x + look_back(x))
-        return self.norm3(x + self._feed_forward(x))
+            x = tgt + self._sa_block(self.norm1(tgt), *own)
+            x = x + self._mha_block(self.norm2(x), *back)
+            return x + self._ff_block(self.norm3(x))
+        x = self.norm1(tgt + self._sa_block(tgt, *own))
+        x = self.norm2(x + self._mha_block(x, *back))
+        return self.norm3(x + self._ff_block(x))
 
-    def _feed_forward(self, x: jax.Array) -> jax.Array:
+    # By torch's names, which forwards of subclasses call.
+    def _sa_block(
+        self, x: jax.Array, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
+    ) -> jax.Array:
+        masks: Any = (key_padding_mask, False, attn_mask)
+        return self.dropout1(self.self_attn(x, x, x, *masks, is_causal=is_causal)[0])
+
+    def _mha_block(
+        self, x: jax.Array, mem: jax.Array, attn_mask: Any, key_padding_mask: Any,
+        is_causal: bool = False,
+    ) -> jax.Array:  # fmt: skip
+        masks: Any = (key_padding_mask, False, attn_mask)
+        return self.dropout2(self.multihead_attn(x, mem, mem, *masks, is_causal=is_causal)[0])
+
+    def _ff_block(self, x: jax.Array) -> jax.Array:
         return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))

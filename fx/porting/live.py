@@ -62,7 +62,7 @@ def chosen(module: Any, path: str) -> str:
 
 def argument(module: Any, base: str, name: str, default: Any) -> Any:
     """The value that a layer's constructor was given under a name."""
-    if base == "nn.TransformerEncoderLayer":
+    if base in ("nn.TransformerEncoderLayer", "nn.TransformerDecoderLayer"):
         found = {
             "d_model": lambda: module.self_attn.embed_dim,
             "nhead": lambda: module.self_attn.num_heads,
@@ -74,6 +74,12 @@ def argument(module: Any, base: str, name: str, default: Any) -> Any:
         }
         if name in found:
             return found[name]()
+    if base == "nn.Transformer" and name.startswith("num_"):
+        return len(module.encoder.layers if "encoder" in name else module.decoder.layers)
+    if base == "nn.Transformer" and name not in ("d_model", "nhead", "batch_first"):
+        layers = [*module.encoder.layers, *module.decoder.layers]
+        own = name not in ("custom_encoder", "custom_decoder") and layers
+        return argument(layers[0], "nn.TransformerEncoderLayer", name, default) if own else default
     if base == "nn.MultiheadAttention":
         if name in ("kdim", "vdim"):
             value = getattr(module, name)

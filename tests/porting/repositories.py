@@ -460,3 +460,28 @@ class Graph(nn.Module):
             x = m(x)
             kept.append(x)
         return x
+
+
+class Layer(nn.TransformerEncoderLayer):
+    """A layer of torch's the blocks of which are put together in another way."""
+
+    def forward(self, x):
+        x = x + 0.5 * self._sa_block(self.norm1(x), None, None)
+        return x + 0.5 * self._ff_block(self.norm2(x))
+
+
+class Back(nn.TransformerDecoderLayer):
+    def forward(self, x, memory):
+        x = x + self._mha_block(self.norm1(x), memory, None, None)
+        return x + self._ff_block(self._sa_block(x, None, None))
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = Layer(4, 2, 8, batch_first=True, norm_first=True)
+        self.back = Back(4, 2, 8, batch_first=True)
+
+    def forward(self, x):
+        x = x[None]
+        return self.back(self.layer(x), x)

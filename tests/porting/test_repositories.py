@@ -147,3 +147,21 @@ def test_marks_on_layers_and_a_grid_for_each_map(live):
         expected = repositories.Graph().eval()(x).numpy()
     outputs, _ = jax.jit(found.model.apply)(found.params, found.state, x.numpy())
     assert outputs == pytest.approx(expected, abs=1e-4)
+
+
+@LIVE
+def test_blocks_of_torchs_layers(live):
+    found = port(repositories.Blocks, live)
+    assert found.equal and found.training == "random", str(found)
+    assert found.constructors == ("written from the live model" if live else "ported"), str(found)
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+def test_a_transformer_of_torchs_by_itself():
+    theirs = torch.nn.Transformer(
+        8, 2, 2, 1, 16, 0.2, "gelu", layer_norm_eps=1e-3, norm_first=True, bias=False
+    )
+    found = fx.port(theirs, (torch.randn(3, 2, 8), torch.randn(4, 2, 8)), layers=False)
+    assert found.equal and found.training == "random", str(found)
+    for word in ("num_encoder_layers=2", "dim_feedforward=16", "dropout=0.2", "norm_first=True"):
+        assert word in found.source
