@@ -20,6 +20,7 @@ install them beside fx first.
 import argparse
 import gc
 import importlib
+import inspect
 import json
 import re
 import signal
@@ -80,13 +81,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def all_names(library: str) -> list[str]:
-    """The classification models of torchvision, timm's architectures, or Hugging Face's types."""
+    """The models of torchvision, timm's architectures, or Hugging Face's types.
+
+    torchvision's detection models are not among them: they keep as many boxes as values say, which
+    no compiled program can, and quantised ones are left out here on purpose.
+    """
     if library == "transformers":
         return hugging_face.names()
     if library == "timm":
         return sorted(importlib.import_module("timm").list_models())
     models = importlib.import_module("torchvision.models")
-    return sorted(models.list_models(module=models))
+    kinds = (models, models.segmentation, models.video, models.optical_flow)
+    return [name for kind in kinds for name in sorted(models.list_models(module=kind))]
 
 
 def too_large() -> list[str]:
@@ -120,7 +126,9 @@ def maker(library: str, name: str, narrow: bool = False) -> Callable[[], Any]:
         timm = importlib.import_module("timm")
         return lambda: timm.create_model(name, pretrained=False)
     models = importlib.import_module("torchvision.models")
-    return lambda: models.get_model(name, weights=None)
+    words = inspect.signature(models.get_model_builder(name)).parameters
+    given = {word: None for word in ("weights", "weights_backbone") if word in words}
+    return lambda: models.get_model(name, **given)
 
 
 def tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -179,12 +187,14 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         return {"result": "no input", "reason": "takes none of the inputs that are tried"}
     # Other constructors come out of tables of settings: the parts are written instead.
     given = shaken if arguments.library == "torchvision" else model
-    words = x if named else {}
+    words: dict[str, Any] = x if named else {}  # type: ignore[assignment]
     port = fx.port(given, () if named else x, layers=False, training=False, **words)
-    shapes = {word: list(value.shape) for word, value in words.items()} or list(x.shape)
+    shapes: Any = {word: list(value.shape) for word, value in words.items()}
+    shapes = shapes or [list(each.shape) for each in tuple(x)]
+    shapes = shapes[0] if len(shapes) == 1 and not words else shapes
     found: dict[str, Any] = {"input": shapes, "constructors": port.constructors}
     with torch.no_grad():
-        logits = first(model(**words)) if named else model(x)
+        logits = first(model(**words)) if named else first(model(*x))
     if not (torch.isfinite(logits).all() and logits.std() > 1e-3 * logits.abs().max()):
         return found | {"result": "different", "reason": "its logits in PyTorch say nothing"}
     if port.equal:
@@ -197,7 +207,7 @@ def _tried(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 def first(outputs: Any) -> Any:
     """The first tensor of nested outputs, as numbers."""
     while not hasattr(outputs, "dtype"):
-        outputs = outputs[0]
+        outputs = next(iter(outputs.values())) if isinstance(outputs, dict) else outputs[0]
     return outputs.float()
 
 
@@ -240,10 +250,16 @@ def shake(model: Any) -> None:
                 value.copy_(0.5 + torch.rand(value.shape, generator=generator))
 
 
-def smallest(model: Any) -> Any:
-    """The smallest image that a model takes, as a batch of one."""
+def smallest(model: Any) -> tuple[Any, ...] | None:
+    """The smallest image that a model takes, as a batch of one; a clip, or a pair of images."""
     import torch
 
+    origin = type(model).__module__
+    if origin.startswith("torchvision.models.optical_flow"):
+        return tuple(2 * torch.rand(1, 3, 128, 128) - 1 for _ in range(2))
+    if origin.startswith("torchvision.models.video"):
+        size = 224 if origin.endswith(("mvit", "s3d")) else 64
+        return (torch.randn(1, 3, 16, size, size),)
     whole = (getattr(model, "default_cfg", None) or {}).get("input_size", (3, 224, 224))
     sizes = [n for n in SIZES if n < whole[-1]] + [whole[-1]]
     for size in sizes:
@@ -251,7 +267,7 @@ def smallest(model: Any) -> Any:
         try:
             with torch.no_grad():
                 model(x)
-            return x
+            return (x,)
         except (AssertionError, RuntimeError, ValueError, TypeError, IndexError):
             continue
     return None
