@@ -4,7 +4,6 @@ import operator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fx.nn import init
@@ -28,12 +27,15 @@ class First:
 
     @property
     def __jax_array__(self) -> Any:
-        if getattr(self.init, "function", None) not in _FIXED:
+        if not self._is_known():
             raise AttributeError("its values are drawn when params are made")  # no array for JAX
         return self._first
 
+    def _is_known(self) -> bool:
+        return getattr(self.init, "function", None) in _FIXED
+
     def _first(self) -> jax.Array:
-        if getattr(self.init, "function", None) not in _FIXED:
+        if not self._is_known():
             raise TypeError(
                 f"{type(self).__name__}: its values are drawn when params are made, by {self.init},"
                 " so that a constructor cannot compute with them; compute it in forward"
@@ -44,9 +46,8 @@ class First:
         return np.asarray(self._first(), dtype)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("shape", "init", "dtype", "persistent"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if not hasattr(jax.Array, name):
+        own = name.startswith("_") or name in ("shape", "init", "dtype", "persistent")
+        if own or not hasattr(jax.Array, name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         try:
             return getattr(self._first(), name)
@@ -61,11 +62,8 @@ def _operator(name: str, swapped: bool = False) -> Any:
     function = getattr(operator, f"__{name}__")
 
     def apply(self: Any, *other: Any) -> Any:
-        values = [
-            self._first(),
-            *(jnp.asarray(o) if isinstance(o, First) else o for o in other),
-        ]
-        return function(*values[:: -1 if swapped else 1])
+        rest = [each._first() if isinstance(each, First) else each for each in other]
+        return function(*rest, self._first()) if swapped else function(self._first(), *rest)
 
     return apply
 
