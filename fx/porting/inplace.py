@@ -145,7 +145,8 @@ def stored(rw: Any, node: ast.Assign, target: ast.Subscript) -> str:
     value, values = rw.text(node.value), [fact.args[2] for fact in _writes(rw, target)]
     mask = _mask(rw, target, values, node.value)
     if mask is None and (other := _same_places(target, node.value, values, rw)) is not None:
-        mask, value = _mask(rw, target, []), rw.text(other)
+        mask = _mask(rw, target, [])
+        value = value if mask is None else rw.text(other)
     if mask is not None:
         name = rw.text(target.value)
         return put(rw, node, target.value, f"jnp.where({mask}, {value}, {name})")
@@ -227,7 +228,8 @@ def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
     value, values = rw.text(node.value), [fact.args[1] for fact in facts if len(fact.args) > 1]
     mask = _mask(rw, target, values, node.value)
     if mask is None and (other := _same_places(target, node.value, values, rw)) is not None:
-        mask, value = _mask(rw, target, []), rw.text(other)
+        mask = _mask(rw, target, [])
+        value = value if mask is None else rw.text(other)
     if mask is not None:
         name = rw.text(target.value)
         text = f"jnp.where({mask}, {name} {_operator(node)} {wrapped(value)}, {name})"

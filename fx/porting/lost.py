@@ -72,6 +72,8 @@ def given_to_writer(rw: Any, node: ast.Call) -> None:
     target = _given_as(function, node, written) if written is not None else None
     if not isinstance(target, ast.Name) or target.id in bound(rw, node):
         return
+    if isinstance(rw.parent(node), ast.Expr) and _gives_back(rw, function):
+        return  # an assignment here
     if shared.read_again(rw, target.id, node):
         raise Obstacle(
             node,
@@ -149,7 +151,9 @@ def returned(rw: Any, function: Any) -> str | None:
 def taken(rw: Any, node: ast.Call) -> str | None:
     """A call, standing alone, of a function that returns an argument here, as an assignment."""
     function = _callee(rw, node.func)
-    written = returned(rw, function) if isinstance(function, ast.FunctionDef) else None
+    if not isinstance(function, ast.FunctionDef):
+        return None
+    written = returned(rw, function) or _gives_back(rw, function)
     if written is None:
         return None
     target = _given_as(function, node, written)
@@ -162,6 +166,13 @@ def taken(rw: Any, node: ast.Call) -> str | None:
         raise Obstacle(node, said)
     check(rw, rw.parent(node), target)
     return f"{target.id} = {rw.text(node)}"
+
+
+def _gives_back(rw: Any, function: Any) -> str | None:
+    """The argument that a function changes and returns, and nothing else."""
+    name = rw.returns.get(("writes", function))
+    given = [ast.unparse(n.value) for n in _own(function) if isinstance(n, ast.Return) and n.value]
+    return name if set(given) == {name} else None
 
 
 def _bound_before(rw: Any, node: ast.stmt, name: str) -> bool:

@@ -14,10 +14,12 @@ from fx.porting.record import file_of, is_packaged, is_users
 def held_by_config(value: Any) -> dict | list | None:
     """What a configuration of an installed package holds: OmegaConf's, `ConfigDict`."""
     kind = type(value)
-    if isinstance(value, dict | list | type) or not is_packaged(kind) or twin(kind):
+    plain = isinstance(value, dict | list | type) or hasattr(value, "register_forward_hook")
+    if plain or not is_packaged(kind) or twin(kind):
         return None
     if hasattr(value, "keys") and hasattr(kind, "__getitem__"):
-        given = {key: value[key] for key in value.keys()}  # noqa: SIM118 - not all are iterable
+        mapping: Any = value
+        given = {key: mapping[key] for key in mapping.keys()}  # noqa: SIM118 - not all iterate
         return given if all(isinstance(key, str) and key.isidentifier() for key in given) else None
     return list(value) if isinstance(value, Sequence) and not isinstance(value, tuple) else None
 

@@ -114,7 +114,15 @@ def test_what_is_detached_by_variable_is():
 
 
 @LIVE
-@pytest.mark.parametrize("kind", [repositories.Pieces, repositories.Limits, repositories.Kernel])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        repositories.Pieces,
+        repositories.Limits,
+        repositories.Kernel,
+        repositories.Shortcut,
+    ],
+)
 def test_gradients_and_training_too(kind, live):
     found = port(kind, live)
     assert found.equal and found.gradients == found.training == "equal", str(found)
