@@ -219,9 +219,8 @@ def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
             value = f"{rw.text(target.value)} {_operator(node)} {wrapped(rw.text(node.value))}"
             return put(rw, node, target, value)
         if declared.anew(rw, node, target, "") is not None:
-            return put(
-                rw, node, target, f"{rw.text(target)} {_operator(node)} {rw.text(node.value)}"
-            )
+            value = f"{rw.text(target)} {_operator(node)} {wrapped(rw.text(node.value))}"
+            return put(rw, node, target, value)
         return None
     if not stores(rw, target):
         return None

@@ -129,6 +129,13 @@ def test_gradients_and_training_too(kind, live):
     assert found.constructors == ("written from the live model" if live else "ported"), str(found)
 
 
+def test_buffers_begin_as_the_constructor_computes_them():
+    found = port(repositories.Kernel)  # whose weights are loaded over what it begins with
+    _, state = found.model.init(jax.random.key(0))
+    for name, expected in repositories.Kernel().named_buffers():
+        assert state[name] == pytest.approx(expected.numpy()), name
+
+
 def test_a_limit_of_whole_numbers_is_numpys():
     class Whole(torch.nn.Module):
         def forward(self, x):
