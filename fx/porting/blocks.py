@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable
 
-from fx.porting import initial
+from fx.porting import initial, rows
 from fx.porting.calls import DROP
 from fx.porting.decided import decided
 from fx.porting.initial import docstring
@@ -83,11 +83,13 @@ def joined(rw: Rewriter, body: list[ast.stmt]) -> list[str]:
 def loop(rw: Rewriter, node: ast.For | ast.While) -> str:
     """A loop, or nothing where nothing is left of what it does."""
     at, pieces = rw.source.span(node)[0], []
+    body = joined(rw, node.body)
+    counted = rows.head(rw, node) if isinstance(node, ast.For) else None
     for head in [node.target, node.iter] if isinstance(node, ast.For) else [node.test]:
         first, last = rw.source.span(head)
-        pieces += [rw.source.text[at:first].decode(), rw.text(head)]
+        pieces += [] if counted else [rw.source.text[at:first].decode(), rw.text(head)]
         at = last
-    body = joined(rw, node.body)
+    pieces += [counted] if counted else []
     if body[0] == "pass" and not node.orelse:
         return DROP
     for each, texts in ((node.body, body), (node.orelse, joined(rw, node.orelse))):

@@ -5,6 +5,7 @@ import dataclasses
 import re
 from typing import Any
 
+from fx.porting import bound
 from fx.porting.bases import Bases
 from fx.porting.blocks import tried
 from fx.porting.calls import DROP, MARK
@@ -58,6 +59,7 @@ class Classes:
                     stopped.append((part, text, rw.obstacles[before:]))
         for part, text, obstacles in stopped:
             _left_out(rw, part, text, obstacles, methods)
+        methods += bound.methods(rw, node)
         fields += [f"{word} = nn.Scratch()" for word in rw.held.scratch_of(node)]
         for word, value in attached.items():
             named = need(value, value.__name__, {}, value.__module__, rw.needs, node)

@@ -47,7 +47,7 @@ def made(function: types.FunctionType, tree: Any) -> str:
     Raises:
         Obstacle: its text is not found, or it reads what has no form in source.
     """
-    node, name, owner = _node(function), _name(function), function.__module__
+    node, name, owner = node_of(function), _name(function), function.__module__
     if node is None or name is None:
         raise Obstacle(None, "a lambda has no form in source; write it as a function")
     defaults = [each for each in [*node.args.defaults, *node.args.kw_defaults] if each is not None]
@@ -76,7 +76,7 @@ def _name(function: types.FunctionType) -> str | None:
     return f"{outer[-1].lower()}_function" if outer else None
 
 
-def _node(function: types.FunctionType) -> Any:
+def node_of(function: types.FunctionType) -> Any:
     """The lambda or definition in the function's file; None where it is not found."""
     code = function.__code__
     if not code.co_filename.endswith(".py"):

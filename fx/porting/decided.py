@@ -3,7 +3,7 @@
 import ast
 from typing import Any
 
-from fx.porting import observed
+from fx.porting import flags, observed
 from fx.porting.names import torch_name
 
 FALSE = {
@@ -29,9 +29,12 @@ def decided(rw: Any, node: ast.expr) -> bool | str | None:
             return False
         if (said := observed.answer(rw, node)) is not None:
             return said
-        return False if observed.kinds(rw, node) == "False" else None
-    if isinstance(node, ast.Compare) and (there := observed.is_there(rw, node)) is not None:
-        return there
+        return False if observed.kinds(rw, node) == "False" else flags.decided(rw, node)
+    if isinstance(node, ast.Compare):
+        there = observed.is_there(rw, node)
+        return flags.decided(rw, node) if there is None else there
+    if isinstance(node, ast.Attribute | ast.Subscript):
+        return flags.decided(rw, node)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         inner = decided(rw, node.operand)
         return not inner if isinstance(inner, bool) else None

@@ -14,7 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fx.porting import bound as of_parts
+from fx.porting import flags as conditions
+from fx.porting.bound import Bound
 from fx.porting.doubled import is_list
+from fx.porting.flags import Flags
 from fx.porting.live import plain as attributes
 from fx.porting.live import stored
 from fx.porting.live import tensors as tensors_of
@@ -48,6 +52,8 @@ class Held:
         marks: Names of values that parts have, and whether from outside of their constructors.
         modules: Class and name of plain lists of parts that are registered by name, too.
         reserved: Names of values, `self.init = "normal"`, that are a module's own in fx.
+        bound: Functions that parts hold, which are their own.
+        flags: Tensors that conditions ask for.
     """
 
     unread: set[str] = field(default_factory=set)
@@ -70,6 +76,8 @@ class Held:
     marks: dict[str, bool] = field(default_factory=dict)
     modules: set[tuple[str, str]] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)
+    bound: Bound = field(default_factory=Bound)
+    flags: Flags = field(default_factory=Flags)
 
     def is_context(self, node: ast.Attribute, functions: list[Any]) -> bool:
         """Whether `self.name` makes a context which chooses kernels."""
@@ -131,6 +139,7 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     kernels = _where(module, _makes_kernels)
     parts = {name for part in module.modules() for name in part._modules}
     held = Held(lines=record.lines, tensors=tensors, lists=lists, kernels=kernels, parts=parts)
+    held.bound, held.flags = of_parts.found(module), conditions.found(record, module)
     before = list(record.tables.values())
     several = _where(
         module,
@@ -327,8 +336,9 @@ def shadows(rw: Any, node: ast.stmt, target: ast.expr) -> bool:
     if function.name == "__init__" or (rw.place.file, node.lineno) not in rw.held.lines:
         return False
     if not _is_product(node) or rw.record.steady is None or not rw.record.steady():
-        said = "writes into a weight, which keeps it for the optimizer; change params in the step"
-        raise Obstacle(node, f"{ast.unparse(node)[:60]}: {said}, or use what it gives under a name")
+        said = "writes into a weight, which keeps it for the optimizer; change params in the step, "
+        said += "use what it gives under a name, or, if a first call alone does, make that before"
+        raise Obstacle(node, f"{ast.unparse(node)[:60]}: {said}")
     rw.held.scratch.setdefault(target.attr, False)
     rw.held.owners.setdefault(target.attr, []).append(owner)
     said = f"self.{target.attr} is changed for the rest of the call; the weights stay as they are"

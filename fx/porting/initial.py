@@ -4,6 +4,7 @@ import ast
 import logging
 from typing import Any
 
+from fx.porting import shared
 from fx.porting.calls import DROP
 from fx.porting.rewrite import Rewriter
 
@@ -196,7 +197,32 @@ def reports(rw: Rewriter, node: ast.Call) -> bool:
         return False
     calls = [ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)]
     methods = [_method(rw, name.removeprefix("self.")) for name in calls]
-    return any(".parameters(" in ast.unparse(n) for n in [node, *methods] if n is not None)
+    named = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+    counts = [each.value for n in named for each in _assigned(rw, n.id)]
+    return any(".parameters(" in ast.unparse(n) for n in [node, *methods, *counts] if n is not None)
+
+
+def is_reported(rw: Rewriter, node: ast.Assign) -> bool:
+    """Whether a constructor counts its weights under a name that it only prints."""
+    target = node.targets[0]
+    if not (isinstance(target, ast.Name) and ".parameters(" in ast.unparse(node.value)):
+        return False
+    if not rw.functions or rw.functions[0].name != "__init__":
+        return False
+    reads = [
+        part for part in ast.walk(rw.functions[0])
+        if isinstance(part, ast.Name) and part.id == target.id and isinstance(part.ctx, ast.Load)
+    ]  # fmt: skip
+    around = [shared.statement(rw, part) for part in reads]
+    calls = [part.value for part in around if isinstance(part, ast.Expr)]
+    said = [call for call in calls if isinstance(call, ast.Call) and reports(rw, call)]
+    return len(said) == len(reads) and len(_assigned(rw, target.id)) == 1
+
+
+def _assigned(rw: Rewriter, name: str) -> list[ast.Assign]:
+    """The assignments to a name in the function at hand."""
+    parts = ast.walk(rw.functions[0]) if rw.functions else ()
+    return [n for n in parts if isinstance(n, ast.Assign) and name in map(ast.unparse, n.targets)]
 
 
 def _method(rw: Rewriter, name: str) -> Any:

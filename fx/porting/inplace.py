@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from fx.porting import declared, held, lost, shared
+from fx.porting import declared, held, lost, rows, shared
 from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
 from fx.porting.names import Obstacle
@@ -93,6 +93,13 @@ def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:
         target = target.value
     if isinstance(target, ast.Subscript) and _is_part(rw, target) and not _chosen(rw, target):
         return _stored(rw, node, target, "set", value)
+    found = rows.row(rw, node, target.id) if isinstance(target, ast.Name) else None
+    if found is not None:
+        tensor, place, again = found
+        if not again:
+            return put(rw, node, tensor, f"{tensor.id}.at[{place}].set({value})")
+        whole = put(rw, node, tensor, f"{tensor.id}.at[{place}].set({target.id})")
+        return f"{target.id} = {value}\n{' ' * node.col_offset}{whole}"
     lost.check(rw, node, target)
     name = rw.text(target)
     if held.shadows(rw, node, target):
@@ -111,6 +118,11 @@ def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:
 def _stored(rw: Any, node: ast.stmt, target: ast.Subscript, method: str, value: str) -> str:
     """The assignment that changes a part of an array."""
     name, index = rw.text(target.value), rw.text(target.slice)
+    if isinstance(target.value, ast.Name) and (found := rows.row(rw, node, target.value.id)):
+        tensor, place, again = found
+        if not again:
+            stored = f"{tensor.id}.at[{place}, {index}].{method}({value})"
+            return put(rw, node, tensor, stored)
     return put(rw, node, target.value, f"{wrapped(name)}.at[{index}].{method}({value})")
 
 
@@ -214,6 +226,9 @@ def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
     facts = [f for name, each in seen.items() if name.startswith("torch.Tensor.") for f in each]
     if not isinstance(target, ast.Subscript):
         if any(name.startswith("torch.Tensor.") and name.endswith("_") for name in seen):
+            if isinstance(target, ast.Name) and rows.row(rw, node, target.id):
+                value = f"{target.id} {_operator(node)} {wrapped(rw.text(node.value))}"
+                return put(rw, node, target, value)
             lost.check(rw, node, target)
         if isinstance(target, ast.Attribute) and target.attr == "data":
             value = f"{rw.text(target.value)} {_operator(node)} {wrapped(rw.text(node.value))}"

@@ -1,12 +1,13 @@
 """Settings that parts of a model hold: dataclasses, and kinds of an installed package's own."""
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from fx.porting.layout import Made
 from fx.porting.live import plain as attributes
-from fx.porting.live import stored
+from fx.porting.live import same, stored
 from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
 from fx.porting.record import file_of, is_packaged, is_users
 
@@ -48,10 +49,7 @@ def is_kind(kind: type) -> bool:
 def settings(tree: Any, value: Any) -> str:
     """The name of a namespace with what the written code reads of an object."""
     if id(value) not in tree.objects:
-        kind = type(value).__name__
-        taken = {name for name, _ in tree.objects.values()}
-        word = "config" if "config" in kind.lower() else "settings"
-        name = next(n for n in (word, *(f"{word}{i}" for i in range(2, 999))) if n not in taken)
+        name = _free(tree, type(value))
         tree.objects[id(value)] = name, ""
         read = ", ".join(f"{n}={text}" for n, text in _read(tree, value))
         namespace = need_twin("Namespace", tree.needs)
@@ -77,6 +75,32 @@ def _read(tree: Any, value: Any) -> list[tuple[str, str]]:
                 said = f"{type(value).__name__}.{name} is not carried over"
                 tree.notes += [said] if said not in tree.notes else []
     return found
+
+
+def made(tree: Any, value: Any) -> str:
+    """The call of an object's constructor, or the name of what it made and somebody changed."""
+    kind = type(value)
+    if id(value) in tree.objects:
+        return tree.objects[id(value)][0]
+    name = need(kind, kind.__name__, {}, kind.__module__, tree.needs, None)
+    call, before = tree.constructor_call(value, name).flat(), tree.constructed[id(value)][2]
+    now = getattr(value, "__dict__", {})
+    changed = [key for key in now if key not in before or not same(before[key], now[key])]
+    if not changed:
+        return call
+    name = _free(tree, kind)
+    tree.objects[id(value)] = name, ""
+    lines = [f"{name}.{key} = {tree.text(now[key])}" for key in changed]
+    del tree.objects[id(value)]
+    tree.objects[id(value)] = name, "\n    ".join([call, *lines])  # after those that it holds
+    return name
+
+
+def _free(tree: Any, kind: type) -> str:
+    """A name for an object that `build` gives one."""
+    taken = {name for name, _ in tree.objects.values()}
+    word = "config" if re.search("config|cfg", kind.__name__.lower()) else "settings"
+    return next(n for n in (word, *(f"{word}{i}" for i in range(2, 999))) if n not in taken)
 
 
 def is_made(value: Any) -> bool:

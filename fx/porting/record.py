@@ -49,7 +49,8 @@ class Record:
     lines: set[tuple[str, int]] = field(default_factory=set)
     evaluated: set[tuple[str, int]] = field(default_factory=set)  # lines that ran in evaluation
     functions: set[tuple[str, int]] = field(default_factory=set)
-    constructed: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
+    # by constructors: the object, what they were given, and its attributes at their end
+    constructed: dict[int, tuple[Any, dict, dict]] = field(default_factory=dict)
     locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
     values: dict[tuple[str, int, str], list[Any]] = field(default_factory=dict)  # "" is returned
     held: set[type] = field(default_factory=set)  # the types of parts and of what is in them
@@ -198,6 +199,7 @@ def _tracer(record: Record) -> Any:
         elif event == "return":
             _note_types(frame, record)
             _note_values(frame, arg, record)
+            _note_attributes(frame, record)
         return line
 
     users: dict[str, bool] = {}
@@ -247,7 +249,17 @@ def _note_constructor(frame: Any, record: Record) -> None:
     loose = values.get(rest[0], ()) if flags & 0x04 and rest else ()
     if flags & 0x08:
         given |= values.get(rest[1 if flags & 0x04 else 0], {})
-    record.constructed[id(module)] = (module, {"": loose, **given})
+    record.constructed[id(module)] = (module, {"": loose, **given}, {})
+
+
+def _note_attributes(frame: Any, record: Record) -> None:
+    """The attributes of an object where its constructor ends: somebody may change them later."""
+    code = frame.f_code
+    if code.co_name != "__init__" or not code.co_argcount:
+        return
+    made = frame.f_locals.get(code.co_varnames[0])
+    if id(made) in record.constructed and not hasattr(type(made), "register_forward_hook"):
+        record.constructed[id(made)][2].update(getattr(made, "__dict__", {}))
 
 
 def _noted(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fx.porting import (
     above,
+    bound,
     cached,
     constant,
     creation,
@@ -71,6 +72,7 @@ class Rewriter:
         self.obstacles: list[Obstacle] = []
         self.drawn: dict[Any, int] = {}  # how many keys a function has drawn
         self.constant = False  # what is written has no gradient
+        self.counted: dict[Any, str] = {}  # loops that write into rows, and the row's number
         self.imports: dict[str, Any] = {}  # what functions import
         self.given: set[str] = set()  # names that are of no scope of the original
 
@@ -239,7 +241,7 @@ class Rewriter:
                 return constant.data(self, node, self.text(node.value))
             into = READ[node.attr]
             return into if into.isalpha() else self.text(node.value) + into
-        if (own := observed.own(self, node)) is not None:
+        if (own := bound.written(self, node) or observed.own(self, node)) is not None:
             return own
         if node.attr == "type" and observed.is_device(self, node.value):
             return '"cpu"'  # where the model ran; what other devices need is XLA's affair

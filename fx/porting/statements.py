@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from fx.porting import (
     above,
+    bound,
     cached,
     checked,
     constant,
@@ -25,7 +26,7 @@ from fx.porting.blocks import block, loop
 from fx.porting.calls import DROP, MARK, whole
 from fx.porting.decided import decided
 from fx.porting.heads import annotation, default, kept
-from fx.porting.initial import docstring, initialises, left_out, reports
+from fx.porting.initial import docstring, initialises, is_reported, left_out, reports
 from fx.porting.names import Obstacle
 from fx.porting.rewrite import Rewriter
 
@@ -239,6 +240,8 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     if rw.trying and isinstance(target, ast.Subscript) and unseen.store(rw, target):
         raise Obstacle(node, "did not run, so that what it writes is not known")
     if constant.is_so_already(rw, node, target) or moved.itself(node, target):
+        return DROP
+    if bound.is_made(rw, target) or is_reported(rw, node):
         return DROP
     if (changed := replaced.statement(rw, node, target)) is not None:
         return changed

@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting import closures, numbers, objects, rules, values
+from fx.porting import bound, closures, live, numbers, objects, rules, values
+from fx.porting.bound import Bound
 from fx.porting.computed import normed, parametrized
 from fx.porting.layout import Made
 from fx.porting.live import (
@@ -21,7 +22,6 @@ from fx.porting.live import (
     inherited,
     nameable,
     one,
-    plain,
     same,
     tensors,
     torch_base,
@@ -58,7 +58,7 @@ class Tree:
     """
 
     used: set[str]
-    constructed: dict[int, tuple[Any, dict[str, Any]]] | None = None
+    constructed: dict[int, tuple[Any, dict[str, Any], dict[str, Any]]] | None = None
     needs: Needs = field(default_factory=Needs)
     attributes: dict[type, list[str]] = field(default_factory=dict)
     held: Counter[tuple[type, str]] = field(default_factory=Counter)  # parts that have one
@@ -75,6 +75,7 @@ class Tree:
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
     objects: dict[int, tuple[str, str]] = field(default_factory=dict)  # settings: name and text
     names: dict[type, set[str]] = field(default_factory=dict)  # what objects of a class are called
+    bound: Bound = field(default_factory=Bound)
 
     def make(self, module: Any, path: str = "") -> Made:
         """The expression that makes a module.
@@ -98,7 +99,7 @@ class Tree:
         if self.constructed is not None:
             if kind.__init__.__module__.startswith("torch.") and base != "nn.Module":
                 return normed(module, self._layer(module, base, name, path))
-            return self._constructor_call(module, name)
+            return self.constructor_call(module, name)
         if twin(kind):
             return objects.of_einops(module, name)
         if base == "nn.Module":
@@ -109,14 +110,14 @@ class Tree:
         self._give(module, made, own, path)
         return normed(module, made)
 
-    def _constructor_call(self, module: Any, name: str) -> Made:
+    def constructor_call(self, module: Any, name: str) -> Made:
         """The call of a constructor as it was seen, defaults left out."""
         assert self.constructed is not None
         if type(module).__init__ is module_type().__init__:
             return Made(f"{name}(")
         if id(module) not in self.constructed:
             raise Obstacle(None, f"the constructor of {name} was not seen")
-        _, given = self.constructed[id(module)]
+        _, given, _ = self.constructed[id(module)]
         defaults = inspect.signature(type(module).__init__).parameters
         first = before_the_rest(defaults, given)
         made = Made(f"{name}(", [("", self.value(v)) for v in [*first.values(), *given[""]]])
@@ -147,7 +148,7 @@ class Tree:
 
     def _bare(self, module: Any, path: str) -> Made:
         """`nn.Module()` by itself, which parts were given to: their names can be read of a dict."""
-        others = {**plain(module), **module._parameters, **module._buffers}
+        others = {**live.plain(module), **module._parameters, **module._buffers}
         if not others:
             return self._container(module, "nn.ModuleDict", "nn.ModuleDict", path)
         made = Made(f"{need_twin('Parts', self.needs)}(")
@@ -199,7 +200,8 @@ class Tree:
         inside = set(module._modules) if base in CONTAINERS else set()
         if base == "nn.ModuleList" and inside != {str(n) for n in range(len(inside))}:
             inside = set()
-        parts: dict[str, Any] = {**plain(module), **module._parameters, **module._buffers}
+        given = bound.plain(module, self.bound)
+        parts: dict[str, Any] = {**given, **module._parameters, **module._buffers}
         parts |= module._modules
         apart = {n: v for n, v in parts.items() if n not in module._modules and held_apart(v)}
         parts = {n: v for n, v in parts.items() if n not in apart} | apart  # after what they share
@@ -351,9 +353,7 @@ class Tree:
         if (function := applied(value, self.needs)) is not None:
             return function
         if id(value) in (self.constructed or {}):
-            kind = type(value)
-            name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
-            return self._constructor_call(value, name)
+            return objects.made(self, value)
         if objects.is_plain(value) and (self.constructed is None or not objects.is_made(value)):
             return objects.plain(self, value)
         return self._unknown(value)

@@ -13,6 +13,7 @@ import numpy as np
 from fx.interop.compare import Differences, _arrays, _error, compared, split
 from fx.interop.torch_arrays import is_tensor, tensor_array
 from fx.porting import fixed
+from fx.porting.bound import anew
 from fx.porting.live import plain
 
 # What runs once is compiled without XLA's costly passes, and first without the emitters that take
@@ -226,16 +227,16 @@ def duplicate(module: Any) -> Any:
 
 def separate(module: Any) -> Any:
     """A copy of a model, which shares what it holds that cannot be copied: settings, say."""
-    try:
-        return copy.deepcopy(module)
-    except Exception:  # of what it holds, which may be anything
-        memo: dict[int, Any] = {}
+    memo: dict[int, Any] = {}
+    with contextlib.suppress(Exception):  # of what it holds, which may be anything
+        return anew(copy.deepcopy(module, memo), memo)
+    memo = {}
     for value in (value for part in module.modules() for value in plain(part).values()):
         try:
             copy.deepcopy(value)
         except Exception:
             memo[id(value)] = value
-    return copy.deepcopy(module, memo)
+    return anew(copy.deepcopy(module, memo), memo)
 
 
 def passing(

@@ -213,6 +213,7 @@ def _made(module: Any, writer: Writer, used: set[str], keep: bool) -> tuple[str,
     tree = writer.tree = Tree(used, seen, writer.needs, tables=writer.record.tables)
     tree.names = writer.record.names
     tree.scratch, tree.reserved = writer.held.scratch, writer.held.reserved
+    tree.bound = writer.held.bound
     tree.registered = set(map(id, module.modules()))
     writer.root = module
     try:

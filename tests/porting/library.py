@@ -64,18 +64,6 @@ class Functions(nn.Module):
         return self.first(y) + self.second(y), self.picked(x)
 
 
-class OverWeights(nn.Module):
-    """A lambda that reads a module: what is registered under a name of its own."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(2, 2)
-        self.call = lambda x: self.fc(x)
-
-    def forward(self, x):
-        return self.call(x)
-
-
 class Block(nn.Module):
     def __init__(self, width, out, none=False):
         super().__init__()

@@ -38,11 +38,6 @@ def test_functions_without_a_global_name(live):
             assert text in found.source, found.source
 
 
-def test_a_lambda_that_reads_a_module():
-    (said,) = port(library.OverWeights, torch.ones(2)).obstacles
-    assert "self.call was not carried over: a function within another reads 'self'" in said
-
-
 @LIVE
 @pytest.mark.parametrize("kind", PARTS)
 def test_parts_that_are_not_there(kind, live):

@@ -1,0 +1,84 @@
+"""Functions that parts hold, settings that somebody changes, flags, and rows of tensors."""
+
+import pytest
+import torch
+
+from tests.porting import own
+from tests.porting.test_habits import LIVE, kept, port
+
+
+@LIVE
+def test_settings_that_are_changed_and_a_lambda_over_a_part(live):
+    found = port(own.mlp, torch.randn(2, 3), live=live)
+    assert kept(found, live), str(found)
+    assert "    def mlpf(self, x):\n        m = self.mlp\n        return m.down(" in found.source
+    if not live:
+        assert "    config2 = Config()\n    config2.name = 'mlp'\n" in found.source
+        assert "    config.depth = 2\n    config.block = config2\n" in found.source
+
+
+@LIVE
+def test_a_method_that_is_chosen_when_a_part_is_made(live):
+    found = port(own.TwoFused, torch.randn(2, 3), live=live)
+    assert kept(found, live), str(found)
+    assert "x = getattr(self, self.fusion)(x, x + 1)" in found.source
+    assert "if self.more is not None:" in found.source
+
+
+def prepared():
+    model = own.Prepared()
+    model(torch.randn(8, 3) * 2 + 1)
+    return model
+
+
+@LIVE
+def test_a_flag_that_no_call_changes(live):
+    found = port(prepared, torch.randn(8, 3), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    (said, *_) = [note for note in found.notes if "for good" in note]
+    assert "self.initialized.item() == 0 is False for good, as in what is ported" in said
+
+
+def test_a_flag_that_the_call_itself_changes():
+    found = port(own.Prepared, torch.randn(8, 3), live=True)
+    assert "if a first call alone does, make that before" in str(found)
+    assert "decide what is done" in str(port(own.Counting, torch.ones(2)))
+
+
+@LIVE
+def test_rows_that_a_loop_writes_into(live):
+    images = [torch.randn(3, 4, 5), torch.randn(3, 6, 3)]
+    found = port(own.Padded, images, live=live)
+    assert kept(found, live), str(found)
+    for text in (
+        "for place, (image, padded, m) in enumerate(zip(images, batch, mask)):",
+        "batch = batch.at[place, : image.shape[0], : image.shape[1], : image.shape[2]].set(image)",
+        "mask = mask.at[place, : image.shape[1], : image.shape[2]].set(False)",
+    ):
+        assert text in found.source
+
+
+def test_rows_that_are_read_again():
+    found = port(own.Rows, torch.randn(4, 3))
+    assert found.equal, str(found)
+    assert "            y = y.at[place].set(row)\n            total =" in found.source
+    assert "y = y.at[n, 0].set(row[1] * n)" in found.source
+
+
+def test_rows_of_rows():
+    (said,) = port(own.RowsOfRows, torch.randn(2, 3)).obstacles
+    assert "writes into rows of row, which is a row itself; write into the tensor" in said
+
+
+@pytest.mark.parametrize("kind", [own.TwoFused, own.mlp])
+def test_a_copy_has_functions_of_its_own_parts(kind):
+    from fx.porting import trial
+
+    model = kind()
+    copy = trial.separate(model)
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            parameter.zero_()
+    x = torch.randn(2, 3)
+    assert torch.equal(copy(x), x if kind is own.mlp else x * 0)
+    assert not torch.equal(model(x), copy(x))
