@@ -6,6 +6,7 @@ so, and written as always: `apply` draws with the key that it is given.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,6 +70,36 @@ class Functional:
         chosen = jax.nn.one_hot(soft.argmax(dim), soft.shape[dim], dtype=soft.dtype, axis=dim)
         return chosen - jax.lax.stop_gradient(soft) + soft
 
+    def dropout(
+        self, x: Any, p: Any = 0.5, training: bool = True, inplace: bool = False, key: Any = None
+    ) -> Any:
+        """Dropout, of the numbers of this file where it is given no key."""
+        if key is not None or not training:
+            return functional.dropout(x, p, training, key=key)
+        return x * _kept(x.shape, p)
+
+    def dropout1d(self, x: Any, p: Any = 0.5, training: bool = True, **given: Any) -> Any:
+        """Whole channels of [N, C, L]."""
+        return self._channels("dropout1d", x, p, training, **given)
+
+    def dropout2d(self, x: Any, p: Any = 0.5, training: bool = True, **given: Any) -> Any:
+        """Whole channels of [N, C, H, W]."""
+        return self._channels("dropout2d", x, p, training, **given)
+
+    def dropout3d(self, x: Any, p: Any = 0.5, training: bool = True, **given: Any) -> Any:
+        """Whole channels of [N, C, D, H, W]."""
+        return self._channels("dropout3d", x, p, training, **given)
+
+    def _channels(self, name: str, x: Any, p: Any, training: bool, key: Any = None) -> Any:
+        if key is not None or not training:
+            return getattr(functional, name)(x, p, training, key=key)
+        return x * _kept((*x.shape[:2], *(1 for _ in x.shape[2:])), p)
+
+
+def _kept(shape: Any, p: float) -> np.ndarray:
+    """What dropout multiplies with: 0, or the reciprocal of the share that is kept."""
+    return (_numbers("random", shape) >= p).astype(np.float32) / (1 - p)
+
 
 def _normal(shape: Any = (), dtype: Any = float) -> jax.Array:
     return jnp.asarray(_numbers("standard_normal", shape), dtype)
@@ -121,7 +152,7 @@ def drawn() -> Iterator[None]:
     class Draws(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
             kwargs = kwargs or {}
-            if func not in fills and func not in makes:
+            if func not in fills and func not in makes or _by_a_layer(func):
                 return func(*args, **kwargs)
             before = torch.get_rng_state()
             out = func(*args, **kwargs)
@@ -132,6 +163,18 @@ def drawn() -> Iterator[None]:
 
     with Draws():
         yield
+
+
+def _by_a_layer(func: Any) -> bool:
+    """Whether it is dropout that a layer of torch's calls, which draws in training."""
+    if not getattr(func, "__name__", "").startswith("dropout"):
+        return False
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.endswith(
+        ("overrides.py", "functional.py")
+    ):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.endswith("nn/modules/dropout.py")
 
 
 def _theirs() -> tuple[dict, dict]:
@@ -178,8 +221,23 @@ def _theirs() -> tuple[dict, dict]:
         chosen = torch.zeros_like(soft).scatter_(dim, soft.argmax(dim, keepdim=True), 1.0)
         return chosen - soft.detach() + soft
 
-    tensor = torch.Tensor
+    def dropped(
+        out: Any, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Any:
+        return x * torch.from_numpy(_kept(tuple(x.shape), p)).to(x.dtype) if training else out
+
+    def channels(
+        out: Any, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Any:
+        shape = (*x.shape[:2], *(1 for _ in x.shape[2:]))
+        return x * torch.from_numpy(_kept(shape, p)).to(x.dtype) if training else out
+
+    tensor, F = torch.Tensor, torch.nn.functional
     makes = {
+        F.dropout: dropped,
+        F.dropout1d: channels,
+        F.dropout2d: channels,
+        F.dropout3d: channels,
         torch.randn: lambda out, *_, **__: normal(out),
         torch.randn_like: lambda out, *_, **__: normal(out),
         torch.rand: lambda out, *_, **__: uniform(out),
@@ -188,7 +246,7 @@ def _theirs() -> tuple[dict, dict]:
         torch.randint: integers,
         torch.randperm: permutation,
         torch.bernoulli: bernoulli,
-        torch.nn.functional.gumbel_softmax: softened,
+        F.gumbel_softmax: softened,
     }
     fills = {
         tensor.normal_: normal, tensor.uniform_: uniform, tensor.exponential_: exponential,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fx.porting import held
 from fx.porting.names import Obstacle
 
 
@@ -34,6 +35,18 @@ def text(rw: Any, node: Any, trains: bool = False) -> str:
     rw.draws[which] = rw.draws.get(which, False) or (ran and not trains)
     nth = rw.drawn[function] = rw.drawn.get(function, -1) + 1
     return f"jax.random.fold_in(key, {nth})" if nth else "key"
+
+
+def passed(rw: Any, node: ast.Call) -> str | None:
+    """A call of a function that draws random numbers, with a key; None for any other."""
+    known, value = rw.resolve(node.func)
+    if not known or id(value) not in rw.draws:
+        return held.copied_list(rw, node)
+    trains = not rw.draws[id(value)]
+    key = text(rw, node, trains)
+    key += " if self.training else None" * (trains and key.startswith("self"))
+    written = rw.copy(node)[:-1].rstrip().rstrip(",")
+    return f"{written}{', ' if node.args or node.keywords else ''}key={key})"
 
 
 def _module(rw: Any, function: Any) -> str | None:

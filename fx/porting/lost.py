@@ -6,14 +6,19 @@ A function that returns nothing returns that argument here, and its callers take
         x.add_(self.positions)           x = x + self.positions
                                          return x
     self.add_positions(x)            x = self.add_positions(x)
+
+One that returns something returns both, if a caller reads the argument afterwards.
 """
 
 import ast
+import types
 from collections.abc import Iterator
 from typing import Any
 
-from fx.porting import shared
+from fx.porting import keys, shared
 from fx.porting.names import Obstacle
+from fx.porting.record import is_users
+from fx.porting.sources import definition
 
 
 def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
@@ -60,26 +65,84 @@ def writes(rw: Any, name: str) -> None:
     rw.returns["writes", rw.functions[-1]] = name
 
 
-def given_to_writer(rw: Any, node: ast.Call) -> None:
-    """Raise where a call writes into an argument that is read afterwards.
+def given_to_writer(rw: Any, node: ast.Call) -> str | None:
+    """A call of a function that writes into an argument and returns something else.
+
+    Where some caller reads the argument afterwards the function returns both.
 
     Args:
         rw: the rewriter.
         node: the call of a function or a method of the user's.
+
+    Raises:
+        Obstacle: the argument is read afterwards, and no statement can stand before the call's.
     """
     function = _callee(rw, node.func)
     written = rw.returns.get(("writes", function)) if rw.functions else None
-    target = _given_as(function, node, written) if written is not None else None
-    if not isinstance(target, ast.Name) or target.id in bound(rw, node):
-        return
-    if isinstance(rw.parent(node), ast.Expr) and _gives_back(rw, function):
-        return  # an assignment here
-    if shared.read_again(rw, target.id, node):
+    if written is None or (isinstance(rw.parent(node), ast.Expr) and _gives_back(rw, function)):
+        return None  # an assignment here
+    target = _given_as(function, node, written)
+    named = isinstance(target, ast.Name) and target.id not in bound(rw, node)
+    again = named and shared.read_again(rw, target.id, node)  # type: ignore[union-attr]
+    if again and not (_is_alone(rw, node, target) and _always_returns(function)):
         raise Obstacle(
             node,
-            f"{function.name} writes into its argument {written}, and {target.id} is read "
-            f"afterwards: arrays here do not change; give it {target.id}.clone()",
+            f"{function.name} writes into its argument {written}, and {ast.unparse(target)} is "  # type: ignore[arg-type]
+            f"read afterwards: arrays here do not change; give it {ast.unparse(target)}.clone()",  # type: ignore[arg-type]
         )
+    if again:
+        check(rw, shared.statement(rw, node), target)  # type: ignore[arg-type]
+    if again and _gives_back(rw, function):
+        rw.before.append(f"{ast.unparse(target)} = {keys.passed(rw, node) or rw.copy(node)}")  # type: ignore[arg-type]
+        return ast.unparse(target)  # type: ignore[arg-type]
+    if again:
+        rw.returns["both", function] = written
+    elif ("both", function) not in rw.returns:
+        return None
+    call = keys.passed(rw, node) or rw.copy(node)
+    if not again:
+        return f"{call}[0]"
+    taken = set().union(*rw.scopes) | rw.given
+    name = next(n for n in ("result", *(f"result{n}" for n in range(2, 99))) if n not in taken)
+    rw.given.add(name)
+    rw.before.append(f"{name}, {ast.unparse(target)} = {call}")  # type: ignore[arg-type]
+    return name
+
+
+def given_back(rw: Any, node: ast.Call) -> ast.expr | None:
+    """The argument that a call changes and gives back; None of any other call."""
+    function = _callee(rw, node.func)
+    name = _gives_back(rw, function) if function is not None else None
+    return _given_as(function, node, name) if name is not None else None
+
+
+def both(rw: Any, node: ast.Return) -> str | None:
+    """A return of what a function gives and of the argument that it has written into, or None."""
+    name = rw.returns.get(("both", rw.functions[-1]))
+    if name is None or node.value is None:
+        return None
+    value = rw.text(node.value)
+    return f"return {f'({value})' if isinstance(node.value, ast.Tuple) else value}, {name}"
+
+
+def _always_returns(function: Any) -> bool:
+    """Whether a function ends with a value, and gives one wherever it ends."""
+    ends = [node for node in _own(function) if isinstance(node, ast.Return)]
+    return isinstance(function.body[-1], ast.Return) and all(node.value for node in ends)
+
+
+def _is_alone(rw: Any, node: ast.Call, target: Any) -> bool:
+    """Whether a call may be a statement before its own: always made, its argument read once."""
+    statement, outer = shared.statement(rw, node), rw.parent(node)
+    while outer is not statement:
+        if isinstance(outer, ast.IfExp | ast.BoolOp | ast.Lambda | ast.comprehension):
+            return False
+        if isinstance(outer, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            return False
+        outer = rw.parent(outer)
+    parts = [n for n in ast.walk(statement) if isinstance(n, ast.Name) and n.id == target.id]
+    simple = isinstance(statement, ast.Assign | ast.AugAssign | ast.Return | ast.Expr)
+    return simple and len(parts) == 1
 
 
 def bound(rw: Any, node: ast.expr) -> set[str]:
@@ -133,8 +196,14 @@ def _own(node: ast.AST) -> Iterator[ast.AST]:
 
 def _callee(rw: Any, function: ast.expr) -> Any:
     """The definition of what is called: of this file, or of the class that this stands in."""
-    if isinstance(function, ast.Name):
-        return rw.source.names.get(function.id)
+    if isinstance(function, ast.Name) and isinstance(
+        own := rw.source.names.get(function.id), ast.FunctionDef
+    ):
+        return own
+    known, value = rw.resolve(function)
+    if known:
+        place = definition(value) if isinstance(value, types.FunctionType) else None
+        return place.node if place is not None and is_users(place.file) else None
     if not (isinstance(function, ast.Attribute) and ast.unparse(function.value) == "self"):
         return None
     owner = rw.parent(rw.functions[0]) if rw.functions else None

@@ -13,7 +13,6 @@ from fx.porting import (
     decided,
     declared,
     functions,
-    held,
     inplace,
     keys,
     lost,
@@ -72,6 +71,7 @@ class Rewriter:
         self.obstacles: list[Obstacle] = []
         self.drawn: dict[Any, int] = {}  # how many keys a function has drawn
         self.constant = False  # what is written has no gradient
+        self.before: list[str] = []  # statements before the one at hand
         self.counted: dict[Any, str] = {}  # loops that write into rows, and the row's number
         self.imports: dict[str, Any] = {}  # what functions import
         self.given: set[str] = set()  # names that are of no scope of the original
@@ -79,9 +79,11 @@ class Rewriter:
     def text(self, node: Any) -> str:
         """The ported text of a node."""
         if isinstance(node, ast.stmt):
+            before, self.before = self.before, []
             try:
                 written = self.statement(self, node)
                 text = self.copy(node) if written is None else written
+                text = f"\n{' ' * node.col_offset}".join([*self.before, text])
             except Obstacle as obstacle:
                 if self.trying or not self.functions:
                     raise
@@ -89,6 +91,8 @@ class Rewriter:
                     return f"{MARK}{node.lineno}{MARK}{seen}"
                 self.obstacles.append(obstacle)
                 return "pass"  # nobody runs it; what can be read shows the other obstacles
+            finally:
+                self.before = before
             return text if text == DROP else f"{MARK}{node.lineno}{MARK}{text}"
         if isinstance(node, ast.expr):
             text = self._expression(node)
@@ -133,17 +137,6 @@ class Rewriter:
         inside = isinstance(self.parent(function), ast.Module)
         return inside and id(self.names.get(function.name)) in self.draws
 
-    def _passed_key(self, node: ast.Call) -> str | None:
-        """A call of a function that draws random numbers, with a key; None for any other."""
-        known, value = self.resolve(node.func)
-        if not known or id(value) not in self.draws:
-            return held.copied_list(self, node)
-        trains = not self.draws[id(value)]
-        key = self.key(node, trains)
-        key += " if self.training else None" * (trains and key.startswith("self"))
-        text = self.copy(node)[:-1].rstrip().rstrip(",")
-        return f"{text}{', ' if node.args or node.keywords else ''}key={key})"
-
     def uses(self, name: str, statement: str) -> None:
         """Note an import that the text needs."""
         self.needs.imports[name] = statement
@@ -185,6 +178,10 @@ class Rewriter:
             if not seen and unseen.of_a_tensor(self, node, ran):
                 return f"Tensor.{word}", []
         return None, []
+
+    def given_back(self, node: ast.Call) -> ast.expr | None:
+        """What a function that is called has changed and gives back: its argument."""
+        return lost.given_back(self, node)
 
     def resolve(self, node: ast.expr) -> tuple[bool, Any]:
         """What a dotted name stands for, where it is global."""
@@ -306,12 +303,13 @@ class Rewriter:
             if (module := moved.module_of(self, node)) is not None:
                 return self.text(module)
             keys.refuse_others(self, node)
-            lost.given_to_writer(self, node)
+            if (both := lost.given_to_writer(self, node)) is not None:
+                return both
             if self.trying and unseen.of_a_tensor(self, node, False) is None:
                 raise Obstacle(node, "did not run, so that what it is a method of is not known")
             said = observed.answer(self, node)
             known = observed.kinds(self, node) if said is None else str(said)
-            return known or walks.written(self, node) or self._passed_key(node)
+            return known or walks.written(self, node) or keys.passed(self, node)
         if facts or self.trying or not unseen.in_an_arm(self, node):
             return inplace.kept(self, node, key, self._known(node, key, facts))
         try:

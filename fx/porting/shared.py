@@ -35,7 +35,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
         target = target.value
     if not (isinstance(target, ast.Name) and rw.functions):
         return
-    for other in _second_names(rw.functions[-1], target.id, node):
+    for other in _second_names(rw, target.id, node):
         if read_later(rw, other, node, node):
             raise Obstacle(
                 node,
@@ -47,7 +47,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
     while rest:
         name, before = rest.pop()
         found = _given(rw.functions[-1], name, before)
-        for other in _roots(found.value) - looked if found is not None else ():
+        for other in _roots(rw, found.value) - looked if found is not None else ():
             looked.add(other)
             rest.append((other, found))
             if read_later(rw, other, found, node):
@@ -68,13 +68,13 @@ def _given(function: Any, name: str, before: ast.stmt) -> Any:
     return max(found, key=_start, default=None)
 
 
-def _second_names(function: Any, name: str, node: ast.stmt) -> set[str]:
+def _second_names(rw: Any, name: str, node: ast.stmt) -> set[str]:
     """Names that stand for what another one stands for, or a view of it, where a statement is."""
-    found = set()
+    found, function = set(), rw.functions[-1]
     for part in ast.walk(function):
         if not isinstance(part, ast.Assign) or _start(part) >= _start(node):
             continue
-        if name not in _roots(part.value):
+        if name not in _roots(rw, part.value):
             continue
         last = _given(function, name, node)
         if last is not None and _start(last) >= _start(part):
@@ -102,16 +102,18 @@ def stored(targets: list[Any]) -> Iterator[str]:
                 yield part.id
 
 
-def _roots(node: ast.expr) -> set[str]:
+def _roots(rw: Any, node: ast.expr) -> set[str]:
     """The names that an expression is, is a view of, or is one or a list of."""
     if isinstance(node, ast.IfExp):
-        return _roots(node.body) | _roots(node.orelse)
+        return _roots(rw, node.body) | _roots(rw, node.orelse)
     if isinstance(node, ast.List | ast.Tuple):
-        return set().union(*map(_roots, node.elts))
+        return set().union(*(_roots(rw, each) for each in node.elts))
     if isinstance(node, ast.Dict):
-        return set().union(*map(_roots, node.values))
+        return set().union(*(_roots(rw, each) for each in node.values))
     while not isinstance(node, ast.Name):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if isinstance(node, ast.Call) and (given := rw.given_back(node)) is not None:
+            node = given
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr not in _VIEWS and not in_place(node.func.attr):
                 return set()
             node = node.func.value

@@ -256,7 +256,8 @@ def dropout(call: Call) -> str:
     ]
     word = call.key.rpartition(".")[2].removesuffix("_")
     training = call.argument(3 if word == "rrelu" else 2, "training")
-    drops = training is None and word.startswith("dropout")  # by default, as torch's do
+    said = "True" if training is None else ast.unparse(training)  # the default, as torch's
+    drops = said == "True" and word.startswith("dropout")
     always = drops or word == "gumbel_softmax"
     key = call.rewriter.key(call.node, trains=not always)
     module = key.removesuffix(".next_key()") if key.endswith(".next_key()") else "self"

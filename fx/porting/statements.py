@@ -60,6 +60,8 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
     if isinstance(node, ast.AnnAssign):
         return _annotated(rw, node)
     if isinstance(node, ast.Return) and rw.functions:
+        if (both := lost.both(rw, node)) is not None:
+            return both
         if node.value is not None:
             return statistics.statement(rw, node)
         argument = lost.returned(rw, rw.functions[-1])

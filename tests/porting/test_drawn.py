@@ -67,10 +67,19 @@ def test_another_distribution_is_a_difference(monkeypatch):
     )
 
 
-def test_what_always_drops_is_not_compared():
-    found = port(drawn.AlwaysDrops)
-    assert not found.equal
-    assert "random numbers are drawn in evaluation, too" in found.obstacles[0], str(found)
+def test_what_always_drops():
+    found = port(drawn.AlwaysDrops, training=True)
+    assert found.equal and found.training == "equal", str(found)
+    assert "F.dropout(y + std, 0.5, key=self.next_key())" in found.source
+    assert "0.5, training=True, key=self.next_key())" in found.source
+
+
+def test_another_rate_of_what_always_drops():
+    with alike.drawn():
+        kept = torch.nn.functional.dropout(torch.ones(4, 6), 0.5)
+    ours = alike.Functional()
+    assert np.array_equal(ours.dropout(np.ones((4, 6), np.float32), 0.5), kept.numpy())
+    assert not np.array_equal(ours.dropout(np.ones((4, 6), np.float32), 0.6), kept.numpy())
 
 
 def test_pytorch_draws_its_own_again_afterwards():

@@ -197,6 +197,7 @@ def test_what_is_written_in_place_and_read_under_its_name(kind):
         (unseen.OnOneLine, "writes into flat, which shares its numbers with y, and y is read"),
         (unseen.OfASecondName, "writes into y, whose numbers before shares, and before is read"),
         (unseen.OfAComprehension, "writes into the variable of a comprehension, .* write a loop"),
+        (unseen.BehindAFunction, "writes into y, whose numbers z shares, and z is read"),
         (unseen.ByAFunction, r"writes into its argument values, and y is read .* y.clone\(\)"),
     ],
 )
@@ -204,3 +205,15 @@ def test_what_others_see_of_a_write_is_named(kind, text):
     """Most change nothing in the example, so that the outputs would be equal."""
     (obstacle,) = port(kind, torch.rand(3, 4) - 0.5).obstacles
     assert re.search(text, obstacle), obstacle
+
+
+def test_a_function_that_writes_into_its_argument_returns_both():
+    found = port(unseen.ByAFunctionAlone, torch.rand(3, 4) - 0.5, training=True)
+    assert found.equal and found.training == "equal", str(found)
+    for text in (
+        "        y = self.clipped(y)\n        z = y\n",
+        "        result, y = self.placed(y, 0.1)\n        place = jnp.clip(result[..., None]",
+        "rest = self.placed(y + 1, eps=0.2)[0]",
+        "return (bins >= 0).sum(axis=-1), bins",
+    ):
+        assert text in found.source, found.source

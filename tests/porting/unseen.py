@@ -415,12 +415,36 @@ class OfAComprehension(Writer):
 
 class ByAFunction(Writer):
     def write(self, y):
-        z = self.clipped(y)
+        z = self.clipped(y) if y.shape[0] else y
         return y + z
 
     def clipped(self, values):
         values.clamp_(min=-50)
         return values
+
+
+class BehindAFunction(ByAFunction):
+    """What the function gives back is its argument, and is changed with it."""
+
+    def write(self, y):
+        z = self.clipped(y)
+        y += 1
+        return y + z
+
+
+class ByAFunctionAlone(ByAFunction):
+    """A statement before the one that calls it takes what was written into."""
+
+    def write(self, y):
+        z = self.clipped(y).clone()
+        place = self.placed(y, 0.1)[..., None].clamp(0, 3)
+        rest = self.placed((y + 1).clone(), eps=0.2)
+        return y + z + y.gather(-1, place) + rest[:, None].float()
+
+    def placed(self, bins, eps):
+        """nflows' searchsorted."""
+        bins[..., -1] += eps
+        return (bins >= 0).sum(-1)
 
 
 class Harmless(Writer):
