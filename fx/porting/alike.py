@@ -128,6 +128,7 @@ def _permutation(x: Any) -> jax.Array:
 _OURS = {
     "normal": _normal, "uniform": _uniform, "exponential": _exponential, "randint": _randint,
     "bernoulli": _bernoulli, "permutation": _permutation, "fold_in": lambda nth: None,
+    "gumbel": lambda shape: jnp.asarray(_gumbel(shape)),
 }  # fmt: skip
 
 
@@ -221,6 +222,11 @@ def _theirs() -> tuple[dict, dict]:
         chosen = torch.zeros_like(soft).scatter_(dim, soft.argmax(dim, keepdim=True), 1.0)
         return chosen - soft.detach() + soft
 
+    def multinomial(out: Any, weights: Any, number: int = 1, *_: Any, **__: Any) -> Any:
+        rows = weights.reshape(-1, weights.shape[-1])
+        noise = torch.from_numpy(_gumbel((number, *rows.shape))).to(rows.dtype)
+        return out.copy_((rows.log() + noise).argmax(-1).T.reshape(out.shape))
+
     def dropped(
         out: Any, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> Any:
@@ -246,6 +252,7 @@ def _theirs() -> tuple[dict, dict]:
         torch.randint: integers,
         torch.randperm: permutation,
         torch.bernoulli: bernoulli,
+        torch.multinomial: multinomial,
         F.gumbel_softmax: softened,
     }
     fills = {

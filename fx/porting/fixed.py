@@ -91,12 +91,15 @@ def _theirs() -> Any:
                 x, _, low, high = (*args, 1 / 8, 1 / 3)[:4]
                 return x.where(x >= 0, x * ((low + high) / 2))
             name = func._schema.name.removeprefix("aten::")
-            before = torch.get_rng_state() if name in (*values, "randperm") else None
+            draws = name in (*values, "randperm", "multinomial")
+            before = torch.get_rng_state() if draws else None
             out = func(*args, **kwargs)
             if before is not None:
                 torch.set_rng_state(before)  # it tells whether a model draws something else
             if name == "randperm":
                 return torch.arange(len(out), dtype=out.dtype)
+            if name == "multinomial":
+                return out.copy_(args[0].argmax(-1, keepdim=True))
             return out.fill_(values[name](args, kwargs)) if name in values else out
 
     return Draws()

@@ -311,12 +311,14 @@ def left_out(rw: Any, node: ast.stmt) -> bool:
     return True
 
 
-def begun(rw: Any, target: ast.expr) -> bool:
-    """Whether a constructor gives a value to what each call assigns before it reads it."""
-    own = isinstance(target, ast.Attribute) and _of_self(target) and rw.functions
-    if not own or rw.functions[0].name != "__init__" or target.attr not in rw.held.owners:  # type: ignore[attr-defined]
+def is_begun(rw: Any, target: ast.expr) -> bool:
+    """Whether a constructor gives a value to what each call assigns first, or nothing reads."""
+    if not (isinstance(target, ast.Attribute) and _of_self(target) and rw.functions):
         return False
-    return rw.parent(rw.functions[0]) in rw.held.owners[target.attr]  # type: ignore[attr-defined]
+    if rw.functions[0].name != "__init__":
+        return False
+    owners = rw.held.owners.get(target.attr, ())
+    return target.attr in rw.held.unread or rw.parent(rw.functions[0]) in owners
 
 
 def shadows(rw: Any, node: ast.stmt, target: ast.expr) -> bool:

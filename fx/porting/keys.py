@@ -40,13 +40,33 @@ def text(rw: Any, node: Any, trains: bool = False) -> str:
 def passed(rw: Any, node: ast.Call) -> str | None:
     """A call of a function that draws random numbers, with a key; None for any other."""
     known, value = rw.resolve(node.func)
-    if not known or id(value) not in rw.draws:
+    if _samples(rw, node):
+        key = text(rw, node)
+    elif not known or id(value) not in rw.draws:
         return held.copied_list(rw, node)
-    trains = not rw.draws[id(value)]
-    key = text(rw, node, trains)
-    key += " if self.training else None" * (trains and key.startswith("self"))
+    else:
+        trains = not rw.draws[id(value)]
+        key = text(rw, node, trains)
+        key += " if self.training else None" * (trains and key.startswith("self"))
     written = rw.copy(node)[:-1].rstrip().rstrip(",")
     return f"{written}{', ' if node.args or node.keywords else ''}key={key})"
+
+
+def _samples(rw: Any, node: ast.Call) -> bool:
+    """Whether a call draws from one of `torch.distributions`: `Normal(mean, std).rsample()`."""
+    function = node.func
+    if not (isinstance(function, ast.Attribute) and function.attr in ("sample", "rsample")):
+        return False
+    if not rw.functions or ast.unparse(function.value) in ("self", "super()"):
+        return False
+    owner = function.value
+    if isinstance(owner, ast.Name) and (kinds := rw.kinds(owner.id)):
+        return all(kind.__module__.startswith("torch.distributions") for kind in kinds)
+    reads = [value for name, value in rw.names.items() if not name.startswith("__")]
+    owners = (getattr(value, "__module__", None) or "" for value in reads)
+    names = ast.walk(rw.source.tree)
+    written = any(isinstance(n, ast.Attribute) and n.attr == "distributions" for n in names)
+    return written or any(str(each).startswith("torch.distributions") for each in owners)
 
 
 def _module(rw: Any, function: Any) -> str | None:

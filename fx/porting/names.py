@@ -28,6 +28,11 @@ _TWINS = {
     "transformers.integrations.moe._grouped_mm": "grouped_mm",
     "torch.autograd.function.Function": "Function", "argparse.Namespace": "Namespace",
     "types.SimpleNamespace": "Namespace",
+    "torch.distributions.normal.Normal": "Normal",
+    "torch.distributions.categorical.Categorical": "Categorical",
+    "torch.distributions.bernoulli.Bernoulli": "Bernoulli",
+    "torch.distributions.independent.Independent": "Independent",
+    "torch.distributions.kl.kl_divergence": "kl_divergence",
 }  # fmt: skip
 _STANDARD = sysconfig.get_paths()["stdlib"]
 # What arrays and JAX's alike go through.

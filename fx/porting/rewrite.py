@@ -163,7 +163,7 @@ class Rewriter:
         seen = self.seen(node)
         known, value = self.resolve(node.func)
         if known:
-            name = torch_name(value)
+            name = None if twin(value) else torch_name(value)
             if name is None:
                 return None, []
             last = name.rpartition(".")[2]

@@ -260,7 +260,7 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
     stored = cached.stored(rw, target)
     if stored is not None:
         return f"{stored} = {rw.text(node.value)}"
-    if declared.is_tensor(rw, node, target) and held.begun(rw, target):
+    if declared.is_tensor(rw, node, target) and held.is_begun(rw, target):
         return DROP
     if declared.is_tensor(rw, node, target):
         return f"{rw.text(target)} = {declared.unregistered(rw, node.value, target)}"

@@ -48,8 +48,20 @@ def of_enum(tree: Any, value: Any) -> str:
 
 def of_twin(tree: Any, value: Any) -> str:
     """An instance of a class that fx/porting/twins.py has in fx."""
+    given = vars(value)
+    if type(value).__module__.startswith("torch.distributions"):
+        given = {name: given[name] for name in ("loc", "scale", "probs", "logits") if name in given}
+        given = {name: _number(value, each) for name, each in given.items()}
     name = need_twin(str(twin(type(value))), tree.needs)
-    return f"{name}({', '.join(f'{k}={tree.text(v)}' for k, v in vars(value).items())})"
+    return f"{name}({', '.join(f'{k}={tree.text(v)}' for k, v in given.items())})"
+
+
+def _number(owner: Any, value: Any) -> float:
+    """The number that a distribution has."""
+    if value.numel() != 1:
+        said = f"a {type(owner).__name__} of more than a number that a part holds has no form in"
+        raise Obstacle(None, f"{said} source; make it in forward")
+    return value.item()
 
 
 def of_dict(tree: Any, value: dict) -> str:

@@ -30,6 +30,9 @@ _FX = {
 }  # fmt: skip
 
 
+_TWINS = ("twins.py", "distributions.py")
+
+
 @dataclass
 class Written:
     """A ported file.
@@ -145,7 +148,8 @@ class Writer:
 
     def _twin(self, name: str, word: str) -> Chunk:
         """A class or a function of another library as fx has it."""
-        file = source(str(Path(__file__).with_name("twins.py")))
+        files = (source(str(Path(__file__).with_name(name))) for name in _TWINS)
+        file = next(file for file in files if word in file.names)
         text = re.sub(rf"^(\w+) {word}\b", rf"\1 {name}", file.segment(file.find(word)), count=1)
         imports = {
             "einops": "import einops",

@@ -2,7 +2,8 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import distributions, nn
+from torch.distributions import Independent, kl_divergence
 
 
 class VAE(nn.Module):
@@ -85,3 +86,33 @@ class AlwaysDrops(VAE):
     def sample(self, mean, std):
         y = F.dropout(F.dropout2d(mean[..., None, None] + 1, 0.3)[..., 0, 0], 0.5, training=True)
         return F.dropout(y + std, 0.5)
+
+
+class Policy(nn.Module):
+    """An actor: it samples what it does, or says how likely what was done is."""
+
+    def __init__(self):
+        super().__init__()
+        self.choice, self.mean = nn.Linear(6, 4), nn.Linear(6, 2)
+        self.log_std = nn.Parameter(torch.zeros(1, 2))
+        self.noise = torch.distributions.Normal(0, 1)
+        self.last = 0
+
+    def near(self, x):
+        mean = self.mean(x)
+        return distributions.Normal(mean, self.log_std.exp().expand_as(mean))
+
+    def forward(self, x, action=None):
+        choice, near = distributions.Categorical(logits=self.choice(x)), self.near(x)
+        if action is None:
+            action = choice.sample()
+        move = near.rsample() + self.noise.sample(near.mean.shape)
+        self.last = move.detach()
+        other = self.near(x + 1).sample()
+        rest = distributions.Normal(torch.zeros_like(move), torch.ones_like(move))
+        far = kl_divergence(Independent(near, 1), Independent(rest, 1))
+        seen = distributions.Bernoulli(logits=move)
+        return (
+            action, choice.log_prob(action), choice.entropy(), near.log_prob(other).sum(1), far,
+            move, seen.log_prob(seen.sample()), near.stddev, near.cdf(move), choice.probs,
+        )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fx
-from fx.porting import alike
+from fx.porting import alike, distributions
 from tests.porting import drawn
 
 X = torch.linspace(-1.0, 1.0, 24).reshape(4, 6)
@@ -85,3 +85,88 @@ def test_another_rate_of_what_always_drops():
 def test_pytorch_draws_its_own_again_afterwards():
     port(drawn.VAE)
     assert not torch.equal(torch.randn(3), torch.randn(3))
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_distributions(live):
+    found = port(drawn.Policy, live, training=True)
+    assert found.equal and found.gradients == found.training == "equal", str(found)
+    assert found.constructors == ("written from the live model" if live else "ported")
+    for text in (
+        "choice, near = Categorical(logits=self.choice(x)), self.near(x)",
+        "action = choice.sample(key=self.next_key())",
+        "near.rsample(key=self.next_key()) + self.noise.sample(near.mean.shape, key=",
+        "noise=Normal(loc=0.0, scale=1.0)" if live else "self.noise = Normal(0, 1)",
+        "def kl_divergence(p: Any, q: Any) -> jax.Array:",
+    ):
+        assert text in found.source, text
+
+
+def test_a_density_that_is_another_one(monkeypatch):
+    monkeypatch.setattr(torch.distributions.Normal, "log_prob", lambda self, x: x - self.loc)
+    assert port(drawn.Policy).error > 0.1
+
+
+LOGITS, OTHERS = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
+PROBS, THEIRS = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0))
+PROBS[0, 0] = THEIRS[0, 0] = THEIRS[1, 1] = 0.0
+PROBS[2, 0] = 1.0
+VALUES = (torch.arange(20).reshape(4, 5) % 2).float()
+
+
+@pytest.mark.parametrize("event", [False, True])
+@pytest.mark.parametrize(
+    ("name", "given", "other", "value"),
+    [
+        ("Categorical", {"logits": LOGITS}, {"logits": OTHERS}, torch.tensor([0, 2, 4, 1])),
+        ("Categorical", {"probs": PROBS}, {"probs": THEIRS}, torch.arange(12).reshape(3, 4) % 5),
+        ("Bernoulli", {"logits": LOGITS}, {"logits": OTHERS}, VALUES),
+        ("Bernoulli", {"probs": PROBS}, {"probs": THEIRS}, VALUES[0]),
+        ("Normal", {"loc": LOGITS, "scale": PROBS + 0.1}, {"loc": OTHERS, "scale": 2.0}, VALUES),
+        ("Normal", {"loc": 0.5, "scale": 2}, {"loc": 0, "scale": 1.0}, VALUES),
+    ],
+)
+def test_distributions_are_torchs(name, given, other, value, event):
+    theirs = [getattr(torch.distributions, name)(**each) for each in (given, other)]
+    arrays = (
+        {k: v.numpy() if torch.is_tensor(v) else v for k, v in each.items()}
+        for each in (given, other)
+    )
+    ours = [getattr(distributions, name)(**each) for each in arrays]
+    if event:
+        if not theirs[0].batch_shape or not theirs[1].batch_shape:
+            return
+        theirs = [torch.distributions.Independent(each, 1) for each in theirs]
+        ours = [distributions.Independent(each, 1) for each in ours]
+    pairs = {
+        "log_prob": (ours[0].log_prob(value.numpy()), theirs[0].log_prob(value)),
+        "entropy": (ours[0].entropy(), theirs[0].entropy()),
+        "kl": (
+            distributions.kl_divergence(*ours), torch.distributions.kl_divergence(*theirs),
+        ),
+    }  # fmt: skip
+    for word in ("mean", "mode", "stddev", "variance", "probs", "logits"):
+        if hasattr(ours[0], word):
+            pairs[word] = getattr(ours[0], word), getattr(theirs[0], word)
+    if name == "Normal" and not event:
+        pairs["cdf"] = ours[0].cdf(value.numpy()), theirs[0].cdf(value)
+    for word, (mine, expected) in pairs.items():
+        assert np.shape(mine) == tuple(expected.shape), word
+        np.testing.assert_allclose(mine, expected.numpy(), 2e-6, 2e-6, err_msg=word)
+    shape = ours[0].sample((2, 3), key=jax.random.key(0)).shape
+    assert shape == tuple(theirs[0].sample((2, 3)).shape)
+
+
+def test_samples_have_their_distribution():
+    key = jax.random.key(0)
+    chosen = distributions.Categorical(probs=np.array([0.2, 0.3, 0.5], np.float32))
+    share = np.bincount(np.asarray(chosen.sample((20_000,), key=key))) / 20_000
+    np.testing.assert_allclose(share, [0.2, 0.3, 0.5], atol=0.02)
+    coin = distributions.Bernoulli(probs=np.full(20_000, 0.3, np.float32))
+    assert abs(float(coin.sample(key=key).mean()) - 0.3) < 0.02
+    near = distributions.Normal(2.0, 3.0)
+    drawn = near.sample((20_000,), key=key)
+    assert abs(float(drawn.mean()) - 2) < 0.1 and abs(float(drawn.std()) - 3) < 0.1
+    slope = jax.grad(lambda mean: distributions.Normal(mean, 1.0).rsample((), key=key))(0.0)
+    flat = jax.grad(lambda mean: distributions.Normal(mean, 1.0).sample((), key=key))(0.0)
+    assert (slope, flat) == (1, 0)
