@@ -44,6 +44,15 @@ class Call:
         text = self.text(node)
         return (text, text) if simple(text) else named(self, text)
 
+    def axis(self, node: ast.expr, place: int = 1, name: str = "dim") -> str:
+        """The text of an axis: a number where it is one, an attribute's where it always was one."""
+        own = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+        seen = {(*f.args, *(None for _ in range(place)))[place] for f in self.facts if own}
+        seen |= {fact.kwargs.get(name) for fact in self.facts if own} - {None}
+        seen -= {None} if len(seen) > 1 else set()
+        said = seen.pop() if len(seen) == 1 else None
+        return str(said) if isinstance(said, int) else self.text(node)
+
     def receiver(self) -> str:
         """The text of the tensor, as what stands before a dot."""
         return wrapped(self.text(self.args[0]))

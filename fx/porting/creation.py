@@ -69,6 +69,15 @@ def variable(call: Call) -> str:
     return text if anew or word.endswith("Tensor") else f"jax.lax.stop_gradient({text})"
 
 
+def uniform(call: Call) -> str:
+    """`torch.rand(2, 3, dtype=torch.cfloat)`: both parts of complex numbers are drawn."""
+    dtype = call.kwargs.get("dtype")
+    if dtype is None or "complex" not in call.text(dtype):
+        return ported(call)
+    call.kwargs = {name: value for name, value in call.kwargs.items() if name != "dtype"}
+    return f"jax.lax.complex({ported(call)}, {ported(call)})"
+
+
 def arange(call: Call) -> str:
     """`torch.arange(n, out=torch.LongTensor(n))`: what is filled need not be made."""
     filled = call.kwargs.get("out")

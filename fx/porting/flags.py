@@ -52,6 +52,8 @@ def decided(rw: Any, node: ast.expr) -> bool | None:
     reads = [n for n in ast.walk(node) if isinstance(n, ast.Attribute) and _of_self(n)]
     if not reads or not all(isinstance(each, _NODES) for each in ast.walk(node)):
         return None
+    if any(isinstance(each, ast.Is | ast.IsNot) for each in ast.walk(node)):
+        return None
     if not rw.functions or rw.functions[0].name == "__init__":
         return None
     names = {each.attr for each in reads}

@@ -75,7 +75,9 @@ def _theirs(module: Any, inputs: tuple, kwargs: dict, of_inputs: bool) -> tuple[
 
 def _or_zeros(leaf: Any) -> Any:
     """Its gradient, zeros where it has none."""
-    return leaf.new_zeros(leaf.shape) if leaf.grad is None else leaf.grad.clone()
+    if leaf.grad is None:
+        return leaf.new_zeros(leaf.shape)
+    return leaf.grad.to_dense() if leaf.grad.is_sparse else leaf.grad.clone()
 
 
 def compared(found: Any, arrays: list, joined: Any, expected: tuple[dict, list]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from fx.porting import bound as of_parts
 from fx.porting import flags as conditions
 from fx.porting.bound import Bound
-from fx.porting.doubled import is_list
+from fx.porting.doubled import is_keyed, is_list
 from fx.porting.flags import Flags
 from fx.porting.live import plain as attributes
 from fx.porting.live import stored
@@ -75,6 +75,7 @@ class Held:
     buffers: set[tuple[str, str]] = field(default_factory=set)
     marks: dict[str, bool] = field(default_factory=dict)
     modules: set[tuple[str, str]] = field(default_factory=set)
+    keyed: set[tuple[str, str]] = field(default_factory=set)  # dicts of these, with other keys
     reserved: set[str] = field(default_factory=set)
     bound: Bound = field(default_factory=Bound)
     flags: Flags = field(default_factory=Flags)
@@ -152,6 +153,7 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     held.nones = _where(module, lambda value: value is None)
     registered = set(map(id, module.modules()))
     held.modules = _where(module, lambda value: is_list(value, registered))
+    held.keyed = _where(module, lambda value: is_keyed(value, registered))
     own = {name for part in module.modules() for name in vars(part)}
     held.reserved = own & {"init", "apply", "functional"} - known
     made = {type(part): stored(type(part)) for part in module.modules()}
@@ -384,17 +386,3 @@ def settled(rw: Any, node: ast.stmt) -> bool:
 
 def _of_self(node: ast.Attribute) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id == "self"
-
-
-def copied_list(rw: Any, node: ast.Call) -> str | None:
-    """`sizes.copy()`: the lists of a description are tuples here."""
-    function = node.func
-    if not (isinstance(function, ast.Attribute) and function.attr == "copy" and rw.functions):
-        return None
-    if isinstance(function.value, ast.Attribute):
-        held = getattr(rw.parent(rw.functions[0]), "name", ""), function.value.attr
-        known = ast.unparse(function.value.value) == "self" and held in rw.held.lists
-        return f"list({rw.text(function.value)})" if known else None
-    if not isinstance(function.value, ast.Name):
-        return None
-    return f"list({rw.text(function.value)})" if rw.kinds(function.value.id) == {list} else None

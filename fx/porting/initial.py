@@ -8,7 +8,8 @@ from fx.porting import shared
 from fx.porting.calls import DROP
 from fx.porting.rewrite import Rewriter
 
-_WEIGHTS = ("parameters()", "modules()", "children()")  # and those of that name: named_modules()
+# Loops over these, and over those of that name: named_modules().
+_WEIGHTS = ("parameters()", "modules()", "children()", "state_dict()")
 
 
 def docstring(node: ast.stmt) -> bool:
@@ -44,7 +45,9 @@ def initialises(rw: Rewriter, body: list[ast.stmt]) -> bool:
 
 def _names_a_value(node: ast.stmt) -> bool:
     """Whether a statement only gives a number a name."""
-    return isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets)
+    targets = node.targets if isinstance(node, ast.Assign) else [node]
+    parts = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple) else [t])]
+    return all(isinstance(each, ast.Name) for each in parts)
 
 
 def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
@@ -89,8 +92,28 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         return isinstance(function, ast.FunctionDef) and _only_fills(rw, function)
     if text.startswith("self.") and text.count(".") == 1:
         method = _method(rw, last)
-        return method is not None and initialises(rw, [n for n in method.body if not docstring(n)])
+        body = [n for n in getattr(method, "body", ()) if not docstring(n)]
+        return initialises(rw, body) or _fills_with_noise(rw, body)
     return False
+
+
+def _fills_with_noise(rw: Rewriter, body: list[ast.stmt]) -> bool:
+    """Whether a method draws numbers and copies them into buffers: `self.epsilon.copy_(noise)`."""
+    rest = [node.value for node in body if isinstance(node, ast.Expr)]
+    if len(rest) < len([node for node in body if not _names_a_value(node)]) or not rest:
+        return False
+    owner = getattr(rw.parent(rw.functions[0]), "name", "") if rw.functions else ""
+    for call in rest:
+        into = call.func if isinstance(call, ast.Call) else None
+        if not (isinstance(into, ast.Attribute) and shared.in_place(into.attr)):
+            return False
+        if (owner, ast.unparse(into.value).removeprefix("self.")) not in rw.held.buffers:
+            return False
+    parts = [part for node in body for part in ast.walk(node)]
+    calls = [ast.unparse(part.func) for part in parts if isinstance(part, ast.Call)]
+    methods = [_method(rw, name.removeprefix("self.")) for name in calls]
+    text = "".join(ast.unparse(node) for node in (*body, *methods) if node is not None)
+    return any(word in text for word in ("torch.rand", "torch.normal", ".normal_(", ".uniform_("))
 
 
 def _only_fills(rw: Rewriter, function: ast.FunctionDef, around: tuple = ()) -> bool:
@@ -165,6 +188,8 @@ def _into_a_weight(rw: Rewriter, target: ast.expr) -> bool:
     """Whether what is written into, or a part of it, is a weight: `self.fc.weight *= 0.5`."""
     while isinstance(target, ast.Subscript):
         target = target.value
+    if ast.unparse(target) == "self.state_dict()":
+        return True
     named = isinstance(target, ast.Attribute) and target.attr in ("weight", "bias")
     own = named and ast.unparse(target.value) == "self"  # which may be a number: a loss's weight
     return (named and not own) or _of_a_weight(target) or _is_parameter(rw, target)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fx.porting import held
+from fx.porting import listed
 from fx.porting.names import Obstacle
 
 
@@ -43,7 +43,7 @@ def passed(rw: Any, node: ast.Call) -> str | None:
     if _samples(rw, node):
         key = text(rw, node)
     elif not known or id(value) not in rw.draws:
-        return held.copied_list(rw, node)
+        return listed.copied(rw, node)
     else:
         trains = not rw.draws[id(value)]
         key = text(rw, node, trains)

@@ -41,6 +41,17 @@ def of_modules(rw: Any, node: ast.Assign, target: ast.expr) -> str | None:
     return "nn.ModuleList" if listed else "nn.ModuleDict"
 
 
+def keyed(rw: Any, node: ast.Subscript) -> str | None:
+    """`self.convs[("up", 1)]` of a dict that is a container here: `self.convs[str(("up", 1))]`."""
+    owner = getattr(rw.parent(rw.functions[0]), "name", "") if rw.functions else ""
+    own = isinstance(node.value, ast.Attribute) and ast.unparse(node.value.value) == "self"
+    if not own or (owner, getattr(node.value, "attr", "")) not in rw.held.keyed:
+        return None
+    key = rw.text(node.slice)
+    key = f"({key})" if isinstance(node.slice, ast.Tuple) and key[:1] != "(" else key
+    return f"{rw.text(node.value)}[str({key})]"
+
+
 def _entries(node: Any) -> list[ast.Subscript]:
     """Where an entry of something is assigned."""
     stores = (n for n in ast.walk(node) if isinstance(n, ast.Subscript))
@@ -55,3 +66,17 @@ def _assigned(function: Any) -> list[tuple[str, str]]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name)
         for target in node.targets
     ]
+
+
+def copied(rw: Any, node: ast.Call) -> str | None:
+    """`sizes.copy()`: the lists of a description are tuples here."""
+    function = node.func
+    if not (isinstance(function, ast.Attribute) and function.attr == "copy" and rw.functions):
+        return None
+    if isinstance(function.value, ast.Attribute):
+        held = getattr(rw.parent(rw.functions[0]), "name", ""), function.value.attr
+        known = ast.unparse(function.value.value) == "self" and held in rw.held.lists
+        return f"list({rw.text(function.value)})" if known else None
+    if not isinstance(function.value, ast.Name):
+        return None
+    return f"list({rw.text(function.value)})" if rw.kinds(function.value.id) == {list} else None

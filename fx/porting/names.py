@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx.porting.record import file_of, is_users, unscripted
+from fx.porting.record import file_of, is_users, original, unscripted
 from fx.porting.table import SAME
 
 DTYPES = {
@@ -36,7 +36,7 @@ _TWINS = {
 }  # fmt: skip
 _STANDARD = sysconfig.get_paths()["stdlib"]
 # What arrays and JAX's alike go through.
-_IMPORTED = sys.stdlib_module_names | {"numpy", "scipy", "einops", "einx"}
+_IMPORTED = sys.stdlib_module_names | {"numpy", "scipy", "einops", "einx", "opt_einsum"}
 
 
 class Obstacle(Exception):
@@ -101,14 +101,14 @@ def resolve(node: ast.expr, names: dict[str, Any], local: set[str]) -> tuple[boo
         if node.id in local:
             return False, None
         if node.id in names:
-            return True, unscripted(names[node.id])
+            return True, original(unscripted(names[node.id]))
         return hasattr(builtins, node.id), getattr(builtins, node.id, None)
     if isinstance(node, ast.Attribute):
         known, owner = resolve(node.value, names, local)
         if node.attr == "apply" and known and is_function(owner):
             return False, None  # a twin's, under the name of the user's class
         if known and isinstance(owner, types.ModuleType | type) and hasattr(owner, node.attr):
-            return True, getattr(owner, node.attr)
+            return True, original(getattr(owner, node.attr))
     return False, None
 
 

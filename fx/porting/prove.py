@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import inspect
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict, state_dict
 from fx.interop.torch_arrays import from_torch
 from fx.porting import aliased, alike, elsewhere, gradient, observed, trial
+from fx.porting.arguments import OF_APPLY, by_position, caches, fits, kinds
 from fx.porting.errors import located
 from fx.porting.execute import executed
 from fx.porting.live import tables
-from fx.porting.record import Record, watch
+from fx.porting.record import Record, originals, watch
 from fx.porting.write import Written, write
-
-_OF_APPLY = {"train", "key", "capture", "perturb"}
 
 
 @dataclass
@@ -137,14 +136,24 @@ def port(
             "which torch.jit made; give the module from before"
         )
     module = getattr(module, "_orig_mod", module)  # what torch.compile was given
+    with originals(module):
+        given = layers, training, tolerance
+        return _ported(module, record, None if live else built, inputs, kwargs, *given)
+
+
+def _ported(
+    module: Any, record: Record, built: Record | None, inputs: tuple, kwargs: dict,
+    layers: bool, training: bool, tolerance: float,
+) -> Port:  # fmt: skip
+    """The port of a live model, with its constructors if there is a record of them."""
     record.tables = tables(module)
     parts = list(module.modules())
     record.held = {type(value) for part in parts for value in (part, *vars(part).values())}
     notes = []
     signature = inspect.signature(module.forward)
-    inputs, kwargs = _by_position(signature, inputs, kwargs)
-    given = signature.bind_partial(*inputs).arguments if _fits(signature, inputs) else {}
-    if "use_cache" not in {*kwargs, *given} and _caches(module, signature, inputs, kwargs):
+    inputs, kwargs = by_position(signature, inputs, kwargs)
+    given = signature.bind_partial(*inputs).arguments if fits(signature, inputs) else {}
+    if "use_cache" not in {*kwargs, *given} and caches(module, signature, inputs, kwargs):
         kwargs["use_cache"] = False
         notes.append("ported with use_cache=False: a cache that grows is not for compiled code")
     fresh = trial.duplicate(module)  # caches, which a run fills, have no gradients
@@ -152,7 +161,7 @@ def port(
     example = _Example(module, inputs, kwargs, layers, training, fresh, gradients, notes)
     passing = functools.partial(trial.passing, fresh, inputs, kwargs)
     record.steady = functools.cache(lambda: not trial.hands_on(fresh, inputs, kwargs))
-    if live:
+    if built is None:
         return _proved(write(module, record, None, passing), example, tolerance)
     kept = _proved(write(module, record, built, passing), example, tolerance)
     if kept.equal:
@@ -208,7 +217,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
                 with torch.enable_grad():  # it takes gradients itself
                     outputs = watch(lambda: module(*args, **named), record)
             trial.check_numbers(outputs)
-            record.outputs, record.evaluated = _kinds(outputs), set(record.lines)
+            record.outputs, record.evaluated = kinds(outputs), set(record.lines)
             if record.asked:
                 observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
     finally:
@@ -220,54 +229,6 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     with contextlib.suppress(Exception):  # of PyTorch's own, which a note will say
         return gradient.watched(module, inputs, kwargs, record)
     return None
-
-
-def _caches(module: Any, signature: inspect.Signature, inputs: tuple, kwargs: dict) -> bool:
-    """Whether a model takes `use_cache`, by name or for a part that it hands its keywords to."""
-    if "use_cache" in signature.parameters:
-        return True
-    parts = [part for part in module.modules() if part is not module]
-    parts = [part for part in parts if "use_cache" in inspect.signature(part.forward).parameters]
-    kinds = {parameter.kind for parameter in signature.parameters.values()}
-    if not parts or inspect.Parameter.VAR_KEYWORD not in kinds:
-        return False
-    args, named = trial.copied((inputs, kwargs))
-    mode = module.training
-    try:
-        with _torch().no_grad():
-            module.eval()(*args, **named, use_cache=False)
-    except Exception:  # whatever it says to a keyword that it does not know
-        return False
-    finally:
-        module.train(mode)
-    return True
-
-
-def _fits(signature: inspect.Signature, inputs: tuple) -> bool:
-    try:
-        signature.bind_partial(*inputs)
-    except TypeError:  # the model will say so
-        return False
-    return True
-
-
-def _by_position(signature: inspect.Signature, inputs: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """What is given under a name that `apply` has for itself, by position where that can be."""
-    if kwargs.keys() & _OF_APPLY:
-        with contextlib.suppress(TypeError):  # the model will say so
-            bound = signature.bind(*inputs, **kwargs)
-            bound.apply_defaults()
-            return bound.args, bound.kwargs
-    return inputs, kwargs
-
-
-def _kinds(outputs: Any) -> set[type]:
-    """The types of nested outputs."""
-    parts: Any = outputs.values() if isinstance(outputs, dict) else outputs
-    if is_dataclass(outputs):
-        parts = vars(outputs).values()
-    inner = parts if isinstance(outputs, dict | list | tuple) or is_dataclass(outputs) else ()
-    return {type(outputs)}.union(*map(_kinds, inner))
 
 
 def _proved(written: Written, example: _Example, tolerance: float) -> Port:
@@ -294,7 +255,7 @@ def _compared(
         written.source, obstacles=written.obstacles, notes=example.notes + written.notes,
         tolerance=tolerance,
     )  # fmt: skip
-    if taken := ", ".join(sorted(example.kwargs.keys() & _OF_APPLY)):
+    if taken := ", ".join(sorted(example.kwargs.keys() & OF_APPLY)):
         said = f"{type(example.module).__name__}.forward takes {taken} by name alone, which is what"
         found.obstacles.append(f"{said} apply calls arguments of its own; give it another name")
     found.obstacles, found.notes = ([*dict.fromkeys(x)] for x in (found.obstacles, found.notes))

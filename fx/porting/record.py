@@ -9,7 +9,7 @@ import re
 import sys
 import sysconfig
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -129,6 +129,32 @@ def unscripted(value: Any) -> Any:
     return getattr(value, "_torchdynamo_inline", value)
 
 
+def original(value: Any) -> Any:
+    """The class that a decorator has made a subclass of, under its name; else what it is given.
+
+    NVIDIA's `@persistent_class`: the subclass keeps what its constructor is given.
+    """
+    if not (isinstance(value, type) and "<locals>" in value.__qualname__):
+        return value
+    above = value.__mro__[1]
+    same = above.__name__ == value.__name__ and is_users(file_of(above))
+    return above if same and "forward" not in vars(value) else value
+
+
+@contextlib.contextmanager
+def originals(module: Any) -> Iterator[None]:
+    """Parts of such classes are of the original ones for a while."""
+    parts = [(part, type(part)) for part in module.modules()]
+    parts = [(part, kind) for part, kind in parts if original(kind) is not kind]
+    for part, kind in parts:
+        part.__class__ = original(kind)
+    try:
+        yield
+    finally:
+        for part, kind in parts:
+            part.__class__ = kind
+
+
 def watch(run: Callable[[], Any], record: Record) -> Any:
     """Run a function, and note what it does with torch in a record."""
     mode = _mode(record)
@@ -242,6 +268,9 @@ def _note_constructor(frame: Any, record: Record) -> None:
     code, values = frame.f_code, frame.f_locals
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     module = values.get(names[0])
+    kind = type(module)
+    if original(kind) is not kind and code is vars(kind)["__init__"].__code__:
+        return  # of a subclass that a decorator has made
     if id(module) in record.constructed:
         return  # a base class's constructor: the outermost one has been noted
     given = {name: values[name] for name in names[1:] if name in values}

@@ -15,6 +15,7 @@ from fx.porting import (
     functions,
     inplace,
     keys,
+    listed,
     lost,
     moved,
     observed,
@@ -210,8 +211,9 @@ class Rewriter:
             return name
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             return self._attribute(node)
-        if isinstance(node, ast.Subscript) and cached.stored(self, node):
-            return cached.stored(self, node)
+        if isinstance(node, ast.Subscript):
+            if (said := cached.stored(self, node) or listed.keyed(self, node)) is not None:
+                return said
         if isinstance(node, ast.Subscript) and _picks(node) and isinstance(node.value, ast.Call):
             key, facts = self.torch_key(node.value)
             if key and key.rpartition(".")[2] in special.PICKED and _has_dim(node.value):

@@ -27,7 +27,8 @@ def scatter(call: Call) -> str:
         raise call.obstacle("this reduction has no counterpart here; write it with x.at[...]")
     x, value, place = call.receiver(), call.text(given), call.text(index)
     tensor, indices = _shapes(call)
-    axis = int(call.text(dim)) % len(tensor) if call.text(dim).lstrip("-").isdigit() else None
+    said = call.axis(dim)
+    axis = int(said) % len(tensor) if said.lstrip("-").isdigit() else None
     if axis is None:
         raise call.obstacle("its axis is not known here; write it with x.at[...]")
     whole = all(a == b for n, (a, b) in enumerate(zip(tensor, indices)) if n != axis)
@@ -97,7 +98,7 @@ def at(call: Call) -> str:
 
 def _along(call: Call, dim: ast.expr, place: str) -> str:
     """A place along one axis, all of the others."""
-    text = call.text(dim)
+    text = call.axis(dim)
     if text[:1] == "-" and text[1:].isdigit():
         return f"..., {place}" + ", :" * (int(text[1:]) - 1)
     if not text.isdigit():

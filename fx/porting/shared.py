@@ -85,7 +85,7 @@ def _second_names(rw: Any, name: str, node: ast.stmt) -> set[str]:
 
 def in_place(word: str) -> bool:
     """Whether a method or function of torch's changes its tensor: `clamp_`, and no `__iadd__`."""
-    return word.endswith("_") and not word.endswith("__")
+    return word.endswith("_") and not word.endswith(("__", "requires_grad_"))
 
 
 def is_copy(function: Any, name: str, node: ast.stmt) -> bool:
@@ -116,7 +116,10 @@ def _roots(rw: Any, node: ast.expr) -> set[str]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr not in _VIEWS and not in_place(node.func.attr):
                 return set()
-            node = node.func.value
+            of_module = rw.resolve(node.func.value)[0]  # torch.squeeze(x)
+            if of_module and not node.args:
+                return set()
+            node = node.args[0] if of_module else node.func.value
         elif isinstance(node, ast.Attribute) and node.attr in _PARTS:
             node = node.value
         elif isinstance(node, ast.Subscript) and _is_plain(node.slice):

@@ -172,6 +172,9 @@ def meshgrid(call: Call) -> str:
         args = args[0].elts
     texts = [call.text(arg) for arg in args]
     alone = any(isinstance(fact.args[0], Shape) for fact in call.facts)
+    if len(args) == 1 and isinstance(args[0], ast.Starred) and not alone:  # it may hold a list
+        several = call.text(args[0].value)
+        texts = [f"*({several}[0] if isinstance({several}[0], list | tuple) else {several})"]
     if len(args) == 1 and not isinstance(args[0], ast.Starred) and not alone:
         texts = [f"*{wrapped(texts[0])}"]
     indexing = call.kwargs.get("indexing")
@@ -204,7 +207,7 @@ def view_as_real(call: Call) -> str:
 
 def unflatten(call: Call) -> str:
     """One axis as several."""
-    dim, sizes = ast.unparse(call.args[1]), call.text(call.args[2])
+    dim, sizes = call.axis(call.args[1]), call.text(call.args[2])
     if not dim.lstrip("-").isdigit():
         raise call.obstacle("its axis is not known here; write it with x.reshape")
     x, again = call.twice(call.args[0])
@@ -354,8 +357,8 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     "max": extreme, "min": extreme,
     "cat": pieces.joined, "concat": pieces.joined, "split": pieces.parts, "chunk": pieces.parts,
     "to": to, "type": to, "var": spread, "std": spread,
-    "meshgrid": meshgrid, "view": view, "view_as_complex": view_as_complex,
-    "view_as_real": view_as_real,
+    "meshgrid": meshgrid, "rand": creation.uniform, "view": view,
+    "view_as_complex": view_as_complex, "view_as_real": view_as_real,
     "unflatten": unflatten, "unfold": unfold, "sort": ordered.sort, "bernoulli_": bernoulli,
     "var_mean": both, "std_mean": both, "topk": ordered.topk,
     "median": ordered.kth, "kthvalue": ordered.kth, "cummax": ordered.running,

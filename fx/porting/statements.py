@@ -19,6 +19,7 @@ from fx.porting import (
     moved,
     observed,
     replaced,
+    shared,
     statistics,
     unseen,
 )  # fmt: skip
@@ -218,6 +219,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return checked.asserted(rw, node)
     if rw.trying and key is None and getattr(node.func, "attr", "") in inplace.IN_PLACE:
         raise Obstacle(node, "did not run, so that what it writes to is not known")
+    if key == "Tensor.requires_grad_":
+        return DROP
     if (assigned := lost.taken(rw, node)) is not None:
         return assigned
     known, value = rw.resolve(node.func)
@@ -231,7 +234,7 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return DROP  # whether it trains is said where it is called
     if reports(rw, node):
         return DROP
-    if key and key.startswith("Tensor.") and word.endswith("_") and not word.startswith("__"):
+    if key and key.startswith("Tensor.") and shared.in_place(word):
         return inplace.call(rw, node)
     if inplace.function(key, node):  # F.relu_(x), F.relu(x, inplace=True)
         return inplace.put(rw, rw.parent(node), node.args[0], rw.text(node))
@@ -274,14 +277,10 @@ def _assign(rw: Rewriter, node: ast.Assign, target: ast.expr) -> str | None:
         return inplace.put(rw, node, target, rw.text(node.value))
     if (normed := statistics.statement(rw, node)) is not None:
         return normed
-    shared = _path(node.value), _path(target)
-    if (
-        all(shared)
-        and shared[0] != shared[1]
-        and str(shared[0]).rpartition(".")[2] in ("weight", "bias")
-    ):
-        if "." in str(shared[1]):
-            return declared.tie(rw, node, str(shared[1]), str(shared[0]))
+    both = _path(node.value), _path(target)
+    if all(both) and both[0] != both[1] and str(both[0]).rpartition(".")[2] in ("weight", "bias"):
+        if "." in str(both[1]):
+            return declared.tie(rw, node, str(both[1]), str(both[0]))
     if isinstance(target, ast.Name | ast.Attribute) and isinstance(node.value, ast.Call):
         written = whole(rw.text(node.value))
         return DROP if written == rw.text(target) else f"{rw.text(target)} = {written}"

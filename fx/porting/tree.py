@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-import functools
 import inspect
 import sys
 import types
@@ -289,7 +288,7 @@ class Tree:
         """Modules outside of torch's registration: shared with where they are registered, if so."""
         if isinstance(value, dict):
             pairs: list = [
-                (f"{k!r}: ", self._apart(module, v, f"{full}.{k}")) for k, v in value.items()
+                (f"{str(k)!r}: ", self._apart(module, v, f"{full}.{k}")) for k, v in value.items()
             ]
             return Made("nn.ModuleDict(", [("", Made("{", pairs, "}"))])
         if isinstance(value, list | tuple):
@@ -334,12 +333,8 @@ class Tree:
             return f"frozenset({{{inner}}})" if value else "frozenset()"
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return values.of_dataclass(self, value)
-        if isinstance(value, dict):
-            return values.of_dict(self, value)
-        if twin(type(value)):
-            return values.of_twin(self, value)
-        if isinstance(value, functools.partial):
-            return values.of_partial(self, value)
+        if (made := values.of_kind(self, value)) is not None:
+            return made
         if hasattr(value, "register_forward_hook") and not isinstance(value, type):
             return self.make(value)
         name = torch_name(value)

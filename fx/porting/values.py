@@ -1,12 +1,18 @@
 """Instances of types as source: dataclasses, named tuples, partial functions, dicts."""
 
 import dataclasses
+import functools
 import sys
 from typing import Any
+
+import numpy as np
 
 from fx.porting import rules
 from fx.porting.live import same
 from fx.porting.names import Obstacle, need, need_twin, torch_name, twin
+from fx.porting.numbers import literal
+
+_SMALL = 64  # numbers that are written out
 
 
 def of_dataclass(tree: Any, value: Any) -> str:
@@ -17,6 +23,29 @@ def of_dataclass(tree: Any, value: Any) -> str:
         if f.init and not same(getattr(value, f.name), f.default)
     ]
     return f"{_kind(tree, value)}({', '.join(given)})"
+
+
+def of_kind(tree: Any, value: Any) -> str | None:
+    """A dict, what has a twin in fx, a `partial`, or an array; None of any other kind."""
+    if isinstance(value, dict):
+        return of_dict(tree, value)
+    if twin(type(value)):
+        return of_twin(tree, value)
+    if isinstance(value, functools.partial):
+        return of_partial(tree, value)
+    if isinstance(value, np.ndarray) and tree.constructed is not None:
+        return of_array(tree, value)
+    return None
+
+
+def of_array(tree: Any, value: np.ndarray) -> str | None:
+    """A short array of NumPy's that a constructor is given: widths of layers, say."""
+    said = literal(value.tolist()) if value.size <= _SMALL and value.dtype.kind in "biuf" else None
+    if said is None:
+        return None
+    tree.needs.imports["np"] = "import numpy as np"
+    usual = value.dtype in (np.dtype(int), np.dtype(float), np.dtype(bool))
+    return f"np.array({said}{'' if usual else f', np.{value.dtype}'})"
 
 
 def of_partial(tree: Any, value: Any) -> str:

@@ -19,6 +19,7 @@ from fx.porting.layout import lines
 from fx.porting.names import Needs, Obstacle, renamed, twin
 from fx.porting.numbers import as_tensor, is_numbers, literal
 from fx.porting.record import Record, is_installed
+from fx.porting.registered import registered
 from fx.porting.rewrite import Rewriter
 from fx.porting.sources import Place, constant, definition, source
 from fx.porting.statements import statement
@@ -99,7 +100,8 @@ class Writer:
             self.returns, self.held,
         )  # fmt: skip
         try:
-            if said := self._told(place, given, value):
+            said = registered(rewriter, place, value, self.root) or self._told(place, given, value)
+            if said:
                 text = f"{name} = {said}"
             elif isinstance(place.node, ast.ClassDef) and isinstance(value, type):
                 assert self.tree is not None

@@ -1,5 +1,8 @@
 """Functions that parts hold, settings that somebody changes, and flags; written in plain torch."""
 
+from collections import OrderedDict
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -178,3 +181,180 @@ class RowsOfRows(nn.Module):
             for cell in row:
                 cell.mul_(2)
         return y
+
+
+class KeyedParts(nn.Module):
+    """monodepth2's decoders: a dict with other keys than text, beside a list that registers."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = OrderedDict()
+        self.convs[0] = nn.Linear(3, 4)
+        for n in range(2):
+            self.convs[("up", n)] = nn.Linear(4, 4)
+        self.decoder = nn.ModuleList(list(self.convs.values()))
+
+    def forward(self, x):
+        x = self.convs[0](x)
+        for n in range(2):
+            x = self.convs["up", n](x)
+        return x
+
+
+class Shared(nn.Module):
+    """RAFT's residual block: a layer under two names, where there is one."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, stride, 1)
+        if stride == 1:
+            self.down = None
+        else:
+            self.norm = nn.BatchNorm2d(3)
+            self.down = nn.Sequential(nn.Conv2d(3, 3, 1, stride), self.norm)
+
+    def forward(self, x):
+        y = self.conv(x).relu()
+        return y + (x if self.down is None else self.down(x))
+
+
+class SomeShared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(Shared(1), Shared(2))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Noisy(nn.Module):
+    """Rainbow's layer: a constructor that draws into buffers."""
+
+    def __init__(self, widths):
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(widths[1], widths[0]))
+        self.register_buffer("noise", torch.empty(*widths.tolist()).T)
+        self.reset_noise()
+
+    def scaled(self, size):
+        x = torch.randn(size)
+        return x.sign().mul_(x.abs().sqrt_())
+
+    def reset_noise(self):
+        a, b = self.scaled(self.mean.shape[1]), self.scaled(self.mean.shape[0])
+        self.noise.copy_(b.outer(a))
+
+    def forward(self, x):
+        x.requires_grad_(True)
+        return x @ (self.mean + self.noise).T
+
+
+def noisy():
+    return Noisy(np.array([3, 2]))
+
+
+class Fourier(nn.Module):
+    """An axis that the class names, complex weights, and a list given to `*tensors`."""
+
+    axis = 1
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(3, 2, dtype=torch.cfloat) / 3)
+        self.bag = nn.EmbeddingBag(5, 3, sparse=True)
+
+    def grid(self, *tensors):
+        return torch.meshgrid(*tensors, indexing="ij")
+
+    def forward(self, x, ids):
+        y, x = self.grid([torch.arange(x.shape[0]) + 0.0, x[0]])
+        mixed = torch.squeeze(self.weight[:, :1] * x[:3, :1], 1)
+        mixed += 1
+        spread = torch.zeros(x.shape[0], 5).scatter_add_(self.axis, ids, x[:, : ids.shape[1]])
+        return mixed.abs().sum() + torch.cat((y, spread), 1) + self.bag(ids).sum()
+
+
+MODELS = {}
+
+
+def register(name):
+    def decorator(made):
+        MODELS[name] = made
+        return made
+
+    return decorator
+
+
+@register("block")
+class Block(nn.Module):
+    """MPRNet's: a PReLU that many share."""
+
+    def __init__(self, width, act):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(width, width), act, nn.Linear(width, width))
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+@register("encoder")
+class Encoder(nn.Module):
+    def __init__(self, **given):
+        super().__init__()
+        self.levels = nn.ModuleList(
+            [nn.Sequential(Block(**given), Block(**given)) for _ in range(2)]
+        )
+
+    def forward(self, x):
+        return self.levels[1](self.levels[0](x))
+
+
+@register("decoder")
+class Decoder(nn.Module):
+    """Nobody asks for it."""
+
+
+class FromSettings(nn.Module):
+    """LIIF's: parts by name, out of a dict that decorators fill."""
+
+    def __init__(self, spec):
+        super().__init__()
+        act = nn.PReLU()
+        self.first = nn.Sequential(nn.Linear(3, 3), Block(3, act))
+        self.second = MODELS[spec["name"]](act=act, **spec["args"])
+        for name in self.state_dict():
+            if name.endswith("bias"):
+                self.state_dict()[name][...] = 0
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def from_settings():
+    return FromSettings({"name": "encoder", "args": {"width": 3}})
+
+
+def persistent(original):
+    """NVIDIA's: the class becomes one that keeps what its constructor is given."""
+
+    class Kept(original):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self._init_args, self._init_kwargs = args, dict(kwargs)
+
+        def __reduce__(self):
+            raise NotImplementedError
+
+    Kept.__name__, Kept.__module__ = original.__name__, original.__module__
+    return Kept
+
+
+@persistent
+class Persistent(nn.Module):
+    def __init__(self, width, more=2):
+        super().__init__()
+        self.fc = nn.Linear(3, width)
+        self.inner = Persistent(3, more=0) if more else nn.Identity()
+
+    def forward(self, x):
+        return self.fc(self.inner(x)).relu()

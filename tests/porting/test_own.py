@@ -82,3 +82,60 @@ def test_a_copy_has_functions_of_its_own_parts(kind):
     x = torch.randn(2, 3)
     assert torch.equal(copy(x), x if kind is own.mlp else x * 0)
     assert not torch.equal(model(x), copy(x))
+
+
+@LIVE
+def test_parts_by_other_keys_than_text(live):
+    found = port(own.KeyedParts, torch.randn(2, 3), live=live)
+    assert kept(found, live), str(found)
+    assert 'x = self.convs[str(("up", n))](x)' in found.source
+    assert set(found.params) == {"decoder"} and len(found.params["decoder"]) == 3
+
+
+@LIVE
+def test_a_layer_that_only_some_share(live):
+    found = port(own.SomeShared, torch.randn(2, 3, 8, 8), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    if not live:
+        assert 'if getattr(self, "down", None) is not None and getattr(self, "norm"' in found.source
+
+
+@LIVE
+def test_a_constructor_that_draws_noise_and_takes_an_array(live):
+    found = port(own.noisy, torch.randn(2, 3), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    assert live or "return Noisy(widths=np.array([3, 2]))" in found.source
+
+
+@LIVE
+def test_an_axis_of_a_class_and_sparse_gradients(live):
+    ids = torch.tensor([[0, 3], [1, 1], [4, 2]])
+    found = port(own.Fourier, torch.randn(3, 7), ids, live=live, training=True)
+    assert kept(found, live) and found.gradients == "equal", str(found)
+    assert ".at[jnp.arange(ids.shape[0])[:, None], ids].add(" in found.source
+
+
+@LIVE
+def test_parts_by_name_out_of_a_dict_that_decorators_fill(live):
+    found = port(own.from_settings, torch.randn(2, 3), live=live)
+    assert kept(found, live), str(found)
+    if not live:
+        assert "MODELS = {'block': Block, 'encoder': Encoder}\n" in found.source
+        for line in (
+            'nn.tie(self.levels[0], "1.body.1", "0.body.1")',
+            'nn.tie(self.levels, "1.0.body.1", "0.0.body.1")',
+            'nn.tie(self, "second.levels.0.0.body.1", "first.1.body.1")',
+        ):
+            assert line in found.source, found.source
+
+
+@LIVE
+def test_a_class_that_a_decorator_has_made(live):
+    model = own.Persistent(3)
+    kind = type(model)
+    found = port(lambda: own.Persistent(3), torch.randn(2, 3), live=live)
+    assert kept(found, live), str(found)
+    assert "class Persistent(nn.Module):" in found.source and "Kept" not in found.source
+    assert live or "    return Persistent(width=3)" in found.source
+    again = port(lambda: model, torch.randn(2, 3), live=True)
+    assert again.equal and type(model) is kind and type(model.inner) is kind
