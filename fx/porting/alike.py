@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx import functional
+from fx.porting.record import uncompiled
 
 SAID = "random numbers are drawn in evaluation, too"
 NOTE = (
@@ -162,7 +163,7 @@ def drawn() -> Iterator[None]:
                 return fills[func](out, *args[1:], **kwargs)
             return makes[func](out, *args, **kwargs)
 
-    with Draws():
+    with uncompiled(), Draws():
         yield
 
 

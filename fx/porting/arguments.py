@@ -5,6 +5,8 @@ import inspect
 from dataclasses import is_dataclass
 from typing import Any
 
+import numpy as np
+
 from fx.porting import trial
 
 OF_APPLY = {"train", "key", "capture", "perturb"}  # arguments that `apply` has itself
@@ -59,3 +61,17 @@ def kinds(outputs: Any) -> set[type]:
         parts = vars(outputs).values()
     inner = parts if isinstance(outputs, dict | list | tuple) or is_dataclass(outputs) else ()
     return {type(outputs)}.union(*map(kinds, inner))
+
+
+def check_numbers(outputs: Any) -> None:
+    """Raise where outputs of PyTorch's are nowhere a number, which would be equal to anything.
+
+    Raises:
+        ValueError: all that is floating is nan.
+    """
+    floats = [each for each in trial.numbers(outputs) if each.dtype.kind in "fc" and each.size]
+    if floats and all(np.isnan(each).all() for each in floats):
+        raise ValueError(
+            "fx.port: PyTorch's own outputs are nan throughout, so that nothing can be compared; "
+            "give the weights values (those of torch.empty are any) or give other inputs"
+        )

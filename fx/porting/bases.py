@@ -31,8 +31,8 @@ _MADE = (
 class Bases:
     """Says which bases and members of classes are needed."""
 
-    def __init__(self, record: Record, tree: Tree):
-        self.record, self.tree = record, tree
+    def __init__(self, record: Record, tree: Tree, lines: set[tuple[str, int]]):
+        self.record, self.tree, self.lines = record, tree, lines  # those that a forward ran
 
     def texts(self, rw: Any, node: ast.ClassDef, kind: type) -> list[str]:
         """The bases of a class, as they are written."""
@@ -76,6 +76,9 @@ class Bases:
         code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
         if code is not None:
             ran = (code.co_filename, code.co_firstlineno) in self.record.functions
+            if not issubclass(kind, module_type()):  # a mixin, which may keep what one is given
+                lines = {(code.co_filename, line) for *_, line in code.co_lines()}
+                ran = not lines.isdisjoint(self.lines)
             return ran or self._overrides(kind, name)
         return not name.startswith("__") and name in self.tree.used
 

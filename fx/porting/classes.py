@@ -25,7 +25,7 @@ class Classes:
 
     def __init__(self, writer: Any, tree: Tree):
         self.writer, self.tree = writer, tree
-        self.bases = Bases(writer.record, tree)
+        self.bases = Bases(writer.record, tree, writer.held.lines)
 
     def text(self, rw: Rewriter, place: Place, kind: type, name: str) -> str:
         """A class: its bases, and of its body what ran or can be written."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from fx.porting import shared
 from fx.porting.calls import DROP
+from fx.porting.names import torch_name
 from fx.porting.rewrite import Rewriter
 
 # Loops over these, and over those of that name: named_modules().
@@ -67,7 +68,8 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     if isinstance(node, ast.If):
         return initialises(rw, node.body) and (not node.orelse or initialises(rw, node.orelse))
     if isinstance(node, ast.AugAssign):
-        return _into_a_weight(rw, node.target)
+        counts = ".parameters(" in ast.unparse(node.value)
+        return counts or _into_a_weight(rw, node.target)
     if isinstance(node, ast.Assign):
         into = isinstance(node.targets[0], ast.Subscript) and _into_a_weight(rw, node.targets[0])
         return into or _of_a_weight(node.targets[0]) or _marks(rw, node) or _anew(rw, node)
@@ -81,6 +83,10 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     if known and (getattr(value, "__module__", "") or "").startswith("torch.nn.init"):
         return True
     if known and getattr(value, "__name__", "") in ("trunc_normal_", "named_apply"):
+        return True
+    if known and torch_name(value) == "torch.manual_seed":
+        return True
+    if known and value is setattr and _is_parameter(rw, call.args[0]):
         return True
     if (text.startswith("self.") and text.endswith(".apply")) or ".data." in text:
         return True
@@ -206,6 +212,12 @@ def _is_parameter(rw: Rewriter, node: ast.expr) -> bool:
     if not rw.functions:
         return False
     owner = ast.unparse(node)
+    if owner.startswith("self.") and owner.endswith((".weight", ".bias")):
+        return owner.count(".") > 1
+    if owner.startswith("getattr(self"):  # under a name that is put together
+        return True
+    if (getattr(rw.parent(rw.functions[0]), "name", ""), owner[5:]) in rw.held.weights:
+        return owner.startswith("self.")
     made = [
         part.value for part in ast.walk(rw.functions[-1])
         if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == owner

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from fx.porting import declared, held, lost, rows, shared
+from fx.porting import declared, held, lost, owned, rows, shared
 from fx.porting.calls import Call, simple, wrapped
 from fx.porting.named import named
 from fx.porting.names import Obstacle
@@ -99,9 +99,9 @@ def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:
         if not again:
             return put(rw, node, tensor, f"{tensor.id}.at[{place}].set({value})")
         whole = put(rw, node, tensor, f"{tensor.id}.at[{place}].set({target.id})")
-        return f"{target.id} = {value}\n{' ' * node.col_offset}{whole}"
+        return f"{target.id} = {value}{shared.between(rw, node)}{whole}"
     lost.check(rw, node, target)
-    name = rw.text(target)
+    rest, name = owned.after(rw, node, target), rw.text(target)
     if held.shadows(rw, node, target):
         return f"{name} = {name} + jax.lax.stop_gradient({wrapped(value)} - {name})"
     if not simple(name) and not (isinstance(target, ast.Subscript) and not _is_part(rw, target)):
@@ -112,7 +112,7 @@ def put(rw: Any, node: ast.stmt, target: ast.expr, value: str) -> str:
         )
     if (declaration := declared.anew(rw, node, target, value)) is not None:
         return f"{name} = {declaration}"
-    return f"{name} = jax.lax.stop_gradient({value})" if rw.constant else f"{name} = {value}"
+    return f"{name} = {f'jax.lax.stop_gradient({value})' if rw.constant else value}{rest}"
 
 
 def _stored(rw: Any, node: ast.stmt, target: ast.Subscript, method: str, value: str) -> str:
@@ -163,6 +163,30 @@ def stored(rw: Any, node: ast.Assign, target: ast.Subscript) -> str:
         name = rw.text(target.value)
         return put(rw, node, target.value, f"jnp.where({mask}, {value}, {name})")
     return _stored(rw, node, target, "set", value)
+
+
+def tuples(rw: Any, node: ast.Assign, target: ast.Tuple) -> str | None:
+    """`a[:2], b = f(x)`: what is given gets a name, and its parts go where they belong."""
+    into = [each for each in target.elts if isinstance(each, ast.Subscript) and stores(rw, each)]
+    if not into:
+        return None
+    if any(_mask(rw, each, []) is not None or _chosen(rw, each) for each in into):
+        raise Obstacle(
+            node,
+            f"{ast.unparse(node)[:60]}: a mask or an array chooses where several values go; write "
+            "them one by one, with torch.where",
+        )
+    taken = set().union(*rw.scopes) | rw.given
+    name = next(n for n in ("parts", *(f"parts{n}" for n in range(2, 99))) if n not in taken)
+    rw.given.add(name)
+    lines = [f"{name} = {rw.text(node.value)}"]
+    for place, each in enumerate(target.elts):
+        value = f"{name}[{place}]"
+        if isinstance(each, ast.Subscript) and each in into:
+            lines.append(_stored(rw, node, each, "set", value))
+        else:
+            lines.append(f"{rw.text(each)} = {value}")
+    return shared.between(rw, node).join(lines)
 
 
 def _overlap(value: ast.expr, target: ast.Subscript) -> bool:
@@ -230,6 +254,8 @@ def augmented(rw: Any, node: ast.AugAssign, target: ast.expr) -> str | None:
                 value = f"{target.id} {_operator(node)} {wrapped(rw.text(node.value))}"
                 return put(rw, node, target, value)
             lost.check(rw, node, target)
+            if rest := owned.after(rw, node, target):
+                return f"{rw.copy(node)}{rest}"
         if isinstance(target, ast.Attribute) and target.attr == "data":
             value = f"{rw.text(target.value)} {_operator(node)} {wrapped(rw.text(node.value))}"
             return put(rw, node, target, value)

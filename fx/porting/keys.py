@@ -8,6 +8,7 @@ import numpy as np
 
 from fx.porting import listed
 from fx.porting.names import Obstacle
+from fx.porting.record import unscripted
 
 
 def text(rw: Any, node: Any, trains: bool = False) -> str:
@@ -30,7 +31,7 @@ def text(rw: Any, node: Any, trains: bool = False) -> str:
         return f"{module}.next_key()"
     if isinstance(rw.parent(function), ast.ClassDef):
         raise Obstacle(node, "draws random numbers without self; draw them where it is called")
-    which = id(rw.names.get(function.name))
+    which = id(unscripted(rw.names.get(function.name)))
     ran = any((rw.place.file, n) in rw.record.evaluated for n in lines(node))
     rw.draws[which] = rw.draws.get(which, False) or (ran and not trains)
     nth = rw.drawn[function] = rw.drawn.get(function, -1) + 1

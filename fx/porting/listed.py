@@ -52,6 +52,18 @@ def keyed(rw: Any, node: ast.Subscript) -> str | None:
     return f"{rw.text(node.value)}[str({key})]"
 
 
+def is_added(rw: Any, node: ast.expr) -> bool:
+    """`[n] + self.sizes`: what is added to a list is one, and a tuple here if it is held."""
+    parent = rw.parent(node)
+    if not (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add)):
+        return False
+    other = parent.left if node is parent.right else parent.right
+    while isinstance(other, ast.BinOp) and isinstance(other.op, ast.Add):
+        other = other.left
+    held = isinstance(node, ast.Name | ast.Attribute) and not rw.resolve(node)[0]
+    return held and isinstance(other, ast.List | ast.ListComp)
+
+
 def _entries(node: Any) -> list[ast.Subscript]:
     """Where an entry of something is assigned."""
     stores = (n for n in ast.walk(node) if isinstance(n, ast.Subscript))

@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from fx.porting import keys, shared
+from fx.porting import keys, owned, shared
 from fx.porting.names import Obstacle
 from fx.porting.record import is_users
 from fx.porting.sources import definition
@@ -84,6 +84,7 @@ def given_to_writer(rw: Any, node: ast.Call) -> str | None:
     target = _given_as(function, node, written)
     named = isinstance(target, ast.Name) and target.id not in bound(rw, node)
     again = named and shared.read_again(rw, target.id, node)  # type: ignore[union-attr]
+    again = again or owned.given_to(rw, node, function, target)
     if again and not (_is_alone(rw, node, target) and _always_returns(function)):
         raise Obstacle(
             node,
@@ -140,7 +141,10 @@ def _is_alone(rw: Any, node: ast.Call, target: Any) -> bool:
         if isinstance(outer, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
             return False
         outer = rw.parent(outer)
-    parts = [n for n in ast.walk(statement) if isinstance(n, ast.Name) and n.id == target.id]
+    text = ast.unparse(target)
+    parts = [
+        n for n in ast.walk(statement) if isinstance(n, type(target)) and ast.unparse(n) == text
+    ]
     simple = isinstance(statement, ast.Assign | ast.AugAssign | ast.Return | ast.Expr)
     return simple and len(parts) == 1
 

@@ -108,7 +108,7 @@ def resolve(node: ast.expr, names: dict[str, Any], local: set[str]) -> tuple[boo
         if node.attr == "apply" and known and is_function(owner):
             return False, None  # a twin's, under the name of the user's class
         if known and isinstance(owner, types.ModuleType | type) and hasattr(owner, node.attr):
-            return True, original(getattr(owner, node.attr))
+            return True, original(unscripted(getattr(owner, node.attr)))
     return False, None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 from fx.porting import rules
+from fx.porting.calls import DROP
 from fx.porting.names import Obstacle, need, torch_name, translated, twin
 from fx.porting.numbers import literal
 from fx.porting.objects import is_kind
@@ -149,6 +150,9 @@ def value(rw: Any, node: ast.stmt) -> str | None:
     target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
     if isinstance(target, ast.Attribute) and (given := _attribute(rw, node, target)) is not None:
         return given
+    if isinstance(target, ast.Attribute) and _is_unread(rw, target):
+        rw.notes.append(f"{rw.where(node)}: {ast.unparse(target)} is not read, and was left out")
+        return DROP
     if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
         return None
     function = rw.functions[-1] if rw.functions else None
@@ -168,6 +172,17 @@ def value(rw: Any, node: ast.stmt) -> str | None:
         return None
     rw.notes.append(f"{rw.where(node)}: {target.id} is {text} here, which it was when this ran")
     return f"{target.id} = {text}"
+
+
+def _is_unread(rw: Any, target: ast.Attribute) -> bool:
+    """Whether a constructor gives itself what its file reads nowhere."""
+    made = rw.functions and rw.functions[0].name == "__init__"
+    if not made or ast.unparse(target.value) != "self":
+        return False
+    reads = [n for n in ast.walk(rw.source.tree) if isinstance(n, ast.Attribute | ast.Constant)]
+    names = {n.value for n in reads if isinstance(n, ast.Constant)}
+    reads = [n for n in reads if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)]
+    return target.attr not in names | {n.attr for n in reads if not rw.resolve(n)[0]}
 
 
 def _attribute(rw: Any, node: Any, target: ast.Attribute) -> str | None:

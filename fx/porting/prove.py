@@ -14,11 +14,11 @@ from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict, state_dict
 from fx.interop.torch_arrays import from_torch
 from fx.porting import aliased, alike, elsewhere, gradient, observed, trial
-from fx.porting.arguments import OF_APPLY, by_position, caches, fits, kinds
+from fx.porting.arguments import OF_APPLY, by_position, caches, check_numbers, fits, kinds
 from fx.porting.errors import located
 from fx.porting.execute import executed
 from fx.porting.live import tables
-from fx.porting.record import Record, originals, watch
+from fx.porting.record import Record, originals, storages, watch
 from fx.porting.write import Written, write
 
 
@@ -158,6 +158,7 @@ def _ported(
         notes.append("ported with use_cache=False: a cache that grows is not for compiled code")
     fresh = trial.duplicate(module)  # caches, which a run fills, have no gradients
     gradients = _run(module, inputs, kwargs, record)
+    trial.same_buffers(fresh, module)
     example = _Example(module, inputs, kwargs, layers, training, fresh, gradients, notes)
     passing = functools.partial(trial.passing, fresh, inputs, kwargs)
     record.steady = functools.cache(lambda: not trial.hands_on(fresh, inputs, kwargs))
@@ -206,6 +207,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     )
     mode = module.training
     module.eval()
+    record.storages = storages(module)
     try:
         with torch.no_grad():
             try:
@@ -216,7 +218,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
                 args, named = trial.copied((inputs, kwargs))
                 with torch.enable_grad():  # it takes gradients itself
                     outputs = watch(lambda: module(*args, **named), record)
-            trial.check_numbers(outputs)
+            check_numbers(outputs)
             record.outputs, record.evaluated = kinds(outputs), set(record.lines)
             if record.asked:
                 observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
@@ -224,6 +226,7 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
         module.train(mode)
     with contextlib.suppress(Exception), torch.no_grad():
         trained = trial.separate(module).train()
+        record.storages = storages(trained)
         watch(lambda: trained(*again, **named_again), record)
     # One value per channel, say, or no targets: `training` will tell.
     with contextlib.suppress(Exception):  # of PyTorch's own, which a note will say
@@ -239,8 +242,12 @@ def _proved(written: Written, example: _Example, tolerance: float) -> Port:
         return found
     with alike.drawn():
         other = _compared(written, replace(example, gradients=None), tolerance, same_numbers=True)
+    if other.obstacles:
+        found.obstacles = [line for line in found.obstacles if alike.SAID not in line]
+        found.obstacles += other.obstacles
+        return found
     if not other.equal:
-        said = "; ".join(other.obstacles or str(other).splitlines())
+        said = "; ".join(str(other).splitlines())
         found.notes.append(f"compared with the same numbers in both: {said}")
         return found
     other.model = executed(written).build()
@@ -266,7 +273,7 @@ def _compared(
         found.model = executed(written, same_numbers).build()
         weights = _narrowed(found, from_torch({**module.state_dict(), **written.saved}))
         found.params, found.state = load_state_dict(found.model, weights)
-        found.notes = _trained_here(found, module) + found.notes
+        found.notes = _trained_here(found, module) + _limited(module) + found.notes
         if written.saved:
             some = ", ".join([*written.saved][:3]) + ", ..." * (len(written.saved) > 3)
             said = "keep fx.state_dict(port.model, port.params, port.state) beside the file"
@@ -315,6 +322,14 @@ def _trained_here(found: Port, module: Any) -> list[str]:
     some = ", ".join(frozen[:3]) + ", ..." * (len(frozen) > 3)
     said = f"{len(frozen)} weights are frozen in PyTorch, not here ({some})"
     return [f"{said}; choose what is trained with fx.partition"]
+
+
+def _limited(module: Any) -> list[str]:
+    """A note on embeddings whose rows PyTorch writes anew when it reads them."""
+    parts = [(name, getattr(part, "max_norm", None)) for name, part in module.named_modules()]
+    some = ", ".join([name for name, norm in parts if norm is not None][:3])
+    said = "max_norm limits rows where they are read, and the weights stay, which PyTorch changes"
+    return [f"{some}: {said}"] if some else []
 
 
 def _untied(found: Port, module: Any) -> list[str]:

@@ -21,6 +21,7 @@ _PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
 # What torch imports when it is first asked for something: nothing of a model's.
 _LIBRARIES = ("jax", "jaxlib", "mpmath", "networkx", "numpy", "scipy", "sympy")
 COMPILES = re.compile(r"is_(tracing|\w*compiling)$")  # what packages ask, and XLA does
+_WRITES = re.compile(r"(?<!_)_$|\.(__setitem__|__i\w+__)$")  # calls that change their tensor
 _KEPT = 32  # different calls remembered of one place
 
 
@@ -54,6 +55,9 @@ class Record:
     locals: dict[tuple[str, int, str], set[type]] = field(default_factory=dict)
     values: dict[tuple[str, int, str], list[Any]] = field(default_factory=dict)  # "" is returned
     held: set[type] = field(default_factory=set)  # the types of parts and of what is in them
+    # buffers and weights that a line was seen to write into, and all of them by where they are
+    written: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    storages: dict[int, str] = field(default_factory=dict)
     asked: bool = False  # a package wanted to know whether the model is compiled
     outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
@@ -92,8 +96,10 @@ class Record:
             {at: self.locals.get(at, set()) | other.locals.get(at, set()) for at in both},
             {at: self.values.get(at, []) + other.values.get(at, [])
              for at in self.values.keys() | other.values.keys()},
-            self.held | other.held, self.asked or other.asked, other.outputs, other.tables,
-            other.steady,
+            self.held | other.held,
+            {at: self.written.get(at, set()) | other.written.get(at, set())
+             for at in self.written.keys() | other.written.keys()},
+            other.storages, self.asked or other.asked, other.outputs, other.tables, other.steady,
         )  # fmt: skip
 
 
@@ -161,13 +167,13 @@ def watch(run: Callable[[], Any], record: Record) -> Any:
     before = sys.gettrace()
     sys.settrace(_tracer(record))
     try:
-        with _uncompiled(), mode:
+        with uncompiled(), mode:
             return run()
     finally:
         sys.settrace(before)
 
 
-def _uncompiled() -> Any:
+def uncompiled() -> Any:
     """A context in which what was compiled or scripted runs line by line, to be seen."""
     import torch
 
@@ -205,9 +211,31 @@ def _mode(record: Record) -> Any:
                     if (id(facts), repr(fact)) not in known:
                         known.add((id(facts), repr(fact)))
                         facts.append(fact)
+                if args and _WRITES.search(resolve_name(func) or ""):
+                    _note_write(record, (code.co_filename, line or 0), args[0])
             return func(*args, **(kwargs or {}))
 
     return Watch()
+
+
+def _note_write(record: Record, place: tuple[str, int], target: Any) -> None:
+    """Note that a line writes into a tensor, where that is a buffer or a weight of the model."""
+    if name := record.storages.get(_address(target)):
+        record.written.setdefault(place, set()).add(name)
+
+
+def _address(tensor: Any) -> int:
+    """Where the numbers of a tensor lie; 0 for anything else."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (AttributeError, RuntimeError):  # no tensor, or one without numbers
+        return 0
+
+
+def storages(module: Any) -> dict[int, str]:
+    """Buffers and weights of a model, by where their numbers lie."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {_address(tensor): name for name, tensor in named if _address(tensor)}
 
 
 def _caller(frame: Any, func: Any) -> Any:

@@ -20,6 +20,7 @@ from fx.porting import (
     moved,
     observed,
     rules,
+    shared,
     special,
     statistics,
     unseen,
@@ -38,7 +39,7 @@ from fx.porting.names import (
     translated,
     twin,
 )
-from fx.porting.record import Fact, Record
+from fx.porting.record import Fact, Record, unscripted
 from fx.porting.scopes import Scope
 from fx.porting.sources import Place, source
 
@@ -84,7 +85,7 @@ class Rewriter:
             try:
                 written = self.statement(self, node)
                 text = self.copy(node) if written is None else written
-                text = f"\n{' ' * node.col_offset}".join([*self.before, text])
+                text = shared.between(self, node).join([*self.before, text])
             except Obstacle as obstacle:
                 if self.trying or not self.functions:
                     raise
@@ -97,7 +98,7 @@ class Rewriter:
             return text if text == DROP else f"{MARK}{node.lineno}{MARK}{text}"
         if isinstance(node, ast.expr):
             text = self._expression(node)
-            if self._is_added(node):
+            if listed.is_added(self, node):
                 return f"list({self.copy(node) if text is None else text})"
             if text is not None:
                 text = f"({text})" if self._cramped(node) and not plain(text) else text
@@ -136,7 +137,7 @@ class Rewriter:
     def takes_key(self, function: Any) -> bool:
         """Whether a function that is written gets a `key` argument."""
         inside = isinstance(self.parent(function), ast.Module)
-        return inside and id(self.names.get(function.name)) in self.draws
+        return inside and id(unscripted(self.names.get(function.name))) in self.draws
 
     def uses(self, name: str, statement: str) -> None:
         """Note an import that the text needs."""
@@ -219,17 +220,6 @@ class Rewriter:
             if key and key.rpartition(".")[2] in special.PICKED and _has_dim(node.value):
                 return self.text(node.value)
         return None
-
-    def _is_added(self, node: ast.expr) -> bool:
-        """`[n] + self.sizes`: what is added to a list is one, and a tuple here if it is held."""
-        parent = self.parent(node)
-        if not (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add)):
-            return False
-        other = parent.left if node is parent.right else parent.right
-        while isinstance(other, ast.BinOp) and isinstance(other.op, ast.Add):
-            other = other.left
-        held = isinstance(node, ast.Name | ast.Attribute) and not self.resolve(node)[0]
-        return held and isinstance(other, ast.List | ast.ListComp)
 
     def _attribute(self, node: ast.Attribute) -> str | None:
         seen = self.seen(node)
@@ -330,6 +320,8 @@ class Rewriter:
             assert isinstance(node.func, ast.Attribute)
             args = [node.func.value, *args]
         kwargs = {keyword.arg or "": keyword.value for keyword in node.keywords}
+        if "out" in kwargs and ast.unparse(kwargs["out"]) == "None":
+            del kwargs["out"]
         if "" in kwargs and not key.startswith(("nn.", "F.")):
             return creation.spread(self, node, key, facts)
         call = Call(key, node, args, kwargs, facts, self)

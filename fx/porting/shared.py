@@ -46,7 +46,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
     rest: list[tuple[str, Any]] = [(target.id, node)]
     while rest:
         name, before = rest.pop()
-        found = _given(rw.functions[-1], name, before)
+        found = given(rw.functions[-1], name, before)
         for other in _roots(rw, found.value) - looked if found is not None else ():
             looked.add(other)
             rest.append((other, found))
@@ -58,7 +58,7 @@ def check(rw: Any, node: ast.stmt, target: ast.expr) -> None:
                 )
 
 
-def _given(function: Any, name: str, before: ast.stmt) -> Any:
+def given(function: Any, name: str, before: ast.stmt) -> Any:
     """The last assignment of a name before a statement."""
     found = [
         part for part in ast.walk(function)
@@ -76,10 +76,10 @@ def _second_names(rw: Any, name: str, node: ast.stmt) -> set[str]:
             continue
         if name not in _roots(rw, part.value):
             continue
-        last = _given(function, name, node)
+        last = given(function, name, node)
         if last is not None and _start(last) >= _start(part):
             continue  # the name stands for something else by now
-        found |= {each for each in stored(part.targets) if _given(function, each, node) is part}
+        found |= {each for each in stored(part.targets) if given(function, each, node) is part}
     return found - {name}
 
 
@@ -90,7 +90,7 @@ def in_place(word: str) -> bool:
 
 def is_copy(function: Any, name: str, node: ast.stmt) -> bool:
     """Whether a name stands for a copy, `x.clone()`, where a statement writes into it."""
-    found = _given(function, name, node)
+    found = given(function, name, node)
     return found is not None and ".clone()" in ast.unparse(found.value)
 
 
@@ -159,6 +159,12 @@ def read_later(rw: Any, name: str, given: Any, node: Any) -> bool:
 
 def _start(node: Any) -> tuple[int, int]:
     return node.lineno, node.col_offset
+
+
+def between(rw: Any, node: ast.stmt) -> str:
+    """What stands between two statements that take the place of one."""
+    outer = rw.parent(node)
+    return "; " if getattr(outer, "lineno", 0) == node.lineno else "\n" + " " * node.col_offset
 
 
 def statement(rw: Any, node: Any) -> Any:

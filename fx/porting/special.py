@@ -382,12 +382,8 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")
        for end in ("", "_")},
 }  # fmt: skip
-VARIADIC = {
-    "expand",
-    "view",
-    "meshgrid",
-    *(name for name, f in SPECIAL.items() if f is creation.made),
-}
+VARIADIC = {"expand", "view", "meshgrid", "rand"}
+VARIADIC |= {name for name, function in SPECIAL.items() if function is creation.made}
 HEADS = ("torch", "Tensor", "torch.linalg", "torch.nn.attention.flex_attention")
 HEADS += ("torch.autograd.variable",)
 PICKED = ("max", "min", "cummax", "cummin")  # which write no pair where a part of it is taken

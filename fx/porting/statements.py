@@ -50,9 +50,10 @@ def statement(rw: Rewriter, node: ast.stmt) -> str | None:
         return _call(rw, node.value)
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         if isinstance(node.targets[0], ast.Tuple) and (
-            marked := replaced.tuples(rw, node, node.targets[0])
+            made := replaced.tuples(rw, node, node.targets[0])
+            or inplace.tuples(rw, node, node.targets[0])
         ):
-            return marked
+            return made
         return _assign(rw, node, node.targets[0])
     if isinstance(node, ast.AugAssign):
         if initialises(rw, [node]):

@@ -30,10 +30,14 @@ def layers(found: Any, module: Any, inputs: tuple, kwargs: dict) -> Differences:
     """`fx.compare`, quicker where all agrees: compiled, and un-jitted where something departs."""
     given = found.model, found.params, found.state, module, inputs, kwargs, found.tolerance
     try:
-        report = compared(*given, options=_TRIES[0])
+        with unchanged(module):
+            report = compared(*given, options=_TRIES[0])
     except (TypeError, IndexError):  # what depends on values does not compile
+        report = None
+    if report is not None and report.first is None:
+        return report
+    with unchanged(module):
         return compared(*given)
-    return report if report.first is None else compared(*given)
 
 
 def evaluation_error(found: Any, module: Any, inputs: tuple, kwargs: dict) -> float:
@@ -71,25 +75,43 @@ def evaluated(module: Any, inputs: tuple, kwargs: dict) -> list[np.ndarray]:
     mode = module.training
     module.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), unchanged(module):
             given, named = copied((inputs, kwargs))
             return numbers(module(*given, **named))
     finally:
         module.train(mode)
 
 
-def check_numbers(outputs: Any) -> None:
-    """Raise where outputs of PyTorch's are nowhere a number, which would be equal to anything.
+@contextlib.contextmanager
+def unchanged(module: Any) -> Iterator[None]:
+    """Buffers have their values again afterwards: a run may count, say."""
+    import torch
 
-    Raises:
-        ValueError: all that is floating is nan.
-    """
-    floats = [each for each in numbers(outputs) if each.dtype.kind in "fc" and each.size]
-    if floats and all(np.isnan(each).all() for each in floats):
-        raise ValueError(
-            "fx.port: PyTorch's own outputs are nan throughout, so that nothing can be compared; "
-            "give the weights values (those of torch.empty are any) or give other inputs"
-        )
+    before = [
+        (part._buffers, name, tensor, tensor.clone())
+        for part in module.modules()
+        for name, tensor in part._buffers.items()
+        if tensor is not None
+    ]
+    try:
+        yield
+    finally:
+        for buffers, name, tensor, value in before:
+            now = buffers.get(name)
+            if now is None or (now.shape, now.dtype) != (value.shape, value.dtype):
+                continue  # a cache that has grown
+            with torch.no_grad():
+                buffers[name] = tensor.copy_(value)
+
+
+def same_buffers(module: Any, other: Any) -> None:
+    """Give a copy of a model, from before that ran, the buffers that it has."""
+    buffers = dict(other.named_buffers())
+    for path, part in module.named_modules():
+        for name, held in part._buffers.items():
+            value = buffers.get(f"{path}.{name}".lstrip("."))
+            if held is not None and value is not None and held.shape == value.shape:
+                part._buffers[name] = value.detach().clone()
 
 
 def training(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:

@@ -87,6 +87,8 @@ def kinds_of(rw: Any, node: ast.expr) -> set[type]:
 def store(rw: Any, target: ast.Subscript) -> bool:
     """Whether `x[i] = y`, which did not run, is known to write into a tensor."""
     kinds = kinds_of(rw, target.value)
+    if not kinds and isinstance(target.slice, ast.Slice | ast.Tuple):
+        return True  # hardly a list's
     return bool(kinds) and all(_is_tensor(kind) for kind in kinds)
 
 

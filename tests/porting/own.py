@@ -5,6 +5,7 @@ from collections import OrderedDict
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.utils import _pair
 
 
 class Config:
@@ -358,3 +359,101 @@ class Persistent(nn.Module):
 
     def forward(self, x):
         return self.fc(self.inner(x)).relu()
+
+
+@torch.jit.script
+def sampled(mean, scale):
+    return mean + scale * torch.empty_like(mean).normal_(0.0, 1.0)
+
+
+def averaged(mean, new, decay):
+    mean.data.mul_(decay).add_(new, alpha=1 - decay)
+    return mean.sum()
+
+
+class Averages(nn.Module):
+    """Buffers under other names: in a loop, of an attribute, and as an argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 4)
+        for n in range(2):
+            self.register_buffer(f"mean{n}", torch.zeros(4))
+        self.register_buffer("whole", torch.zeros(4))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        y = self.fc(x)
+        calls = self.calls
+        calls += 1
+        for n in range(2):
+            mean = getattr(self, f"mean{n}")
+            if self.training: mean.copy_(0.9 * mean + y.mean(0).detach() * n)  # fmt: skip # noqa: E701
+            y = y - mean
+        if self.training:
+            y = y + averaged(self.whole, y.mean(0).detach(), 0.5)
+        return y + calls
+
+
+class ListedBuffers(nn.Module):
+    """BigGAN's: a property that makes a list of buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("u0", torch.ones(1))
+
+    @property
+    def u(self):
+        return [self.u0]
+
+    def forward(self, x):
+        if self.training:
+            self.u[0][:] = x.detach().max()
+        return x * 2
+
+
+class GivenAway(nn.Module):
+    """A list of buffers that a function is given and writes into."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("u0", torch.ones(4))
+
+    @property
+    def first(self):
+        return self.u0
+
+    def forward(self, x):
+        return x + averaged(self.first, x.detach().mean(0), 0.5)
+
+
+class Marked(nn.Module):
+    """What libraries put on weights, count, seed, and keep without reading it."""
+
+    def __init__(self, width):
+        super().__init__()
+        torch.manual_seed(3)
+        self.width = _pair(width)
+        self.fc = nn.Linear(3, self.width[1])
+        self.fc.bias._no_reinit = True
+        setattr(getattr(self.fc, "weight"), "_optim", {"lr": 0.1})  # noqa: B009, B010
+        self.binomial = torch.distributions.binomial.Binomial(probs=0.5)
+        self.table = nn.Embedding(5, 3, max_norm=1.0)
+        self.count()
+
+    def count(self):
+        self.weights = 0
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.orthogonal_(module.weight)
+                self.weights += sum([p.data.nelement() for p in module.parameters()])
+
+    def forward(self, ids):
+        x = self.fc(self.table(ids))
+        a, b = torch.zeros_like(x), torch.zeros_like(x)
+        a[:, :2], b[:, 2:] = x[:, 2:] * 2, x[:, :2] + 1
+        return torch.mean(a, dim=-1, out=None), sampled(b, a)
+
+
+def marked():
+    return Marked(4)

@@ -139,3 +139,42 @@ def test_a_class_that_a_decorator_has_made(live):
     assert live or "    return Persistent(width=3)" in found.source
     again = port(lambda: model, torch.randn(2, 3), live=True)
     assert again.equal and type(model) is kind and type(model.inner) is kind
+
+
+@LIVE
+def test_buffers_that_are_written_under_another_name(live):
+    found = port(own.Averages, torch.randn(5, 3), live=live, training=True)
+    assert kept(found, live), str(found)
+    assert found.training == found.elsewhere == "equal"
+    for text in (
+        '* n, mean.shape); setattr(self, f"mean{n}", mean)',
+        "            result, self.whole = averaged(self.whole, ",
+        "        calls += 1\n        self.calls = calls\n",
+    ):
+        assert text in found.source, found.source
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (own.ListedBuffers, "writes into u0, which the model holds, under another name: arrays"),
+        (own.GivenAway, "averaged writes into what it is given, which the model holds: arrays"),
+    ],
+)
+def test_buffers_that_cannot_be_followed_are_named(kind, text):
+    (said,) = port(kind, torch.randn(5, 4), training=True).obstacles
+    assert text in said
+
+
+@LIVE
+def test_marks_counts_seeds_and_what_is_not_read(live):
+    found = port(own.marked, torch.tensor([0, 3, 1]), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    assert "a = a.at[:, :2].set(parts[0])\n        b = b.at[:, 2:].set(parts[1])" in found.source
+    assert any("table: max_norm limits rows where they are read" in note for note in found.notes)
+
+
+def test_a_model_that_counts_keeps_its_count():
+    model = own.Averages().eval()
+    port(lambda: model, torch.randn(5, 3), live=True, training=True)
+    assert model.calls == 1  # of the one run that is recorded
