@@ -268,6 +268,7 @@ def _run_torch(module: Any, inputs: tuple, kwargs: dict) -> dict[tuple[str, int]
     finally:
         for hook in hooks:
             hook.remove()
+        module.train(modes[module])  # a `train` of the user's may do more
         for part, mode in modes.items():
             part.training = mode
     return ran

@@ -11,6 +11,7 @@ import numpy as np
 
 from fx.interop.compare import _arrays, _error
 from fx.interop.torch_arrays import tensor_array
+from fx.porting.modes import evaluating
 
 
 def obstacles(module: Any, inputs: tuple, kwargs: dict, tolerance: float) -> list[str]:
@@ -40,12 +41,7 @@ def _outputs(module: Any, inputs: tuple, kwargs: dict) -> list[np.ndarray]:
     """In evaluation, of copies of the inputs."""
     import torch
 
-    mode = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            inputs, kwargs = copy.deepcopy((inputs, kwargs))
-            outputs = module(*inputs, **kwargs)
-    finally:
-        module.train(mode)
+    with torch.no_grad(), evaluating(module):
+        inputs, kwargs = copy.deepcopy((inputs, kwargs))
+        outputs = module(*inputs, **kwargs)
     return [tensor_array(leaf, "port").copy() for leaf in _arrays(outputs)]

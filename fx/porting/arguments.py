@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fx.porting import trial
+from fx.porting.modes import evaluating
 
 OF_APPLY = {"train", "key", "capture", "perturb"}  # arguments that `apply` has itself
 
@@ -24,14 +25,11 @@ def caches(module: Any, signature: inspect.Signature, inputs: tuple, kwargs: dic
     import torch
 
     args, named = trial.copied((inputs, kwargs))
-    mode = module.training
     try:
-        with torch.no_grad():
-            module.eval()(*args, **named, use_cache=False)
+        with torch.no_grad(), evaluating(module):
+            module(*args, **named, use_cache=False)
     except Exception:  # whatever it says to a keyword that it does not know
         return False
-    finally:
-        module.train(mode)
     return True
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from fx.interop.compare import Differences
 from fx.interop.state_dict import load_state_dict, state_dict
 from fx.interop.torch_arrays import from_torch
-from fx.porting import aliased, alike, elsewhere, gradient, observed, trial
+from fx.porting import aliased, alike, elsewhere, gradient, modes, observed, trial
 from fx.porting.arguments import OF_APPLY, by_position, caches, check_numbers, fits, kinds
 from fx.porting.errors import located
 from fx.porting.execute import executed
@@ -136,7 +136,7 @@ def port(
             "which torch.jit made; give the module from before"
         )
     module = getattr(module, "_orig_mod", module)  # what torch.compile was given
-    with originals(module):
+    with originals(module), modes.undisturbed(module):
         given = layers, training, tolerance
         return _ported(module, record, None if live else built, inputs, kwargs, *given)
 
@@ -205,25 +205,20 @@ def _run(module: Any, inputs: tuple, kwargs: dict, record: Record) -> tuple | No
     (args, named), (again, named_again), (args3, named3) = (
         trial.copied((inputs, kwargs)) for _ in range(3)
     )
-    mode = module.training
-    module.eval()
     record.storages = storages(module)
-    try:
-        with torch.no_grad():
-            try:
+    with torch.no_grad(), modes.evaluating(module):
+        try:
+            outputs = watch(lambda: module(*args, **named), record)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            args, named = trial.copied((inputs, kwargs))
+            with torch.enable_grad():  # it takes gradients itself
                 outputs = watch(lambda: module(*args, **named), record)
-            except RuntimeError as error:
-                if "does not require grad" not in str(error):
-                    raise
-                args, named = trial.copied((inputs, kwargs))
-                with torch.enable_grad():  # it takes gradients itself
-                    outputs = watch(lambda: module(*args, **named), record)
-            check_numbers(outputs)
-            record.outputs, record.evaluated = kinds(outputs), set(record.lines)
-            if record.asked:
-                observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
-    finally:
-        module.train(mode)
+        check_numbers(outputs)
+        record.outputs, record.evaluated = kinds(outputs), set(record.lines)
+        if record.asked:
+            observed.as_compiled(lambda: watch(lambda: module(*args3, **named3), record))
     with contextlib.suppress(Exception), torch.no_grad():
         trained = trial.separate(module).train()
         record.storages = storages(trained)
@@ -274,6 +269,7 @@ def _compared(
         weights = _narrowed(found, from_torch({**module.state_dict(), **written.saved}))
         found.params, found.state = load_state_dict(found.model, weights)
         found.notes = _trained_here(found, module) + _limited(module) + found.notes
+        found.notes += modes.notes(module)
         if written.saved:
             some = ", ".join([*written.saved][:3]) + ", ..." * (len(written.saved) > 3)
             said = "keep fx.state_dict(port.model, port.params, port.state) beside the file"
@@ -281,6 +277,7 @@ def _compared(
                 f"{some}: in no state_dict of PyTorch's, and too large to write; {said}"
             )
         found.obstacles += _untied(found, module)
+        found.obstacles += modes.obstacles(module, written.source, trial.duplicate)
         if example.layers:
             found.report = trial.layers(found, module, example.inputs, example.kwargs)
             found.error = found.report.layers[-1].error

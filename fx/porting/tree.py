@@ -88,7 +88,7 @@ class Tree:
         self.forwards.setdefault(kind, set()).add(chosen(module, path))
         if hasattr(module, "parametrizations"):
             return parametrized(self, module, path)
-        if translated(base) is None:
+        if translated(base) is None or base.startswith("torch."):
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
             return objects.marked(

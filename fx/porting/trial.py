@@ -15,6 +15,7 @@ from fx.interop.torch_arrays import is_tensor, tensor_array
 from fx.porting import fixed
 from fx.porting.bound import anew
 from fx.porting.live import plain
+from fx.porting.modes import evaluating
 
 # What runs once is compiled without XLA's costly passes, and first without the emitters that take
 # most of the rest: then a softmax has been seen to be infinite. Later versions have no such switch.
@@ -72,14 +73,9 @@ def evaluated(module: Any, inputs: tuple, kwargs: dict) -> list[np.ndarray]:
     """PyTorch's outputs in evaluation."""
     import torch
 
-    mode = module.training
-    module.eval()
-    try:
-        with torch.no_grad(), unchanged(module):
-            given, named = copied((inputs, kwargs))
-            return numbers(module(*given, **named))
-    finally:
-        module.train(mode)
+    with torch.no_grad(), unchanged(module), evaluating(module):
+        given, named = copied((inputs, kwargs))
+        return numbers(module(*given, **named))
 
 
 @contextlib.contextmanager

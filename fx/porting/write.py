@@ -1,6 +1,7 @@
 """The ported file: the definitions that a model needs, in order, and how it is made."""
 
 import ast
+import contextlib
 import re
 import sys
 from collections.abc import Iterable
@@ -141,6 +142,8 @@ class Writer:
         file = source(place.file)
         setters = [(place.file, line) for line in file.setters(name)]
         several = name in file.several or setters and self.record.functions.isdisjoint(setters)
+        with contextlib.suppress(ValueError):  # somebody may have set it from outside
+            several = several or ast.literal_eval(place.node.value) != value  # type: ignore[arg-type]
         asks = isinstance(place.node.value, ast.Call) and is_installed(place.file)
         asks = asks and (value is None or isinstance(value, bool | int | float | str))
         if several and (is_numbers(value) or is_tensor(value)):

@@ -388,7 +388,7 @@ class Averages(nn.Module):
         calls += 1
         for n in range(2):
             mean = getattr(self, f"mean{n}")
-            if self.training: mean.copy_(0.9 * mean + y.mean(0).detach() * n)  # fmt: skip # noqa: E701
+            if self.training: mean.copy_(0.9 * mean + y.mean(0).detach() / (n + 2))  # fmt: skip # noqa: E701
             y = y - mean
         if self.training:
             y = y + averaged(self.whole, y.mean(0).detach(), 0.5)
@@ -457,3 +457,58 @@ class Marked(nn.Module):
 
 def marked():
     return Marked(4)
+
+
+class Merging(nn.Module):
+    """loralib's: `train` decides what forward does."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.low = nn.Linear(3, 3), nn.Parameter(torch.ones(3, 3))
+        self.merged = False
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode and self.merged:
+            self.fc.weight.data -= self.low
+        if not mode and not self.merged:
+            self.fc.weight.data += self.low
+        self.merged = not mode
+        return self
+
+    def forward(self, x):
+        return self.fc(x) if self.merged else self.fc(x) + x @ self.low.T
+
+
+class Hooked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+        self.fc.weight.register_hook(lambda grad: grad * 0)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+class OneMemory(nn.Module):
+    """Two parameters, and torch changes both at once; and two halves of one array."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Embedding(5, 3), nn.Linear(5, 3, bias=False)
+        self.b.weight.data = self.a.weight.data.T
+        both = torch.ones(6)
+        self.c, self.d = nn.Parameter(both[:3]), nn.Parameter(both[3:])
+
+    def forward(self, ids):
+        return self.b.weight @ self.a.weight + self.a(ids).sum(0) * self.c + self.d
+
+
+class PartInEvaluation(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+        self.norm.eval()
+
+    def forward(self, x):
+        return self.norm(x)

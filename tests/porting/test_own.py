@@ -147,7 +147,7 @@ def test_buffers_that_are_written_under_another_name(live):
     assert kept(found, live), str(found)
     assert found.training == found.elsewhere == "equal"
     for text in (
-        '* n, mean.shape); setattr(self, f"mean{n}", mean)',
+        ', mean.shape); setattr(self, f"mean{n}", mean)',
         "            result, self.whole = averaged(self.whole, ",
         "        calls += 1\n        self.calls = calls\n",
     ):
@@ -178,3 +178,36 @@ def test_a_model_that_counts_keeps_its_count():
     model = own.Averages().eval()
     port(lambda: model, torch.randn(5, 3), live=True, training=True)
     assert model.calls == 1  # of the one run that is recorded
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "text"),
+    [
+        (own.Hooked, torch.ones(2, 3), '"fc.weight": a hook changes its gradient, which nothing'),
+        (own.OneMemory, torch.tensor([0, 3]), '"a.weight" and "b.weight" share memory, so that'),
+    ],
+)
+@LIVE
+def test_what_training_does_beside_a_forward_is_named(kind, inputs, text, live):
+    (said,) = port(kind, inputs, live=live, training=True).obstacles
+    assert said.startswith(text)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_train_that_decides_what_forward_does(mode):
+    model = own.Merging().train(mode)
+    before = model.fc.weight.clone()
+    (said,) = port(lambda: model, torch.randn(2, 3), live=True, training=True).obstacles
+    wanted = "its train makes merged False in training, and True in evaluation, which forward reads"
+    assert wanted in said and model.merged is not mode
+    assert torch.allclose(model.fc.weight, before)
+
+
+def test_a_model_is_left_as_it_was():
+    model = own.PartInEvaluation()
+    found = port(lambda: model, torch.randn(4, 3), live=True, training=True)
+    now = torch.get_rng_state()
+    assert found.equal and model.training and not model.norm.training
+    assert any(note.startswith("norm: in another mode than the whole") for note in found.notes)
+    torch.manual_seed(0)  # as the test's `port` does
+    assert torch.equal(now, torch.get_rng_state())
