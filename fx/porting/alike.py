@@ -204,7 +204,7 @@ def _theirs() -> tuple[dict, dict]:
         ends = [arg for arg in args if isinstance(arg, int)]
         low, high = ends if len(ends) == 2 else (low, high if high is not None else ends[0])
         numbers = torch.from_numpy(_numbers("random", tuple(out.shape)))
-        return out.copy_((numbers * (high - low)).to(out.dtype) + low)
+        return out.copy_((numbers * (high - low)).floor().to(out.dtype) + low)
 
     def bernoulli(out: Any, p: Any = 0.5, **_: Any) -> Any:
         return out.copy_(torch.from_numpy(_numbers("random", tuple(out.shape))) < p)

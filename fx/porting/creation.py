@@ -8,6 +8,7 @@ import numpy as np
 
 from fx.porting.calls import Call, ported, wrapped
 from fx.porting.names import DTYPES, Obstacle
+from fx.porting.record import Shape
 
 SPREAD = ("zeros", "ones", "full", "empty", "arange", "linspace", "eye", "tensor", "as_tensor")
 KINDS = ("", "Float", "Long", "Int", "Byte", "Bool")
@@ -67,6 +68,26 @@ def variable(call: Call) -> str:
     anew = word in (*SPREAD, "rand", "randn", "new", "from_numpy") or word.startswith("new_")
     text = call.text(x)
     return text if anew or word.endswith("Tensor") else f"jax.lax.stop_gradient({text})"
+
+
+def copied(call: Call) -> str:
+    """`torch.tensor(y)` of a tensor has no gradient."""
+    text = ported(call)
+    place = 1 if call.key.startswith("Tensor.") else 0
+    given = [fact.args[place] for fact in call.facts if len(fact.args) > place]
+    given = [part for each in given for part in (each if isinstance(each, list) else [each])]
+    floats = [g for g in given if isinstance(g, Shape) and "float" in g.dtype]
+    return f"jax.lax.stop_gradient({text})" if floats and call.rewriter.functions else text
+
+
+def integers(call: Call) -> str:
+    """`torch.randint(0, 5, (2, 3), dtype=x.dtype)`: whole numbers as floats, maybe."""
+    dtype = call.kwargs.get("dtype")
+    kinds = [str(fact.kwargs.get("dtype")) for fact in call.facts]
+    if dtype is None or not any("float" in kind for kind in kinds):
+        return ported(call)
+    call.kwargs = {name: value for name, value in call.kwargs.items() if name != "dtype"}
+    return f"{ported(call)}.astype({call.text(dtype)})"
 
 
 def uniform(call: Call) -> str:

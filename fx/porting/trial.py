@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.interop.compare import Differences, _arrays, _error, compared, split
+from fx.interop.state_dict import state_dict
 from fx.interop.torch_arrays import is_tensor, tensor_array
 from fx.porting import fixed
 from fx.porting.bound import anew
@@ -120,6 +121,7 @@ def training(found: Any, module: Any, inputs: tuple, kwargs: dict) -> str:
         with contextlib.suppress(Exception), fixed.draws():  # not all that draws does so there
             again = _in_either(_with_draws, found, module, inputs, kwargs)
             return f"with the same random numbers in both, {again}" if "differ" in again else said
+        next(runs(found, inputs, kwargs, train=True, key=jax.random.key(0)))  # raises, if it does
     return said
 
 
@@ -350,7 +352,8 @@ def _differing(found: Any, outputs: Any, theirs: list[np.ndarray]) -> str:
 def _state(found: Any, state: dict, trained: Any) -> str:
     from fx.nn.describe import flatten
 
-    buffers = dict(trained.named_buffers())
+    frozen = {name: p for name, p in trained.named_parameters() if not p.requires_grad}
+    buffers = {**frozen, **dict(trained.named_buffers())}
     for path, value in flatten(state):
         name = ".".join(path)
         if name in buffers:
@@ -364,6 +367,11 @@ def _state(found: Any, state: dict, trained: Any) -> str:
                 )
             if error > found.tolerance:
                 return f"{name} differs afterwards: error {error:.2g}"
+    ours = state_dict(found.model, found.params) if frozen else {}
+    for name in sorted(ours.keys() & frozen.keys()):  # which batch_norm may have been given
+        error, _ = _error([np.asarray(ours[name])], [tensor_array(frozen[name], "port")])
+        if error > found.tolerance:
+            return f"{name} differs afterwards, which is a weight: error {error:.2g}"
     return "equal"
 
 

@@ -512,3 +512,41 @@ class PartInEvaluation(nn.Module):
 
     def forward(self, x):
         return self.norm(x)
+
+
+class Skipping(nn.Module):
+    """LayerDrop: a drawn number decides what runs, in training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(2)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            if self.training and torch.rand(1).item() < 0.2:
+                continue
+            x = torch.relu(layer(x))
+        return x
+
+
+class Shifted(nn.Module):
+    """DrQ's: whole numbers as floats; and copies, which have no gradient."""
+
+    def forward(self, x):
+        shift = torch.randint(0, 5, (x.shape[0], 1), dtype=x.dtype)
+        y = x * 2
+        return y + shift + y.new_tensor(y) + torch.tensor([y.sum(), y.mean()]).sum()
+
+
+class FrozenStatistics(nn.Module):
+    """MAML's: statistics that are parameters."""
+
+    def __init__(self):
+        super().__init__()
+        values = (torch.zeros(3), torch.ones(3))
+        self.fc = nn.Linear(3, 3)
+        self.kept = nn.ParameterList([nn.Parameter(v, requires_grad=False) for v in values])
+
+    def forward(self, x):
+        mean, var = self.kept[0], self.kept[1]
+        return nn.functional.batch_norm(self.fc(x), mean, var, training=self.training)

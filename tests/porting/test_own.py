@@ -1,5 +1,9 @@
 """Functions that parts hold, settings that somebody changes, flags, and rows of tensors."""
 
+import re
+
+import jax
+import numpy as np
 import pytest
 import torch
 
@@ -211,3 +215,25 @@ def test_a_model_is_left_as_it_was():
     assert any(note.startswith("norm: in another mode than the whole") for note in found.notes)
     torch.manual_seed(0)  # as the test's `port` does
     assert torch.equal(now, torch.get_rng_state())
+
+
+@LIVE
+def test_training_that_does_not_run_here_is_an_obstacle(live):
+    found = port(own.Skipping, torch.randn(2, 3), live=live, training=True)
+    assert not found.equal and "values of arrays decide" in found.obstacles[0], str(found)
+    assert re.search(r"own.py:\d+: ConcretizationTypeError", found.obstacles[0])
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct", "ignore:Converting a tensor with")
+def test_whole_numbers_as_floats_and_copies():
+    found = port(own.Shifted, torch.randn(2, 3), training=True)
+    assert found.equal and found.gradients == "equal", str(found)
+    assert ", 0, 5).astype(x.dtype)" in found.source
+    y, _ = found.model.apply(found.params, found.state, np.ones((2, 3)), key=jax.random.key(0))
+    assert np.isfinite(y).all()
+
+
+@LIVE
+def test_statistics_that_are_weights(live):
+    found = port(own.FrozenStatistics, torch.randn(5, 3), live=live, training=True)
+    assert not found.equal and "kept.0 differs afterwards" in found.training, str(found)

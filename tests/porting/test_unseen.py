@@ -70,7 +70,8 @@ def test_what_is_of_the_example_alone_is_found_on_other_inputs(monkeypatch):
 
 
 def test_a_model_that_seldom_drops_is_random():
-    assert port(unseen.Lucky, torch.rand(2, 3)).training == "random"
+    with jax.numpy_dtype_promotion("standard"):
+        assert port(unseen.Lucky, torch.rand(2, 3)).training == "random"
 
 
 def test_pythons_random_numbers_are_an_obstacle():
