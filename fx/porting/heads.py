@@ -60,6 +60,14 @@ def _undefined(rw: Any, node: ast.expr) -> bool:
 
 def default(rw: Any, node: ast.expr) -> str:
     """An argument's default; of a call, `is_newer(torch.__version__)`, the number that it gave."""
+    scope = rw.scopes.pop()  # `make=make`: not the argument itself
+    try:
+        return _default(rw, node)
+    finally:
+        rw.scopes.append(scope)
+
+
+def _default(rw: Any, node: ast.expr) -> str:
     if isinstance(node, ast.Call) and rw.torch_key(node)[0] is None:
         with contextlib.suppress(Exception):  # of the user's, which a class's own names may need
             value = eval(compile(ast.Expression(node), rw.place.file, "eval"), dict(rw.names))

@@ -142,7 +142,11 @@ def _only_fills(rw: Rewriter, function: ast.FunctionDef, around: tuple = ()) -> 
         if isinstance(node, ast.AugAssign):
             return of_a_weight(node.target)
         call = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(node, ast.Raise | ast.FunctionDef):  # of what `net.apply` is given
+            return True
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            if call.func.attr == "apply" and len(call.args) == 1:
+                return True
             return call.func.attr.endswith("_") and of_a_weight(call.func.value)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
             other = rw.source.names.get(call.func.id)

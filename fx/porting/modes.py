@@ -44,11 +44,23 @@ def undisturbed(module: Any) -> Iterator[None]:
 
 
 def notes(module: Any) -> list[str]:
-    """A note on parts in a mode of their own: here they follow the whole."""
+    """Notes on parts in a mode of their own, which follow the whole here, and on hooks."""
     named = [name for name, part in module.named_modules() if part.training != module.training]
     some = ", ".join(named[:3]) + ", ..." * (len(named) > 3)
     said = "in another mode than the whole, which they follow here; nn.eval_mode(part) keeps one"
-    return [f"{some}: {said} in evaluation"] if named else []
+    found = [f"{some}: {said} in evaluation"] if named else []
+    hooked = [name or "the whole" for name, part in module.named_modules() if _hooks(part)]
+    some = ", ".join(hooked[:3]) + ", ..." * (len(hooked) > 3)
+    said = "has hooks, which nothing calls here; apply's capture= returns what parts give"
+    return found + [f"{some}: {said}"] * bool(hooked)
+
+
+def _hooks(part: Any) -> list[Any]:
+    """The hooks of a part that are not torch's own."""
+    kinds = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+    hooks = [hook for kind in kinds for hook in getattr(part, kind).values()]
+    owners = [getattr(hook, "__module__", None) or type(hook).__module__ for hook in hooks]
+    return [hook for hook, owner in zip(hooks, owners) if not owner.startswith("torch.")]
 
 
 def obstacles(module: Any, source: str, duplicate: Callable) -> list[str]:

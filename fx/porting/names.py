@@ -28,6 +28,7 @@ _TWINS = {
     "transformers.integrations.moe._grouped_mm": "grouped_mm",
     "torch.autograd.function.Function": "Function", "argparse.Namespace": "Namespace",
     "types.SimpleNamespace": "Namespace",
+    "torch.ao.nn.quantized.modules.functional_modules.FloatFunctional": "FloatFunctional",
     "torch.distributions.normal.Normal": "Normal",
     "torch.distributions.categorical.Categorical": "Categorical",
     "torch.distributions.bernoulli.Bernoulli": "Bernoulli",

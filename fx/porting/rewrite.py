@@ -173,7 +173,7 @@ class Rewriter:
         if isinstance(node.func, ast.Attribute):
             word = node.func.attr
             for name, facts in seen.items():
-                said = "dim" if word == "ndimension" else word  # what torch says it is
+                said = {"ndimension": "dim", "nelement": "numel"}.get(word, word)  # as torch says
                 if name.rpartition(".")[2] == said and name.startswith("torch.Tensor."):
                     return f"Tensor.{word}", facts
             ran = self.in_a_line_that_ran(node) and not unseen.in_an_arm(self, node)

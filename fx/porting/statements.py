@@ -233,7 +233,8 @@ def _call(rw: Rewriter, node: ast.Call) -> str | None:
         return left_out(rw, node)
     if ast.unparse(node) in ("self.train()", "self.eval()") and rw.functions[0].name == "__init__":
         return DROP  # whether it trains is said where it is called
-    if reports(rw, node):
+    hooks = re.fullmatch(r"register_\w*hook", getattr(node.func, "attr", ""))
+    if reports(rw, node) or (hooks and rw.functions[0].name == "__init__"):  # a note tells of hooks
         return DROP
     if key and key.startswith("Tensor.") and shared.in_place(word):
         return inplace.call(rw, node)

@@ -88,6 +88,8 @@ class Tree:
         self.forwards.setdefault(kind, set()).add(chosen(module, path))
         if hasattr(module, "parametrizations"):
             return parametrized(self, module, path)
+        if twin(kind) and kind.__module__.split(".")[0] == "torch":
+            return Made(f"{need_twin(str(twin(kind)), self.needs)}(")
         if translated(base) is None or base.startswith("torch."):
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":

@@ -146,6 +146,38 @@ class Reduce(nn.Module):
         return einops.reduce(x, self.pattern, self.reduction, **self.axes_lengths)
 
 
+class FloatFunctional(nn.Module):
+    """`torch.nn.quantized.FloatFunctional`: operations that a quantised model would observe."""
+
+    def add(self, x: Any, y: Any) -> jax.Array:
+        """The sum."""
+        return x + y
+
+    def add_scalar(self, x: Any, y: float) -> jax.Array:
+        """The sum with a number."""
+        return x + y
+
+    def add_relu(self, x: Any, y: Any) -> jax.Array:
+        """The sum where it is positive, and 0."""
+        return jax.nn.relu(x + y)
+
+    def mul(self, x: Any, y: Any) -> jax.Array:
+        """The product."""
+        return x * y
+
+    def mul_scalar(self, x: Any, y: float) -> jax.Array:
+        """The product with a number."""
+        return x * y
+
+    def matmul(self, x: Any, y: Any) -> jax.Array:
+        """The matrix product."""
+        return x @ y
+
+    def cat(self, x: Any, dim: int = 0) -> jax.Array:
+        """Arrays one after another."""
+        return jnp.concatenate(x, axis=dim)
+
+
 class Function:
     """`torch.autograd.Function`: `apply` computes `forward`, and its gradient is `backward`'s.
 

@@ -550,3 +550,56 @@ class FrozenStatistics(nn.Module):
     def forward(self, x):
         mean, var = self.kept[0], self.kept[1]
         return nn.functional.batch_norm(self.fc(x), mean, var, training=self.training)
+
+
+def fill(m):
+    if m.__class__.__name__.find("Conv") != -1:
+        nn.init.kaiming_normal_(m.weight.data, a=0, mode="fan_in")
+
+
+def first_values(net, how="normal"):
+    """pix2pix's."""
+    if how == "kaiming":
+        net.apply(fill)
+    else:
+        raise NotImplementedError(f"initialization method [{how}] is not implemented")
+
+
+def layer(width, out):
+    return nn.Sequential(nn.Conv2d(width, out, 1), nn.ReLU())
+
+
+def is_empty(x):
+    return x.nelement() == 0
+
+
+def averages(start, values, index, dim, eps=1e-5):
+    """torch_scatter's stand-in."""
+    total = start.scatter_add(dim, index, values)
+    return total / (start.scatter_add(dim, index, torch.ones_like(values)) + eps)
+
+
+class Refined(nn.Module):
+    """MiDaS' units: sums that a quantised model would observe, and a hook."""
+
+    def __init__(self, width, layer=layer):
+        super().__init__()
+        self.layer = layer(width, width)
+        self.skip = nn.quantized.FloatFunctional()
+        for m in self.children():
+            first_values(m, how="kaiming")
+        self.layer.register_forward_hook(self.keep)
+
+    def keep(self, module, inputs, output):
+        self.kept = output
+
+    def forward(self, x, index):
+        x = self.skip.add(self.layer(x), x)
+        x = self.skip.cat([self.skip.mul_scalar(x, 2.0), x], dim=1)
+        if not is_empty(x):
+            x = x + 1
+        return averages(torch.zeros(x.shape[0], 7, 5), x[:, :, 0], index.expand(2, 6, 5), -2)
+
+
+def refined():
+    return Refined(3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fx.porting import twins
 from tests.porting import own
 from tests.porting.test_habits import LIVE, kept, port
 
@@ -237,3 +238,28 @@ def test_whole_numbers_as_floats_and_copies():
 def test_statistics_that_are_weights(live):
     found = port(own.FrozenStatistics, torch.randn(5, 3), live=live, training=True)
     assert not found.equal and "kept.0 differs afterwards" in found.training, str(found)
+
+
+@LIVE
+def test_operations_that_would_be_observed_and_helpers(live):
+    index = torch.randint(0, 7, (2, 6, 1))
+    found = port(own.refined, torch.randn(2, 3, 4, 5), index, live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    assert "x = self.skip.add(self.layer(x), x)" in found.source
+    assert "return x.size == 0" in found.source
+    assert any(note.startswith("layer: has hooks") for note in found.notes)
+    if not live:
+        assert "def __init__(self, width, layer=layer):" in found.source
+
+
+def test_float_functional_is_torchs():
+    theirs, ours = torch.nn.quantized.FloatFunctional(), twins.FloatFunctional()
+    x, y = torch.randn(2, 3, 3)
+    for name in ("add", "mul", "matmul", "add_relu"):
+        mine = getattr(ours, name)(x.numpy(), y.numpy())
+        np.testing.assert_allclose(mine, getattr(theirs, name)(x, y).numpy(), 1e-5, 1e-6)
+    for name in ("add_scalar", "mul_scalar"):
+        expected = getattr(theirs, name)(x, 2.5)
+        np.testing.assert_allclose(getattr(ours, name)(x.numpy(), 2.5), expected.numpy(), 1e-6)
+    joined = ours.cat([x.numpy(), y.numpy()], dim=1)
+    np.testing.assert_allclose(joined, theirs.cat([x, y], dim=1).numpy())
