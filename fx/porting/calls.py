@@ -47,7 +47,7 @@ class Call:
     def axis(self, node: ast.expr, place: int = 1, name: str = "dim") -> str:
         """The text of an axis: a number where it is one, an attribute's where it always was one."""
         own = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
-        inside = self.rewriter.functions[-1:]
+        inside = getattr(self.rewriter, "functions", [])[-1:]
         given = [arg.arg for each in inside for arg in ast.walk(each) if isinstance(arg, ast.arg)]
         own = own or (isinstance(node, ast.Name) and node.id in given)
         seen = {(*f.args, *(None for _ in range(place)))[place] for f in self.facts if own}
