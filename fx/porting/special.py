@@ -316,6 +316,8 @@ def einsum(call: Call) -> str:
     """`torch.einsum(text, (x, y))` takes its arrays in a tuple, too."""
     if len(call.args) == 2 and isinstance(call.args[1], ast.Tuple | ast.List):
         call.args = [call.args[0], *call.args[1].elts]
+    elif isinstance(call.args[-1], ast.Starred):
+        return ported(call)
     elif any(isinstance(fact.args[1], list | tuple) for fact in call.facts):
         return f"jnp.einsum({call.text(call.args[0])}, *{wrapped(call.text(call.args[1]))})"
     return ported(call)
@@ -383,7 +385,7 @@ SPECIAL: dict[str, Callable[[Call], str]] = {
     **{f"{word}{end}": scatter.at for word in ("index_add", "index_copy", "index_fill")
        for end in ("", "_")},
 }  # fmt: skip
-VARIADIC = {"expand", "view", "meshgrid", "rand"}
+VARIADIC = {"expand", "view", "meshgrid", "rand", "einsum"}
 VARIADIC |= {name for name, function in SPECIAL.items() if function is creation.made}
 HEADS = ("torch", "Tensor", "torch.linalg", "torch.nn.attention.flex_attention")
 HEADS += ("torch.autograd.variable",)

@@ -603,3 +603,16 @@ class Refined(nn.Module):
 
 def refined():
     return Refined(3)
+
+
+class Projected(nn.Module):
+    """Linformer's: operands by a star."""
+
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Parameter(torch.randn(6, 3))
+
+    def forward(self, x, y):
+        project = lambda args: torch.einsum("bnd,nk->bkd", *args)  # noqa: E731
+        keys, values = map(project, zip((x, y), (self.proj, self.proj)))
+        return keys @ values.transpose(1, 2)

@@ -263,3 +263,8 @@ def test_float_functional_is_torchs():
         np.testing.assert_allclose(getattr(ours, name)(x.numpy(), 2.5), expected.numpy(), 1e-6)
     joined = ours.cat([x.numpy(), y.numpy()], dim=1)
     np.testing.assert_allclose(joined, theirs.cat([x, y], dim=1).numpy())
+
+
+def test_operands_by_a_star():
+    found = port(own.Projected, torch.randn(2, 6, 4), torch.randn(2, 6, 4), training=True)
+    assert found.equal and 'jnp.einsum("bnd,nk->bkd", *args)' in found.source, str(found)
