@@ -136,6 +136,13 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
              for name in vars(part)[kind]}  # fmt: skip
     tensors = _where(module, lambda value: isinstance(value, torch.Tensor) or is_numbers(value))
+    tensors -= {
+        (kind.__name__, name)  # what weight_norm computes
+        for part in module.modules()
+        for name in vars(part)
+        if {f"{name}_v", f"{name}_orig"} & part._parameters.keys()
+        for kind in type(part).__mro__
+    }
     lists = _where(module, lambda value: isinstance(value, list))
     kernels = _where(module, _makes_kernels)
     parts = {name for part in module.modules() for name in part._modules}

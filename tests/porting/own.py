@@ -616,3 +616,22 @@ class Projected(nn.Module):
         project = lambda args: torch.einsum("bnd,nk->bkd", *args)  # noqa: E731
         keys, values = map(project, zip((x, y), (self.proj, self.proj)))
         return keys @ values.transpose(1, 2)
+
+
+class Rescaled(nn.Module):
+    """RealNVP's: weight norm of a class of one's own."""
+
+    class Scale(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(width, 1))
+
+        def forward(self, x):
+            return self.weight * x
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.utils.weight_norm(Rescaled.Scale(3))
+
+    def forward(self, x):
+        return self.scale(x)

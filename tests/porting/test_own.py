@@ -268,3 +268,9 @@ def test_float_functional_is_torchs():
 def test_operands_by_a_star():
     found = port(own.Projected, torch.randn(2, 6, 4), torch.randn(2, 6, 4), training=True)
     assert found.equal and 'jnp.einsum("bnd,nk->bkd", *args)' in found.source, str(found)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_weight_norm_of_a_class_of_ones_own():
+    found = port(own.Rescaled, torch.randn(3, 2), training=True)
+    assert kept(found, False) and found.training == "equal", str(found)
