@@ -152,13 +152,25 @@ def originals(module: Any) -> Iterator[None]:
     """Parts of such classes are of the original ones for a while."""
     parts = [(part, type(part)) for part in module.modules()]
     parts = [(part, kind) for part, kind in parts if original(kind) is not kind]
+    kinds = {kind for _, kind in parts}
+    loaded = list(sys.modules.values()) if kinds else []
+    modules = [each for each in loaded if is_users(getattr(each, "__file__", None) or "")]
+    places = [(m, n, v) for m in modules for n, v in list(vars(m).items()) if _is_one(v, kinds)]
     for part, kind in parts:
         part.__class__ = original(kind)
+    for owner, name, kind in places:  # which a forward may ask for
+        setattr(owner, name, original(kind))
     try:
         yield
     finally:
         for part, kind in parts:
             part.__class__ = kind
+        for owner, name, kind in places:
+            setattr(owner, name, kind)
+
+
+def _is_one(value: Any, kinds: set[type]) -> bool:
+    return issubclass(type(value), type) and value in kinds
 
 
 def watch(run: Callable[[], Any], record: Record) -> Any:

@@ -357,8 +357,10 @@ class Persistent(nn.Module):
         self.fc = nn.Linear(3, width)
         self.inner = Persistent(3, more=0) if more else nn.Identity()
 
-    def forward(self, x):
-        return self.fc(self.inner(x)).relu()
+    def forward(self, x, scale=1.0):
+        inner = self.inner
+        x = inner(x, 2.0) if isinstance(inner, Persistent) else inner(x)
+        return self.fc(x * scale).relu()
 
 
 @torch.jit.script

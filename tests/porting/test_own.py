@@ -144,6 +144,7 @@ def test_a_class_that_a_decorator_has_made(live):
     assert live or "    return Persistent(width=3)" in found.source
     again = port(lambda: model, torch.randn(2, 3), live=True)
     assert again.equal and type(model) is kind and type(model.inner) is kind
+    assert own.Persistent is kind
 
 
 @LIVE
