@@ -213,6 +213,35 @@ def _theirs() -> tuple[dict, dict]:
         order = np.random.default_rng(len(out)).permutation(len(out))
         return out.copy_(torch.from_numpy(order))
 
+    def multinomial(out: Any, weights: Any, number: int = 1, *_: Any, **__: Any) -> Any:
+        rows = weights.reshape(-1, weights.shape[-1])
+        noise = torch.from_numpy(_gumbel((number, *rows.shape))).to(rows.dtype)
+        return out.copy_((rows.log() + noise).argmax(-1).T.reshape(out.shape))
+
+    tensor = torch.Tensor
+    makes = {
+        torch.randn: lambda out, *_, **__: normal(out),
+        torch.randn_like: lambda out, *_, **__: normal(out),
+        torch.rand: lambda out, *_, **__: uniform(out),
+        torch.rand_like: lambda out, *_, **__: uniform(out),
+        torch.normal: normal,
+        torch.randint: integers,
+        torch.randperm: permutation,
+        torch.bernoulli: bernoulli,
+        torch.multinomial: multinomial,
+    }
+    fills = {
+        tensor.normal_: normal, tensor.uniform_: uniform, tensor.exponential_: exponential,
+        tensor.bernoulli_: bernoulli,
+    }  # fmt: skip
+    return makes | _functional(), fills
+
+
+def _functional() -> dict:
+    """Those of `torch.nn.functional`."""
+    import torch
+    import torch.nn.functional as F
+
     def softened(
         _: Any, logits: Any, tau: Any = 1, hard: bool = False, eps: Any = 0, dim: int = -1
     ) -> Any:
@@ -222,11 +251,6 @@ def _theirs() -> tuple[dict, dict]:
             return soft
         chosen = torch.zeros_like(soft).scatter_(dim, soft.argmax(dim, keepdim=True), 1.0)
         return chosen - soft.detach() + soft
-
-    def multinomial(out: Any, weights: Any, number: int = 1, *_: Any, **__: Any) -> Any:
-        rows = weights.reshape(-1, weights.shape[-1])
-        noise = torch.from_numpy(_gumbel((number, *rows.shape))).to(rows.dtype)
-        return out.copy_((rows.log() + noise).argmax(-1).T.reshape(out.shape))
 
     def dropped(
         out: Any, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
@@ -239,25 +263,5 @@ def _theirs() -> tuple[dict, dict]:
         shape = (*x.shape[:2], *(1 for _ in x.shape[2:]))
         return x * torch.from_numpy(_kept(shape, p)).to(x.dtype) if training else out
 
-    tensor, F = torch.Tensor, torch.nn.functional
-    makes = {
-        F.dropout: dropped,
-        F.dropout1d: channels,
-        F.dropout2d: channels,
-        F.dropout3d: channels,
-        torch.randn: lambda out, *_, **__: normal(out),
-        torch.randn_like: lambda out, *_, **__: normal(out),
-        torch.rand: lambda out, *_, **__: uniform(out),
-        torch.rand_like: lambda out, *_, **__: uniform(out),
-        torch.normal: normal,
-        torch.randint: integers,
-        torch.randperm: permutation,
-        torch.bernoulli: bernoulli,
-        torch.multinomial: multinomial,
-        F.gumbel_softmax: softened,
-    }
-    fills = {
-        tensor.normal_: normal, tensor.uniform_: uniform, tensor.exponential_: exponential,
-        tensor.bernoulli_: bernoulli,
-    }  # fmt: skip
-    return makes, fills
+    channelled = (F.dropout1d, F.dropout2d, F.dropout3d)
+    return {F.gumbel_softmax: softened, F.dropout: dropped} | dict.fromkeys(channelled, channels)

@@ -49,12 +49,20 @@ class Call:
         own = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
         inside = getattr(self.rewriter, "functions", [])[-1:]
         given = [arg.arg for each in inside for arg in ast.walk(each) if isinstance(arg, ast.arg)]
-        own = own or (isinstance(node, ast.Name) and node.id in given)
+        argument = isinstance(node, ast.Name) and node.id in given
+        own = own or argument
         seen = {(*f.args, *(None for _ in range(place)))[place] for f in self.facts if own}
         seen |= {fact.kwargs.get(name) for fact in self.facts if own} - {None}
         seen -= {None} if len(seen) > 1 else set()
         said = seen.pop() if len(seen) == 1 else None
-        return str(said) if isinstance(said, int) else self.text(node)
+        if not isinstance(said, int):
+            return self.text(node)
+        if argument:
+            where = f"{self.rewriter.place.module.rpartition('.')[2]}.py:{node.lineno}"
+            self.rewriter.notes.append(
+                f"{where}: {node.id} is {said} here, as in each call that ran"
+            )  # type: ignore[attr-defined]
+        return str(said)
 
     def receiver(self) -> str:
         """The text of the tensor, as what stands before a dot."""

@@ -136,13 +136,7 @@ def found(record: Record, module: Any, passing: Callable[[set[str], set[str]], d
     known = {name for part in module.modules() for kind in ("_parameters", "_buffers", "_modules")
              for name in vars(part)[kind]}  # fmt: skip
     tensors = _where(module, lambda value: isinstance(value, torch.Tensor) or is_numbers(value))
-    tensors -= {
-        (kind.__name__, name)  # what weight_norm computes
-        for part in module.modules()
-        for name in vars(part)
-        if {f"{name}_v", f"{name}_orig"} & part._parameters.keys()
-        for kind in type(part).__mro__
-    }
+    tensors -= _normed(module)
     lists = _where(module, lambda value: isinstance(value, list))
     kernels = _where(module, _makes_kernels)
     parts = {name for part in module.modules() for name in part._modules}
@@ -245,6 +239,17 @@ def _makes_kernels(value: Any) -> bool:
     made = value.func if isinstance(value, functools.partial) else value
     word = getattr(made, "__name__", "") if callable(made) else ""
     return word in ("sdp_kernel", "sdpa_kernel")
+
+
+def _normed(module: Any) -> set[tuple[str, str]]:
+    """Class and name of what `weight_norm` and its kin compute of other weights."""
+    return {
+        (kind.__name__, name)
+        for part in module.modules()
+        for name in vars(part)
+        if {f"{name}_v", f"{name}_orig"} & part._parameters.keys()
+        for kind in type(part).__mro__
+    }
 
 
 def _where(module: Any, asked: Callable[[Any], bool]) -> set[tuple[str, str]]:

@@ -86,8 +86,9 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
         return True
     if known and torch_name(value) == "torch.manual_seed":
         return True
-    if known and value is setattr and _is_parameter(rw, call.args[0]):
-        return True
+    if known and value is setattr and getattr(call.args[1], "value", "x")[:1] == "_":
+        owner = call.args[0]  # a weight, or one under a name that is put together
+        return _is_parameter(rw, owner) or ast.unparse(owner).startswith("getattr(self")
     if (text.startswith("self.") and text.endswith(".apply")) or ".data." in text:
         return True
     last = text.rpartition(".")[2]
@@ -218,8 +219,6 @@ def _is_parameter(rw: Rewriter, node: ast.expr) -> bool:
     owner = ast.unparse(node)
     if owner.startswith("self.") and owner.endswith((".weight", ".bias")):
         return owner.count(".") > 1
-    if owner.startswith("getattr(self"):  # under a name that is put together
-        return True
     if (getattr(rw.parent(rw.functions[0]), "name", ""), owner[5:]) in rw.held.weights:
         return owner.startswith("self.")
     made = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from fx.porting import declared, held, lost, owned, rows, shared
 from fx.porting.calls import Call, simple, wrapped
-from fx.porting.named import named
+from fx.porting.named import free, named
 from fx.porting.names import Obstacle
 from fx.porting.record import Shape
 
@@ -176,14 +176,12 @@ def tuples(rw: Any, node: ast.Assign, target: ast.Tuple) -> str | None:
             f"{ast.unparse(node)[:60]}: a mask or an array chooses where several values go; write "
             "them one by one, with torch.where",
         )
-    taken = set().union(*rw.scopes) | rw.given
-    name = next(n for n in ("parts", *(f"parts{n}" for n in range(2, 99))) if n not in taken)
-    rw.given.add(name)
+    name = free(rw, "parts")
     lines = [f"{name} = {rw.text(node.value)}"]
     for place, each in enumerate(target.elts):
         value = f"{name}[{place}]"
-        if isinstance(each, ast.Subscript) and each in into:
-            lines.append(_stored(rw, node, each, "set", value))
+        if each in into:
+            lines.append(_stored(rw, node, each, "set", value))  # type: ignore[arg-type]
         else:
             lines.append(f"{rw.text(each)} = {value}")
     return shared.between(rw, node).join(lines)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fx.porting import keys, owned, shared
+from fx.porting.named import free
 from fx.porting.names import Obstacle
 from fx.porting.record import is_users
 from fx.porting.sources import definition
@@ -103,9 +104,7 @@ def given_to_writer(rw: Any, node: ast.Call) -> str | None:
     call = keys.passed(rw, node) or rw.copy(node)
     if not again:
         return f"{call}[0]"
-    taken = set().union(*rw.scopes) | rw.given
-    name = next(n for n in ("result", *(f"result{n}" for n in range(2, 99))) if n not in taken)
-    rw.given.add(name)
+    name = free(rw, "result")
     rw.before.append(f"{name}, {ast.unparse(target)} = {call}")  # type: ignore[arg-type]
     return name
 

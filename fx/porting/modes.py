@@ -95,6 +95,8 @@ def _changed(module: Any, source: str, duplicate: Callable) -> list[str]:
     if not any(isinstance(each, types.FunctionType) for each in own):
         return []
     copy, lines = duplicate(module), []
+    if copy is module:
+        return []  # there is none, and a `train` may change weights
     trained = {(name, word): value for name, word, value in _plain(copy.train())}
     for name, word, value in _plain(copy.eval()):
         before = trained.get((name, word), value)

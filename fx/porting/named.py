@@ -18,11 +18,17 @@ def named(call: Any, text: str, hint: str = "values") -> tuple[str, str]:
     rw = call.rewriter
     if not _allowed(rw, call.node):
         raise call.obstacle(f"{text!r} would be written twice; give it a name first")
+    name = free(rw, hint)
+    return f"({name} := {text})", name
+
+
+def free(rw: Any, hint: str) -> str:
+    """A name that no scope at hand has, given away with this call."""
     taken = set().union(*rw.scopes) | rw.given
     tries = [hint, *(f"{hint}{n}" for n in range(2, 100))]
     name = next(each for each in tries if each not in taken)
     rw.given.add(name)
-    return f"({name} := {text})", name
+    return name
 
 
 def _allowed(rw: Any, node: Any) -> bool:

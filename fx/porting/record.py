@@ -21,7 +21,9 @@ _PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
 # What torch imports when it is first asked for something: nothing of a model's.
 _LIBRARIES = ("jax", "jaxlib", "mpmath", "networkx", "numpy", "scipy", "sympy")
 COMPILES = re.compile(r"is_(tracing|\w*compiling)$")  # what packages ask, and XLA does
-_WRITES = re.compile(r"(?<!_)_$|\.(__setitem__|__i\w+__)$")  # calls that change their tensor
+_WRITES = re.compile(
+    r"(?<!_)(?<!requires_grad)_$|\.(__setitem__|__i\w+__)$"
+)  # calls that change their tensor
 _KEPT = 32  # different calls remembered of one place
 
 
@@ -57,7 +59,7 @@ class Record:
     held: set[type] = field(default_factory=set)  # the types of parts and of what is in them
     # buffers and weights that a line was seen to write into, and all of them by where they are
     written: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    storages: dict[int, str] = field(default_factory=dict)
+    storages: dict[int, tuple[str, Any]] = field(default_factory=dict)
     asked: bool = False  # a package wanted to know whether the model is compiled
     outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
@@ -217,13 +219,14 @@ def _mode(record: Record) -> Any:
                     places[code] = list(code.co_positions())
                 _, line, _, column = places[code][frame.f_lasti // 2]
                 seen = record.calls.setdefault((code.co_filename, line or 0, column or 0), {})
-                facts = seen.setdefault(resolve_name(func) or func.__name__, [])
+                name = resolve_name(func) or func.__name__
+                facts = seen.setdefault(name, [])
                 if len(facts) < _KEPT:
                     fact = Fact(_noted(tuple(args)), _noted(kwargs or {}))
                     if (id(facts), repr(fact)) not in known:
                         known.add((id(facts), repr(fact)))
                         facts.append(fact)
-                if args and _WRITES.search(resolve_name(func) or ""):
+                if args and _WRITES.search(name):
                     _note_write(record, (code.co_filename, line or 0), args[0])
             return func(*args, **(kwargs or {}))
 
@@ -232,8 +235,8 @@ def _mode(record: Record) -> Any:
 
 def _note_write(record: Record, place: tuple[str, int], target: Any) -> None:
     """Note that a line writes into a tensor, where that is a buffer or a weight of the model."""
-    if name := record.storages.get(_address(target)):
-        record.written.setdefault(place, set()).add(name)
+    if held := record.storages.get(_address(target)):
+        record.written.setdefault(place, set()).add(held[0])
 
 
 def _address(tensor: Any) -> int:
@@ -244,10 +247,10 @@ def _address(tensor: Any) -> int:
         return 0
 
 
-def storages(module: Any) -> dict[int, str]:
-    """Buffers and weights of a model, by where their numbers lie."""
+def storages(module: Any) -> dict[int, tuple[str, Any]]:
+    """Buffers and weights of a model, by where their numbers lie; no others while these live."""
     named = [*module.named_parameters(), *module.named_buffers()]
-    return {_address(tensor): name for name, tensor in named if _address(tensor)}
+    return {_address(tensor): (name, tensor) for name, tensor in named if _address(tensor)}
 
 
 def _caller(frame: Any, func: Any) -> Any:

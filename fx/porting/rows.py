@@ -7,8 +7,8 @@ for image, row in zip(images, batch):         for place, (image, row) in enumera
 import ast
 from typing import Any
 
+from fx.porting.named import free
 from fx.porting.names import Obstacle
-from fx.porting.sources import local_names
 
 
 def row(rw: Any, node: ast.stmt, name: str) -> tuple[ast.Name, str, bool] | None:
@@ -77,9 +77,7 @@ def _place(rw: Any, loop: ast.For) -> str:
             return first.id
         raise Obstacle(loop, "writes into rows that are not counted from 0; count them so")
     if loop not in rw.counted:
-        taken = local_names(rw.functions[-1]) | set(rw.counted.values())
-        names = ("place", *(f"place{n}" for n in range(2, 99)))
-        rw.counted[loop] = next(name for name in names if name not in taken)
+        rw.counted[loop] = free(rw, "place")
     return rw.counted[loop]
 
 

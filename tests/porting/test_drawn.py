@@ -134,8 +134,8 @@ def test_distributions_are_torchs(name, given, other, value, event):
     )
     ours = [getattr(distributions, name)(**each) for each in arrays]
     if event:
-        if not theirs[0].batch_shape or not theirs[1].batch_shape:
-            return
+        if not theirs[0].batch_shape:
+            pytest.skip("a number has no axis that could be an event")
         theirs = [torch.distributions.Independent(each, 1) for each in theirs]
         ours = [distributions.Independent(each, 1) for each in ours]
     pairs = {
