@@ -12,6 +12,7 @@ FLOORS = [
     "functional", "nn", "optim", "interop", "models", "porting", "data", "checkpoint", "evaluate",
     "debug", "train", "deploy", "serve", "doctor", "cli",
 ]  # fmt: skip
+PORTING = ["pairs", "read", "model", "calls", "effects", "text", "proof", "file"]
 FILES = sorted((ROOT / "fx").rglob("*.py"))
 
 
@@ -19,7 +20,7 @@ def floor(path: Path) -> str:
     return path.relative_to(ROOT / "fx").parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> list[str]:
+def imported(path: Path, within: str = "fx.") -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -27,7 +28,8 @@ def imported(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: write imports in full"
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name.split(".")[1] for name in names if name.startswith("fx.")]
+    inside = [name.removeprefix(within) for name in names if name.startswith(within)]
+    return [name.split(".")[0] for name in inside]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -37,6 +39,13 @@ def test_imports_run_downward(path):
     upward = [
         n for n in imported(path) if n in FLOORS and FLOORS.index(n) > FLOORS.index(floor(path))
     ]
+    assert not upward, f"{path} imports {upward}, which stand above it"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fx/porting").glob("*/*.py")), ids=str)
+def test_imports_of_porting_run_downward(path):
+    here = PORTING.index(path.parent.name)
+    upward = [n for n in imported(path, "fx.porting.") if n in PORTING[here + 1 :]]
     assert not upward, f"{path} imports {upward}, which stand above it"
 
 

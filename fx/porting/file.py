@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fx.porting.prove import Port, port
+from fx.porting.proof.prove import Port, port
 
 
 def port_file(path: str | Path, call: str, inputs: list[str], tolerance: float = 1e-4) -> Port:

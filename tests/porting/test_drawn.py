@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import fx
-from fx.porting import alike, distributions
+from fx.porting.pairs import distributions
+from fx.porting.proof import alike
 from tests.porting import drawn
 
 X = torch.linspace(-1.0, 1.0, 24).reshape(4, 6)

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import fx
-from fx.porting import gradient, trial
-from fx.porting.twins import Function
+from fx.porting.pairs.twins import Function
+from fx.porting.proof import gradient, trial
 from tests.porting import habits
 
 LIVE = pytest.mark.parametrize("live", [False, True])

@@ -9,7 +9,7 @@ import pytest
 import fx
 from fx import functional as F
 from fx import optim, train
-from fx.porting import record
+from fx.porting.read import record
 
 torch = pytest.importorskip("torch")
 FOLDER = Path(__file__).parent

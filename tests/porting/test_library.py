@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import fx
-from fx.porting import special
+from fx.porting.calls import special
 from tests.porting import library
 
 LIVE = pytest.mark.parametrize("live", [False, True])

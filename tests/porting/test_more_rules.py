@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fx import functional as F
-from fx.porting.calls import Call, ported
-from fx.porting.special import SPECIAL
+from fx.porting.calls.calls import Call, ported
+from fx.porting.calls.special import SPECIAL
 
 CALLS = """
 torch.ger(v, v); m.mv(v); v.inner(w); torch.frac(m); m.ravel(); m.fliplr(); m.rot90(); m.negative()

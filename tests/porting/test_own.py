@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fx.porting import twins
+from fx.porting.pairs import twins
 from tests.porting import own
 from tests.porting.test_habits import LIVE, kept, port
 
@@ -77,7 +77,7 @@ def test_rows_of_rows():
 
 @pytest.mark.parametrize("kind", [own.TwoFused, own.mlp])
 def test_a_copy_has_functions_of_its_own_parts(kind):
-    from fx.porting import trial
+    from fx.porting.proof import trial
 
     model = kind()
     copy = trial.separate(model)

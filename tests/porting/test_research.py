@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fx
-from fx.porting import elsewhere
+from fx.porting.proof import elsewhere
 from tests.porting import research
 
 X = torch.randn(4, 3, generator=torch.Generator().manual_seed(3))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fx.porting import rules
-from fx.porting.calls import Call, ported
-from fx.porting.names import Obstacle
-from fx.porting.special import SPECIAL
+from fx.porting.calls.calls import Call, ported
+from fx.porting.calls.special import SPECIAL
+from fx.porting.pairs import rules
+from fx.porting.read.names import Obstacle
 from tests.docs.test_from_pytorch import (
     PAIRS,
     Pair,

@@ -46,7 +46,7 @@ def test_a_return_where_gradients_are_a_settings_affair():
 
 
 def test_gradients_are_compared_though_nothing_says_that_they_are_stopped(monkeypatch):
-    monkeypatch.setattr("fx.porting.constant.condition", lambda *given: "")
+    monkeypatch.setattr("fx.porting.calls.constant.condition", lambda *given: "")
     found = ported(trained.Tuned, X)
     assert not found.equal and "the gradient to body.weight differs" in found.gradients
     (note,) = found.notes

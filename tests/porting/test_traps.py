@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import fx
-from fx.porting import constant, special, tree, trial
+from fx.porting.calls import constant, special
+from fx.porting.model import tree
+from fx.porting.proof import trial
 from tests.porting import traps
 
 

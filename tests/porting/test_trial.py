@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import fx
-from fx.porting import trial
+from fx.porting.proof import trial
 
 
 class Equal(nn.Module):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import fx
-from fx.porting import pieces, trial
+from fx.porting.calls import pieces
+from fx.porting.proof import trial
 from tests.porting import unseen
 
 

@@ -1,0 +1,1 @@
+"""What torch changes in place: tensors, buffers, arguments, attributes."""

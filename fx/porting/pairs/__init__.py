@@ -1,0 +1,1 @@
+"""What stands for what: the table of calls, and the twins of other libraries' classes."""

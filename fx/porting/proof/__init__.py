@@ -1,0 +1,1 @@
+"""Whether both compute the same: outputs, gradients, what training changes."""

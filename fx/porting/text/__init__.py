@@ -1,0 +1,1 @@
+"""The ported file: definitions, statement by statement."""
