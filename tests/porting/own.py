@@ -5,6 +5,7 @@ from collections import OrderedDict
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import _pair
 
 
@@ -637,3 +638,47 @@ class Rescaled(nn.Module):
 
     def forward(self, x):
         return self.scale(x)
+
+
+class Equalized:
+    """Scales a weight before each call: progressive GANs' equalized learning rate."""
+
+    @staticmethod
+    def apply(module):
+        weight = module.weight
+        del module._parameters["weight"]
+        module.register_parameter("weight_orig", nn.Parameter(weight.data))
+        module.register_forward_pre_hook(Equalized())
+        return module
+
+    def __call__(self, module, given):
+        module.weight = module.weight_orig * (2 / module.weight_orig[0].numel()) ** 0.5
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = Equalized.apply(nn.Conv2d(3, 4, 3))
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class AnyNorm(_BatchNorm):
+    def __init__(self, size, momentum=0.2):
+        super().__init__(size, 1e-4, momentum, True, True)
+
+    def _check_input_dim(self, input):
+        if input.dim() != 3:
+            raise ValueError("expected [N, C, L]")
+
+
+class AnyNormed(nn.Module):
+    """A class on what torch's batch norms have in common."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(3, 4, 3), AnyNorm(4)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))

@@ -1,5 +1,6 @@
 """`fx.port` of models as installed packages write them, and of some that do."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_llama_ports_with_its_mask_and_loss():
     assert abs(out.loss - theirs.loss.numpy()) < 1e-5
     assert abs(out["logits"] - theirs.logits.numpy()).max() < 1e-5
     assert out[0] is out.loss and out.get("attentions") is None
+
+
+def test_a_model_of_ones_own_on_a_packages_base():
+    """Its configuration is of a class of one's own, too: what is read of it, and no base of it."""
+    pytest.importorskip("transformers")
+    tuned = importlib.import_module("tests.porting.tuned")
+    torch.manual_seed(0)
+    found = fx.port(tuned.Tuned(tuned.Config()), torch.randint(0, 20, (2, 5)))
+    assert found.equal and found.training == "equal", str(found)
+    assert "class Tuned(nn.Module):" in found.source
+    assert "config = Settings(depth=2)" in found.source
+    for gone in ("config_class", "base_model_prefix", "PretrainedConfig", "PreTrainedConfig"):
+        assert gone not in found.source, gone
 
 
 @pytest.mark.full

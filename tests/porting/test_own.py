@@ -275,3 +275,19 @@ def test_operands_by_a_star():
 def test_weight_norm_of_a_class_of_ones_own():
     found = port(own.Rescaled, torch.randn(3, 2), training=True)
     assert kept(found, False) and found.training == "equal", str(found)
+
+
+@LIVE
+def test_weights_that_a_hook_computes(live):
+    found = port(own.Scaled, torch.randn(2, 3, 5, 5), live=live)
+    said = '"conv": a forward pre-hook, Equalized, computes its weight; have torch.nn.utils.param'
+    assert not found.equal and any(said in each for each in found.obstacles + found.notes), str(
+        found
+    )
+
+
+@LIVE
+def test_a_class_on_torchs_common_batch_norm(live):
+    found = port(own.AnyNormed, torch.randn(4, 3, 7), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    assert "class AnyNorm(nn.SyncBatchNorm):" in found.source

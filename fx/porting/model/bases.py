@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fx.porting.model.tree import Tree, module_type
+from fx.porting.read.live import of_any_size
 from fx.porting.read.names import need, torch_name, twin
 from fx.porting.read.record import Record, is_installed, is_packaged
 
@@ -40,6 +41,9 @@ class Bases:
         for base, value in zip(node.bases, kind.__bases__):
             if value is abc.ABC and len(kind.__bases__) > 1:
                 continue  # its metaclass is not fx's
+            if norm := of_any_size(value):
+                found[norm] = value
+                continue
             if not self.idle(value):
                 hidden = rw.resolve(base)[1] is kind  # a class on another one of its name
                 found[_named(rw, value, node) if hidden else rw.text(base)] = value
@@ -125,9 +129,13 @@ class Bases:
         """Whether a statement gives such a class what nothing reads."""
         targets = part.targets if isinstance(part, ast.Assign) else []
         targets = [part.target] if isinstance(part, ast.AnnAssign) else targets
-        if not targets or hasattr(kind, "__dataclass_fields__") or not _installed(kind):
+        if not targets or hasattr(kind, "__dataclass_fields__"):
             return False
         names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if not _installed(kind):  # what such a base asks for: `config_class = Config`
+            above = [base for base in kind.__mro__ if _installed(base)]
+            hidden = names and all(any(name in vars(base) for base in above) for name in names)
+            return bool(hidden) and not any(name in self.tree.used for name in names)
         hidden = self.bare(kind) or all(name.startswith("_") for name in names)
         return hidden and not any(name in self.tree.used for name in names)
 

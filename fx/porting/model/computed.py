@@ -7,8 +7,12 @@ from fx.porting.read.live import spectral
 from fx.porting.read.names import Obstacle, torch_name, translated
 
 
-def normed(module: Any, made: Made) -> Made:
-    """A layer with torch's older weight_norm or spectral_norm."""
+def normed(module: Any, made: Made, path: str) -> Made:
+    """A layer with torch's older weight_norm or spectral_norm.
+
+    Raises:
+        Obstacle: a hook of the user's computes a weight.
+    """
     for hook in module._forward_pre_hooks.values():
         if type(hook).__module__ == "torch.nn.utils.weight_norm":
             args: list = [("", made)]
@@ -17,7 +21,20 @@ def normed(module: Any, made: Made) -> Made:
             made = Made("nn.utils.weight_norm(", args)
         if type(hook).__module__ == "torch.nn.utils.spectral_norm":
             made = Made("nn.utils.spectral_norm(", [("", made), *spectral(hook)])
+        owner = getattr(hook, "__module__", None) or type(hook).__module__
+        if owner.partition(".")[0] != "torch" and (weights := _set_by_hooks(module)):
+            name = getattr(hook, "__qualname__", type(hook).__qualname__)
+            said = f"a forward pre-hook, {name}, computes its {weights[0]}; have"
+            mend = "torch.nn.utils.parametrize do it, or a class of your own in its forward"
+            raise Obstacle(None, f'"{path}": {said} {mend}')
     return made
+
+
+def _set_by_hooks(module: Any) -> list[str]:
+    """Weights of a layer that are plain tensors: a hook computes them before each call."""
+    given = vars(module)
+    names = [name for name in ("weight", "bias") if hasattr(given.get(name), "grad_fn")]
+    return [name for name in names if name not in module._parameters]
 
 
 def parametrized(tree: Any, module: Any, path: str) -> Made:

@@ -42,8 +42,11 @@ def is_kind(kind: type) -> bool:
     called = any("__call__" in vars(base) for base in kind.__mro__)
     if called or twin(kind) or torch_name(kind):
         return False
+    if not is_packaged(kind):  # the user's, on one of a package: `class Config(PretrainedConfig)`
+        bases = [base for base in kind.__mro__[1:] if is_packaged(base)]
+        return any(map(is_kind, bases)) and not any(map(torch_name, kind.__mro__[:-1]))
     plain = all(base.__module__ == "builtins" for base in kind.__mro__[1:])
-    return is_packaged(kind) and not plain
+    return not plain
 
 
 def settings(tree: Any, value: Any) -> str:

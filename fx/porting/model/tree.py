@@ -96,12 +96,12 @@ class Tree:
             raise Obstacle(None, f'{base} ("{path}") has no counterpart here')
         if kind.__module__.split(".")[0] == "torch":
             return objects.marked(
-                self, module, normed(module, self._layer(module, base, base, path))
+                self, module, normed(module, self._layer(module, base, base, path), path)
             )
         name = need(kind, kind.__name__, {}, kind.__module__, self.needs, None)
         if self.constructed is not None:
             if kind.__init__.__module__.startswith("torch.") and base != "nn.Module":
-                return normed(module, self._layer(module, base, name, path))
+                return normed(module, self._layer(module, base, name, path), path)
             return self.constructor_call(module, name)
         if twin(kind):
             return objects.of_einops(module, name)
@@ -111,7 +111,7 @@ class Tree:
             made = self._layer(module, base, name, path)
             own = inherited(base)
         self._give(module, made, own, path)
-        return normed(module, made)
+        return normed(module, made, path)
 
     def constructor_call(self, module: Any, name: str) -> Made:
         """The call of a constructor as it was seen, defaults left out."""

@@ -9,11 +9,18 @@ from typing import Any
 
 from fx.porting.read.names import Obstacle, torch_name
 
+_NORM = "torch.nn.modules.batchnorm"
+
 
 def torch_base(kind: type) -> str:
     """The nearest class of torch that a class of modules comes from: "nn.Conv2d"."""
     base = next(k for k in kind.__mro__ if k.__module__.split(".")[0] == "torch")
-    return torch_name(base) or base.__name__
+    return of_any_size(base) or torch_name(base) or base.__name__
+
+
+def of_any_size(kind: type) -> str | None:
+    """The layer for torch's `_BatchNorm`, which a class of the user's may be on."""
+    return "nn.SyncBatchNorm" if torch_name(kind) == f"{_NORM}._BatchNorm" else None
 
 
 def inherited(base: str) -> set[str]:
