@@ -291,3 +291,10 @@ def test_a_class_on_torchs_common_batch_norm(live):
     found = port(own.AnyNormed, torch.randn(4, 3, 7), live=live, training=True)
     assert kept(found, live) and found.training == "equal", str(found)
     assert "class AnyNorm(nn.SyncBatchNorm):" in found.source
+
+
+@LIVE
+def test_a_static_method_of_a_layer(live):
+    found = port(own.Causal, torch.randn(2, 5, 8), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    assert "nn.Transformer.generate_square_subsequent_mask(x.shape[1]" in found.source

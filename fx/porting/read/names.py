@@ -157,12 +157,22 @@ def torch_name(value: Any) -> str | None:
         if found:
             return _short(found, value)
         if module.split(".")[0] == "torch":
-            return _short(f"{module}.{getattr(value, '__name__', '')}", value)
+            return _static(value) or _short(f"{module}.{getattr(value, '__name__', '')}", value)
         for space in (torch, torch.jit, torch.fft, torch.linalg):
             word = getattr(value, "__name__", "")
             if word and getattr(space, word, None) is value:
                 return f"{space.__name__}.{word}"
     return None
+
+
+def _static(value: Any) -> str | None:
+    """A layer's static method: "nn.Transformer.generate_square_subsequent_mask"."""
+    import torch
+
+    owner, _, word = getattr(value, "__qualname__", "").rpartition(".")
+    held = vars(getattr(torch.nn, owner, object)).get(word) if owner else None
+    is_it = isinstance(held, staticmethod) and held.__func__ is value
+    return f"nn.{owner}.{word}" if is_it else None
 
 
 def _resolved(value: Any, resolve_name: Any) -> str | None:
