@@ -1,9 +1,11 @@
 """Functions that parts hold, settings that somebody changes, and flags; written in plain torch."""
 
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import torch
+from einops import reduce
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import _pair
@@ -697,3 +699,29 @@ class Causal(nn.Module):
         for layer in self.layers:
             x = layer(x, src_mask=mask, is_causal=True)
         return x
+
+
+class Standardized(nn.Conv2d):
+    """Weights standardised by einops, to which torch's variance is given."""
+
+    def forward(self, x):
+        mean = reduce(self.weight, "o ... -> o 1 1 1", "mean")
+        var = reduce(self.weight, "o ... -> o 1 1 1", partial(torch.var, unbiased=False))
+        spread = reduce(x, "b c h w -> b 1 1 1", partial(torch.std, correction=2))
+        weight = (self.weight - mean) * (var + 1e-5).rsqrt()
+        return self._conv_forward(x / spread, weight, self.bias)
+
+
+class Averaged(nn.Module):
+    """A codebook that forward makes anew: an average that is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(4, 3)
+
+    def forward(self, x):
+        nearest = torch.cdist(x, self.table.weight).argmin(1)
+        if self.training:
+            mean = x.mean(0)
+            self.table.weight = nn.Parameter(self.table.weight * 0.9 + mean * 0.1)
+        return self.table(nearest)

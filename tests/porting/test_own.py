@@ -298,3 +298,17 @@ def test_a_static_method_of_a_layer(live):
     found = port(own.Causal, torch.randn(2, 5, 8), live=live, training=True)
     assert kept(found, live) and found.training == "equal", str(found)
     assert "nn.Transformer.generate_square_subsequent_mask(x.shape[1]" in found.source
+
+
+@LIVE
+def test_variances_that_einops_is_given(live):
+    found = port(lambda: own.Standardized(3, 4, 3), torch.randn(2, 3, 5, 5), live=live)
+    assert kept(found, live), str(found)
+    assert "partial(jnp.var, ddof=0)" in found.source and "ddof=2)" in found.source
+
+
+@LIVE
+def test_a_parameter_that_a_forward_makes_anew(live):
+    found = port(own.Averaged, torch.randn(5, 3), live=live, training=True)
+    said = "a forward makes a parameter anew"
+    assert not found.equal and any(said in each for each in found.obstacles), str(found)

@@ -11,6 +11,8 @@ from typing import Any
 from fx.porting.pairs import rules
 from fx.porting.read.names import torch_name
 
+_SPREADS = {"torch.var": "var", "torch.std": "std"}
+
 
 def written(rw: Any, node: ast.Call) -> str | None:
     """The call as it is written here; None where its name stays."""
@@ -30,6 +32,8 @@ def _partial(rw: Any, node: ast.Call) -> str | None:
     known, value = rw.resolve(node.args[0])
     if known and "autocast" in (torch_name(value) or ""):  # a program has one precision
         return rw.uses("nullcontext", "from contextlib import nullcontext") or "nullcontext"
+    if known and torch_name(value) in _SPREADS:
+        return _spread(rw, node, _SPREADS[str(torch_name(value))])
     renamed = rules.function(torch_name(value) or "") if known else None
     if renamed is None:
         return None
@@ -39,6 +43,15 @@ def _partial(rw: Any, node: ast.Call) -> str | None:
         for word in node.keywords
     ]
     return f"{rw.text(node.func)}({', '.join(given)})"
+
+
+def _spread(rw: Any, node: ast.Call, name: str) -> str | None:
+    """`partial(torch.var, unbiased=False)`, as weights are standardised with einops."""
+    given = {str(word.arg): word.value for word in node.keywords}
+    less = given.pop("correction", given.pop("unbiased", ast.Constant(True)))
+    if len(node.args) > 1 or given or not isinstance(less, ast.Constant):
+        return None
+    return f"{rw.text(node.func)}(jnp.{name}, ddof={int(less.value or 0)})"
 
 
 def _has_an_array(rw: Any, node: ast.Call) -> bool:

@@ -8,8 +8,18 @@ from fx.porting.calls.creation import are_numbers
 
 
 def parameter(call: Call) -> str:
-    """`nn.Parameter(torch.zeros(3))`: a shape and an initialiser; a buffer where it is frozen."""
+    """`nn.Parameter(torch.zeros(3))`: a shape and an initialiser; a buffer where it is frozen.
+
+    Raises:
+        Obstacle: a forward gives a module another parameter.
+    """
     value, trained = call.argument(0, "data"), call.argument(1, "requires_grad")
+    place = call.rewriter.place.file, call.node.lineno
+    if place in call.rewriter.held.lines and _is_given(call):
+        raise call.obstacle(
+            "a forward makes a parameter anew, and optimizers know none that come later; have "
+            "register_buffer make it in the constructor, and forward assign the tensor itself"
+        )
     said = "True" if trained is None else call.text(trained)
     kind = {"True": "nn.Parameter", "False": "nn.Buffer"}.get(said)
     kind = kind or f"(nn.Parameter if {said} else nn.Buffer)"
@@ -17,6 +27,13 @@ def parameter(call: Call) -> str:
     if declared:
         return f"{kind}({declared})"
     return f"{kind}({call.text(value) if value is not None else 'jnp.zeros(0)'})"
+
+
+def _is_given(call: Call) -> bool:
+    """Whether what a call makes goes into an attribute, of a part too."""
+    around = call.rewriter.parent(call.node)
+    targets = around.targets if isinstance(around, ast.Assign) else []
+    return any(isinstance(target, ast.Attribute) for target in targets)
 
 
 def _divided(call: Call, node: ast.expr) -> tuple[str | None, ast.expr]:
