@@ -6,7 +6,7 @@ declaration holds and `Module.init` calls with a key.
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fx.nn import draws
+from fx.nn.init_rules import by_name as by_name
+from fx.nn.init_rules import by_type as by_type
 
 
 class Initialiser:
@@ -332,63 +334,6 @@ def sparse(sparsity: float, std: float = 0.01) -> Initialiser:
     """Normal, but for a share `sparsity` of each column that is 0 (Martens 2010)."""
     _check_numbers("sparse", 0, std=std)
     return Initialiser(_sparse, sparsity=sparsity, std=std)
-
-
-def by_type(model: Any, rules: Mapping[type, Any]) -> Any:
-    """A copy of a model with other initialisers for the layers of some types.
-
-    What torch users do in `_initialize_weights` with a loop over ``self.modules()``.
-
-    Args:
-        model: any module; it stays as it is.
-        rules: for a layer type (subclasses count), initialisers by parameter name, or one
-            initialiser, which is the weight's. The first rule that fits a layer is used.
-            Parameters that a layer lacks (``bias=False``) are passed over.
-
-    Returns:
-        The same model with changed declarations; ``init`` then uses them.
-
-    Raises:
-        TypeError: a rule is for something that is no type.
-        ValueError: a rule fits no layer, or names a parameter that no fitting layer ever has.
-
-    Example:
-        >>> from fx import nn
-        >>> model = nn.init.by_type(nn.Sequential(nn.Linear(3, 2)), {
-        ...     nn.Linear: {"weight": nn.init.normal(std=0.01), "bias": nn.init.zeros}})
-        >>> model[0].weight
-        Parameter((2, 3), normal(std=0.01), float32)
-    """
-    from fx.nn.describe import rebuild
-    from fx.nn.parameter import Buffer, Parameter
-    from fx.nn.rewrite import transform
-
-    if not all(isinstance(kind, type) for kind in rules):
-        raise TypeError(f"init.by_type: expected layer types (nn.Conv2d), got {list(rules)}")
-    rules = {k: r if isinstance(r, Mapping) else {"weight": r} for k, r in rules.items()}
-    unused = {(kind, name) for kind, names in rules.items() for name in names}
-
-    def change(part: Any) -> Any:
-        kind = next((kind for kind in rules if isinstance(part, kind)), None)
-        if kind is None:
-            return part
-        attributes = dict(vars(part))
-        for name, init in rules[kind].items():
-            old = attributes.get(name)
-            if name in attributes:
-                unused.discard((kind, name))
-            if isinstance(old, Parameter):
-                attributes[name] = Parameter(old.shape, init, old.dtype)
-            elif isinstance(old, Buffer):
-                attributes[name] = Buffer(old.shape, init, old.dtype, old.persistent)
-        return rebuild(type(part), attributes)
-
-    changed = transform(model, change)
-    if unused:
-        rest = ", ".join(sorted(f"{kind.__name__}.{name}" for kind, name in unused))
-        kind = type(model).__name__
-        raise ValueError(f"init.by_type: no layer of {kind} has {rest}; leave that out")
-    return changed
 
 
 def __getattr__(name: str) -> Any:

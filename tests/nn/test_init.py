@@ -187,3 +187,28 @@ def test_by_type_changes_declarations():
         init.by_type(model, {nn.Linear: {"wait": init.ones}})
     with pytest.raises(TypeError, match="expected layer types .nn.Conv2d., got .'Linear'."):
         init.by_type(model, {"Linear": init.ones})  # pyright: ignore
+
+
+def test_by_name_changes_declarations():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Sequential(nn.Linear(2, 2)))
+    rules = {"0.bias": init.zeros, "*.bias": init.ones, "*_mean": init.ones}
+    changed = init.by_name(model, rules)
+    assert changed[0].bias.init == init.zeros and changed[2][0].bias.init == init.ones
+    assert changed[1].running_mean.init == init.ones and changed[0].weight == model[0].weight
+    assert model[0].bias.init != init.zeros
+    with pytest.raises(ValueError, match=r"init.by_name: Sequential has no parameter \*.wait;"):
+        init.by_name(model, {"*.wait": init.ones})
+    with pytest.raises(TypeError, match="expected an initialiser"):
+        init.by_name(model, {"0.bias": 1.0})
+
+
+def test_by_name_changes_both_names_of_a_tied_weight():
+    class Tied(nn.Module):
+        def __init__(self):
+            self.embed, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+            nn.tie(self, "head.weight", "embed.weight")
+
+    changed = init.by_name(Tied(), {"*.weight": init.normal(std=0.5)})
+    assert changed.head.weight.init == changed.embed.weight.init == init.normal(std=0.5)
+    params, _ = changed.init(jax.random.key(0))
+    assert list(params) == ["embed"]

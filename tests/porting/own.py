@@ -725,3 +725,19 @@ class Averaged(nn.Module):
             mean = x.mean(0)
             self.table.weight = nn.Parameter(self.table.weight * 0.9 + mean * 0.1)
         return self.table(nearest)
+
+
+class Coupling(nn.Module):
+    def __init__(self, size, mask):
+        super().__init__()
+        self.register_buffer("mask", mask)
+        self.fc = nn.Linear(size, size)
+
+    def forward(self, x):
+        return x * self.mask + (1 - self.mask) * (x + self.fc(x * self.mask))
+
+
+def coupled():
+    """Constructors that are given tensors: the masks of a flow."""
+    mask = (torch.arange(4) % 2).float()
+    return nn.Sequential(Coupling(4, mask), Coupling(4, 1 - mask), Coupling(4, mask.long()))

@@ -24,7 +24,8 @@ def test_configuration_objects_and_what_constructors_do_besides():
     assert found.equal and found.constructors == "ported", str(found)
     assert "@dataclass(unsafe_hash=True)\nclass Sizes:" in found.source  # it changes itself
     assert "@jax.tree_util.register_dataclass\n@dataclass\nclass Output:" in found.source
-    assert '    return Configured(options=Options(act="sin"))' in found.source.replace("'", '"')
+    assert '    model = Configured(options=Options(act="sin"))' in found.source.replace("'", '"')
+    assert "return nn.init.by_name(model, {" in found.source
     assert "nn.utils.parametrizations.weight_norm(" in found.source
     assert "self.gain = nn.Parameter((self.sizes.heads, 1), nn.init.constant(options.scale))" in (
         found.source
@@ -33,7 +34,6 @@ def test_configuration_objects_and_what_constructors_do_besides():
     assert " weights are frozen in PyTorch, not here (conv.bias, " in frozen
     assert list(dict.fromkeys(said)) == [
         "the mark on a weight is left out",
-        "initial values are left out; write them as nn.init.by_type",
         "requires_grad is left out; choose what is trained with fx.partition",
     ]
     outputs, _ = jax.jit(found.model.apply)(found.params, found.state, np.ones((1, 4, 3), "f"))

@@ -312,3 +312,11 @@ def test_a_parameter_that_a_forward_makes_anew(live):
     found = port(own.Averaged, torch.randn(5, 3), live=live, training=True)
     said = "a forward makes a parameter anew"
     assert not found.equal and any(said in each for each in found.obstacles), str(found)
+
+
+@LIVE
+def test_constructors_that_are_given_tensors(live):
+    found = port(own.coupled, torch.randn(2, 4), live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+    if not live:
+        assert "mask=np.array([1.0, 0.0, 1.0, 0.0], np.float32)" in found.source

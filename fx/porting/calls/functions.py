@@ -49,9 +49,10 @@ def _spread(rw: Any, node: ast.Call, name: str) -> str | None:
     """`partial(torch.var, unbiased=False)`, as weights are standardised with einops."""
     given = {str(word.arg): word.value for word in node.keywords}
     less = given.pop("correction", given.pop("unbiased", ast.Constant(True)))
-    if len(node.args) > 1 or given or not isinstance(less, ast.Constant):
+    value = less.value if isinstance(less, ast.Constant) else None
+    if len(node.args) > 1 or given or not isinstance(value, int):
         return None
-    return f"{rw.text(node.func)}(jnp.{name}, ddof={int(less.value or 0)})"
+    return f"{rw.text(node.func)}(jnp.{name}, ddof={int(value)})"
 
 
 def _has_an_array(rw: Any, node: ast.Call) -> bool:

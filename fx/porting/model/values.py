@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fx.interop.torch_arrays import is_tensor
 from fx.porting.model.numbers import literal
 from fx.porting.pairs import rules
 from fx.porting.read.live import same
@@ -33,6 +34,8 @@ def of_kind(tree: Any, value: Any) -> str | None:
         return of_twin(tree, value)
     if isinstance(value, functools.partial):
         return of_partial(tree, value)
+    if is_tensor(value) and not value.requires_grad:
+        value = value.numpy(force=True)
     if isinstance(value, np.ndarray) and tree.constructed is not None:
         return of_array(tree, value)
     return None

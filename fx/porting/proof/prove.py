@@ -16,6 +16,7 @@ from fx.interop.torch_arrays import from_torch
 from fx.porting.calls import observed
 from fx.porting.proof import aliased, alike, elsewhere, gradient, modes, trial
 from fx.porting.proof.arguments import OF_APPLY, by_position, caches, check_numbers, fits, kinds
+from fx.porting.proof.begun import begin
 from fx.porting.proof.errors import located
 from fx.porting.proof.execute import executed
 from fx.porting.read.live import tables
@@ -121,7 +122,7 @@ def port(
         ))
     """
     torch = _torch()
-    built, record = Record(), Record()
+    built, record = Record(building=True), Record()
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     inputs = tuple(torch.as_tensor(np.array(a)) if _is_array(a) else a for a in inputs)
     live = isinstance(model, torch.nn.Module)
@@ -139,7 +140,10 @@ def port(
     module = getattr(module, "_orig_mod", module)  # what torch.compile was given
     with originals(module), modes.undisturbed(module):
         given = layers, training, tolerance
-        return _ported(module, record, None if live else built, inputs, kwargs, *given)
+        found = _ported(module, record, None if live else built, inputs, kwargs, *given)
+        if not live and found.equal:
+            begin(found, module, built.first)
+        return found
 
 
 def _ported(

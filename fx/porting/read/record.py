@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from fx.porting.read import begun
+
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
 # What torch imports when it is first asked for something: nothing of a model's.
@@ -60,6 +62,8 @@ class Record:
     # buffers and weights that a line was seen to write into, and all of them by where they are
     written: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     storages: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    building: bool = False  # constructors run; what they write into weights, by address
+    first: dict[int, Any] = field(default_factory=dict)
     asked: bool = False  # a package wanted to know whether the model is compiled
     outputs: set[type] = field(default_factory=set)  # the kinds of what the model returns
     tables: dict[int, list[int]] = field(default_factory=dict)  # lists of tensors before it ran
@@ -101,7 +105,8 @@ class Record:
             self.held | other.held,
             {at: self.written.get(at, set()) | other.written.get(at, set())
              for at in self.written.keys() | other.written.keys()},
-            other.storages, self.asked or other.asked, other.outputs, other.tables, other.steady,
+            other.storages, False, {}, self.asked or other.asked, other.outputs, other.tables,
+            other.steady,
         )  # fmt: skip
 
 
@@ -212,6 +217,8 @@ def _mode(record: Record) -> Any:
 
     class Watch(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
+            if record.building:
+                begun.note(record.first, func, args, kwargs or {}, sys._getframe(1))
             frame = _caller(sys._getframe(1), func)
             if frame is not None:
                 code = frame.f_code

@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import re
 from typing import Any
 
 from fx.porting.calls.calls import DROP
@@ -21,7 +22,7 @@ def docstring(node: ast.stmt) -> bool:
 def left_out(rw: Rewriter, node: Any) -> str:
     """Drop statements that initialise, with a note."""
     text = ast.unparse(node)
-    said = "initial values are left out; write them as nn.init.by_type"
+    said = "initial values are left out; write them as nn.init.by_name"
     if ".requires_grad" in text:
         said = "requires_grad is left out; choose what is trained with fx.partition"
     elif _marks(rw, node):
@@ -92,7 +93,9 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     if (text.startswith("self.") and text.endswith(".apply")) or ".data." in text:
         return True
     last = text.rpartition(".")[2]
-    if last.endswith("_") and (".weight." in text or ".bias." in text):
+    if last == "reset_parameters" and text.count(".") > 1 and not call.args:  # a part's
+        return True
+    if last.endswith("_") and re.search(r"\.(weight|bias)(\[.*\])?\.", text):
         return True
     if isinstance(call.func, ast.Name) and known:
         function = rw.source.names.get(text)
