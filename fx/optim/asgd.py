@@ -63,7 +63,9 @@ def asgd(
         [0.5 0.5]
 
     Source: torch.optim.ASGD; Polyak and Juditsky, Acceleration of stochastic approximation by
-    averaging.
+    averaging. torch keeps its decaying rate in its default dtype: with float64 parameters and
+    float32 as default, 100 steps differ by 1e-9 and more; with float64 as default, by less than
+    1e-10.
     """
     check("asgd", lr=lr, weight_decay=weight_decay)
 

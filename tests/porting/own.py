@@ -741,3 +741,59 @@ def coupled():
     """Constructors that are given tensors: the masks of a flow."""
     mask = (torch.arange(4) % 2).float()
     return nn.Sequential(Coupling(4, mask), Coupling(4, 1 - mask), Coupling(4, mask.long()))
+
+
+class Rotary(nn.Module):
+    """Tables made by a method that forward calls, too, of a buffer made before: LLaMA's."""
+
+    def __init__(self, size, longest=8):
+        super().__init__()
+        inv_freq = 1.0 / (10000 ** (torch.arange(0, size, 2).float() / size))
+        self.register_buffer("inv_freq", inv_freq, persistent=False)
+        self._set_cache(longest, self.inv_freq.device, torch.get_default_dtype())
+
+    def _set_cache(self, length, device, dtype):
+        self.longest = length
+        t = torch.arange(length, device=device, dtype=self.inv_freq.dtype)
+        table = torch.cat(2 * (torch.outer(t, self.inv_freq),), dim=-1)
+        self.register_buffer("cos_cached", table.cos().to(dtype), persistent=False)
+        self.register_buffer("sin_cached", table.sin().to(dtype), persistent=False)
+
+    def forward(self, x):
+        if x.shape[1] > self.longest:
+            self._set_cache(x.shape[1], x.device, x.dtype)
+        half = torch.cat([-x[..., 2:], x[..., :2]], dim=-1)
+        cos, sin = self.cos_cached[: x.shape[1]], self.sin_cached[: x.shape[1]]
+        return x * cos.to(x.dtype) + half * sin.to(x.dtype)
+
+
+def turned():
+    return nn.Sequential(nn.Linear(4, 4), Rotary(4))
+
+
+class Focal(nn.Module):
+    """Types as strings, as in PyTorch 0.3."""
+
+    def __init__(self, gamma=2, alpha=(0.2, 0.3, 0.5)):
+        super().__init__()
+        self.gamma = gamma
+        self.alpha = torch.Tensor(alpha)
+
+    def forward(self, x, target):
+        log = torch.log_softmax(x, 1).gather(1, target.view(-1, 1)).view(-1)
+        if self.alpha.type() != x.data.type():
+            self.alpha = self.alpha.type_as(x.data)
+        scale = 2.0 if target.type() == "torch.LongTensor" else 1.0
+        return -(self.alpha.gather(0, target) * (1 - log.exp()) ** self.gamma * log).mean() * scale
+
+
+class Forces(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 1)
+
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            energy = torch.tanh(self.fc(x)).sum()
+            return torch.autograd.grad(energy, x)[0]

@@ -61,6 +61,14 @@ def test_what_no_initialiser_tells_keeps_its_note():
     assert '        "out.bias": nn.init.zeros,\n    })' in found.source
 
 
+def test_a_part_of_a_weight():
+    torch.manual_seed(0)
+    found = fx.port(begun.Remembers, torch.randn(2, 3, 16), layers=False)
+    assert found.equal and found.constructors == "ported", str(found)
+    assert any("initial values are left out" in note for note in found.notes), str(found)
+    assert '"rnn.weight_hh_l0": nn.init.orthogonal(),\n    })' in found.source
+
+
 def test_names_share_a_rule_where_all_have_it():
     names = ["h.0.w", "h.1.w", "g.0.w", "g.1.w", "h10.w"]
     given = {"h.0.w": "a", "h.1.w": "a", "g.0.w": "b", "h10.w": "c"}

@@ -320,3 +320,22 @@ def test_constructors_that_are_given_tensors(live):
     assert kept(found, live) and found.training == "equal", str(found)
     if not live:
         assert "mask=np.array([1.0, 0.0, 1.0, 0.0], np.float32)" in found.source
+
+
+def test_buffers_that_a_constructor_gives_to_functions():
+    found = port(own.turned, torch.randn(2, 5, 4), training=True)
+    assert kept(found, False) and found.training == "equal", str(found)
+    assert "jnp.outer(t, jnp.asarray(self.inv_freq))" in found.source
+
+
+@LIVE
+def test_types_as_strings(live):
+    target = torch.tensor([0, 2, 1, 1])
+    found = port(own.Focal, torch.randn(4, 3), target, live=live, training=True)
+    assert kept(found, live) and found.training == "equal", str(found)
+
+
+def test_derivatives_that_a_forward_takes_are_named():
+    found = port(own.Forces, torch.randn(4, 3))
+    said = "torch.autograd.grad has no counterpart here; make what is between x and y a function"
+    assert any(said in each for each in found.obstacles), str(found)

@@ -78,6 +78,12 @@ class Call:
         return Obstacle(self.node, f"{ast.unparse(self.node)[:80]}: {message}")
 
 
+_INSTEAD = {
+    "torch.autograd.grad": "; make what is between x and y a function f, and take jax.grad(f)(x), "
+    "or jax.vjp(f, x)[1](grad_outputs)[0]",
+}
+
+
 def ported(call: Call) -> str:
     """The text that takes a call's place by the rules.
 
@@ -91,7 +97,7 @@ def ported(call: Call) -> str:
             return _fill(call, right, *bound)
     if several:
         raise call.obstacle("no rule for these arguments; write it with jax.numpy first")
-    raise call.obstacle(f"{call.key} has no counterpart here")
+    raise call.obstacle(f"{call.key} has no counterpart here{_INSTEAD.get(call.key, '')}")
 
 
 def _parsed(text: str) -> ast.expr:

@@ -154,3 +154,13 @@ def _of_numbers(kinds: set[type[Any]]) -> bool:
         or (issubclass(kind, tuple) and not issubclass(kind, torch.Size))
         for kind in kinds
     )
+
+
+def kind(call: Call) -> str:
+    """`x.type()`: the name of a class, as where the model ran."""
+    import torch
+
+    seen = {getattr(fact.args[0], "dtype", "") for fact in call.facts}
+    if len(seen) != 1:
+        raise call.obstacle("it had several types, or did not run; compare dtypes")
+    return repr(torch.empty(0, dtype=getattr(torch, seen.pop().removeprefix("torch."))).type())

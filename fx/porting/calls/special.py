@@ -103,6 +103,8 @@ def to(call: Call) -> str:
     """`x.to(dtype)`, `x.to(device)`, `x.to(y)`; `x.type(dtype)`."""
     x = call.receiver()
     dtype = call.kwargs.get("dtype")
+    if call.key == "Tensor.type" and len(call.args) == 1 and dtype is None:
+        return creation.kind(call)
     for place, arg in enumerate(call.args[1:], 1):
         seen = {type(f.args[place]).__name__ for f in call.facts if len(f.args) > place}
         if "dtype" in seen or ast.unparse(arg).removeprefix("torch.") in DTYPES:

@@ -113,6 +113,18 @@ def _is_tensor(kinds: set[type]) -> bool:
     return any(kind.__module__.partition(".")[0] == "torch" for kind in kinds)
 
 
+def read(rw: Any, node: ast.Attribute) -> str | None:
+    """A buffer that a constructor gives to a function: a declaration, which jitted ones refuse."""
+    around, place = rw.parent(node), (rw.place.file, node.lineno)
+    if not (isinstance(around, ast.Call) and node in around.args and rw.functions):
+        return None
+    owner = getattr(rw.parent(rw.functions[0]), "name", "")
+    if ast.unparse(node.value) != "self" or (owner, node.attr) not in rw.held.buffers:
+        return None
+    known = (rw.torch_key(around)[0] or "").startswith("torch.")
+    return f"jnp.asarray(self.{node.attr})" if known and place not in rw.held.lines else None
+
+
 def buffer(rw: Any, node: ast.Call) -> str | None:
     """`self.register_buffer("b", torch.randn(3))` as a declaration, which draws its own key."""
     if not (isinstance(node.func, ast.Attribute) and node.func.attr == "register_buffer"):

@@ -350,6 +350,7 @@ torch.fft.fft2(x, s=None, dim=None, norm=None) | jnp.fft.fft2(x, s=s, axes=dim, 
 torch.fft.rfft2(x, s=None, dim=None, norm=None) | jnp.fft.rfft2(x, s=s, axes=dim, norm=norm)
 torch.fft.irfft2(x, s=None, dim=None, norm=None) | jnp.fft.irfft2(x, s=s, axes=dim, norm=norm)
 torch.finfo(dtype)                   | jnp.finfo(dtype)
+torch.get_default_dtype()            | jnp.float32
 torch.Size(x)                        | tuple(x)
 torch.device(x)                      | None
 torch.jit.annotate(kind, value)      | value

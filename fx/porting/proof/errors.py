@@ -43,7 +43,8 @@ def _said(error: Exception, written: Written) -> str:
     if isinstance(error, jax.errors.ConcretizationTypeError):
         return (
             "values of arrays decide what is done, and they are not known when a program is "
-            "compiled; write it with jnp.where or jax.lax.cond, or leave it out"
+            "compiled; write it with jnp.where or jax.lax.cond, or leave it out (an expert of a "
+            "mixture: on all rows, out + jnp.where(mask[:, None], expert(x) * weight[:, None], 0))"
         )
     if "expected a key for its random numbers" in str(error):
         return (

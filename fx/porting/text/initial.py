@@ -90,7 +90,8 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     if known and value is setattr and getattr(call.args[1], "value", "x")[:1] == "_":
         owner = call.args[0]  # a weight, or one under a name that is put together
         return _is_parameter(rw, owner) or ast.unparse(owner).startswith("getattr(self")
-    if (text.startswith("self.") and text.endswith(".apply")) or ".data." in text:
+    written = re.search(r"\.data(\[.*\])?\.", text)
+    if (text.startswith("self.") and text.endswith(".apply")) or written:
         return True
     last = text.rpartition(".")[2]
     if last == "reset_parameters" and text.count(".") > 1 and not call.args:  # a part's

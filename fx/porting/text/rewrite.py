@@ -207,7 +207,7 @@ class Rewriter:
         if isinstance(node, ast.Attribute) and (name := self.held.name(node, self.functions)):
             return name
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            return self._attribute(node)
+            return self._attribute(node) or declared.read(self, node)
         if isinstance(node, ast.Subscript):
             if (said := cached.stored(self, node) or listed.keyed(self, node)) is not None:
                 return said
