@@ -339,3 +339,10 @@ def test_derivatives_that_a_forward_takes_are_named():
     found = port(own.Forces, torch.randn(4, 3))
     said = "torch.autograd.grad has no counterpart here; make what is between x and y a function"
     assert any(said in each for each in found.obstacles), str(found)
+
+
+@LIVE
+def test_chance_that_did_not_come_about(live):
+    found = port(own.Skips, torch.randn(2, 4), live=live, training=True)
+    said = "random.random(): what is compiled would draw this number once"
+    assert not found.equal and any(said in each for each in found.obstacles), str(found)

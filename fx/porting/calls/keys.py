@@ -88,12 +88,9 @@ def refuse_others(rw: Any, node: ast.Call) -> None:
     Raises:
         Obstacle: It does in evaluation; a note says where it does in training alone.
     """
-    known, value = rw.resolve(node.func)
-    if not known or not rw.functions or rw.functions[0].name == "__init__":
+    if not rw.functions or rw.functions[0].name == "__init__":
         return
-    owner = getattr(value, "__self__", None)
-    python = isinstance(owner, random.Random) or getattr(value, "__module__", "") == "secrets"
-    if python or isinstance(owner, np.random.RandomState):
+    if _draws_elsewhere(rw, node):
         said = (
             f"{ast.unparse(node)[:80]}: what is compiled would draw this number once, for all "
             "calls; draw it with torch.rand, and choose by torch.where"
@@ -101,6 +98,19 @@ def refuse_others(rw: Any, node: ast.Call) -> None:
         if rw.trying or any((rw.place.file, n) in rw.record.evaluated for n in lines(node)):
             raise Obstacle(node, said)
         rw.notes.append(f"{rw.place.module.rpartition('.')[2]}.py:{node.lineno}: {said}")
+
+
+def _draws_elsewhere(rw: Any, node: ast.Call) -> bool:
+    """Whether a call draws one of Python's or NumPy's numbers."""
+    known, value = rw.resolve(node.func)
+    owner = getattr(value, "__self__", None) if known else None
+    python = isinstance(owner, random.Random) or getattr(value, "__module__", "") == "secrets"
+    return known and (python or isinstance(owner, np.random.RandomState))
+
+
+def decide(rw: Any, test: ast.expr) -> bool:
+    """Whether a condition draws a number that no program draws anew: `random.random() < p`."""
+    return any(_draws_elsewhere(rw, n) for n in ast.walk(test) if isinstance(n, ast.Call))
 
 
 def lines(node: ast.expr) -> range:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+from fx.porting.calls import keys
 from fx.porting.calls.calls import DROP
 from fx.porting.model.numbers import literal
 from fx.porting.model.objects import is_kind
@@ -238,9 +239,9 @@ def _bound(function: Any, name: str) -> int:
 def way(rw: Any, node: ast.If) -> list[ast.stmt] | None:
     """The branch of an `if` that was always taken, maybe none, where its test cannot be written.
 
-    None where both were, where it is not known, and where values of arrays may decide.
+    None where both were, where it is not known, and where values of arrays may decide, or chance.
     """
-    if _computes(rw, node.test):
+    if _computes(rw, node.test) or keys.decide(rw, node.test):
         return None
     ran = (rw.place.file, node.lineno) in rw.record.lines
     first = (rw.place.file, node.body[0].lineno) in rw.record.lines
