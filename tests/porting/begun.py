@@ -95,3 +95,22 @@ class Remembers(nn.Module):
 
     def forward(self, x):
         return self.rnn(x)[0]
+
+
+class LowRank(nn.Linear):
+    """A layer that begins as torch's does, and has more: loralib's."""
+
+    def __init__(self, size, out, rank=2):
+        nn.Linear.__init__(self, size, out)
+        self.lora_A = nn.Parameter(self.weight.new_zeros((rank, size)))
+        self.lora_B = nn.Parameter(self.weight.new_zeros((out, rank)))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        nn.Linear.reset_parameters(self)
+        if hasattr(self, "lora_A"):
+            init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+            init.zeros_(self.lora_B)
+
+    def forward(self, x):
+        return super().forward(x) + x @ self.lora_A.T @ self.lora_B.T

@@ -69,6 +69,13 @@ def test_a_part_of_a_weight():
     assert '"rnn.weight_hh_l0": nn.init.orthogonal(),\n    })' in found.source
 
 
+def test_a_layer_of_torchs_that_begins_anew():
+    torch.manual_seed(0)
+    found = fx.port(lambda: begun.LowRank(16, 16), torch.randn(2, 16), layers=False)
+    assert found.equal and found.constructors == "ported", str(found)
+    assert '"lora_A": nn.init.kaiming_uniform(a=2.23606797749979),\n' in found.source
+
+
 def test_names_share_a_rule_where_all_have_it():
     names = ["h.0.w", "h.1.w", "g.0.w", "g.1.w", "h10.w"]
     given = {"h.0.w": "a", "h.1.w": "a", "g.0.w": "b", "h10.w": "c"}

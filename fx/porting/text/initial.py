@@ -96,6 +96,8 @@ def _initialising(rw: Rewriter, node: ast.stmt) -> bool:
     last = text.rpartition(".")[2]
     if last == "reset_parameters" and text.count(".") > 1 and not call.args:  # a part's
         return True
+    if last.endswith("reset_parameters") and known and torch_name(value):  # nn.Linear's, of self
+        return True
     if last.endswith("_") and re.search(r"\.(weight|bias)(\[.*\])?\.", text):
         return True
     if isinstance(call.func, ast.Name) and known:
